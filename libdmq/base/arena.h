@@ -1,4 +1,5 @@
-/* A bump allocator for what one message decodes to: freed at once, and never larger than its limit. */
+/* A bump allocator for what one message decodes to: freed at once, and never larger than its limit.
+ */
 #ifndef DMQ_BASE_ARENA_H
 #define DMQ_BASE_ARENA_H
 

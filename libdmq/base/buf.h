@@ -25,8 +25,8 @@ struct buf *buf_new(size_t size);
 /* One reference to a copy of bytes. NULL if memory is out. */
 struct buf *buf_copy(struct bytes bytes);
 
-/* One reference to memory that release frees (release must also free the struct by buf_free_struct).
- * NULL if memory is out; release was not called then. */
+/* One reference to memory that release frees (release must also free the struct by
+ * buf_free_struct). NULL if memory is out; release was not called then. */
 struct buf *buf_wrap(void *data, size_t size, void (*release)(struct buf *buf), void *hint);
 void buf_free_struct(struct buf *buf);
 
@@ -41,8 +41,8 @@ buf_bytes(const struct buf *buf)
     return (struct bytes){buf->data, buf->size};
 }
 
-/* A growing byte string, for encoders. Zero is an empty one. On lack of memory it becomes failed and
- * stays so: check once, at the end. */
+/* A growing byte string, for encoders. Zero is an empty one. On lack of memory it becomes failed
+ * and stays so: check once, at the end. */
 struct outbuf {
     uint8_t *data;
     size_t size;

@@ -1,5 +1,5 @@
-/* Names, texts and classes of the errors in dmq/errors.h, and the sentence for people that goes with
- * one. */
+/* Names, texts and classes of the errors in dmq/errors.h, and the sentence for people that goes
+ * with one. */
 #ifndef DMQ_BASE_ERR_H
 #define DMQ_BASE_ERR_H
 

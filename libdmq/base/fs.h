@@ -1,9 +1,9 @@
-/* The seam to the file system. The daemons plug in POSIX (libdmq/os), tests and the simulator a disk
- * that loses, tears and reorders what was not synced (tests/sim).
+/* The seam to the file system. The daemons plug in POSIX (libdmq/os), tests and the simulator a
+ * disk that loses, tears and reorders what was not synced (tests/sim).
  *
- * Functions return 0 or an errno value. Paths are absolute or relative to the process; '/' separates.
- * A new, renamed or removed name is durable only after sync_dir of its folder. One handle is used by
- * one thread at a time. */
+ * Functions return 0 or an errno value. Paths are absolute or relative to the process; '/'
+ * separates. A new, renamed or removed name is durable only after sync_dir of its folder. One
+ * handle is used by one thread at a time. */
 #ifndef DMQ_BASE_FS_H
 #define DMQ_BASE_FS_H
 
@@ -40,8 +40,8 @@ struct fs_ops {
     int (*rename)(struct fs *fs, const char *from, const char *to);
     int (*unlink)(struct fs *fs, const char *path);
     int (*rmdir)(struct fs *fs, const char *path);
-    /* Calls found for each name in the folder, in no order, without "." and "..". found returns 0 or
-     * an errno value, which ends the walk and is returned. */
+    /* Calls found for each name in the folder, in no order, without "." and "..". found returns 0
+     * or an errno value, which ends the walk and is returned. */
     int (*list)(struct fs *fs, const char *path, int (*found)(void *arg, const char *name),
                 void *arg);
 };

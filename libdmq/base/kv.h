@@ -1,5 +1,5 @@
-/* The seam to the key-value store. The daemons plug in LevelDB (libdmq/store), the simulator a model
- * whose crash keeps a prefix of the batches that holds every synced one.
+/* The seam to the key-value store. The daemons plug in LevelDB (libdmq/store), the simulator a
+ * model whose crash keeps a prefix of the batches that holds every synced one.
  *
  * Keys are ordered bytewise. A batch is atomic. Functions return DMQ_OK, DMQ_ERR_DAMAGED (the store
  * must not be trusted any more), DMQ_ERR_IO or DMQ_ERR_NOMEM. A store is used by one thread at a
