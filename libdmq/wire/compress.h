@@ -1,0 +1,48 @@
+/* LZ4 and zstd frames as Kafka's clients write and read them in record batches. */
+#ifndef DMQ_WIRE_COMPRESS_H
+#define DMQ_WIRE_COMPRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dmq/errors.h"
+#include "libdmq/base/buf.h"
+#include "libdmq/base/bytes.h"
+
+/* How far a frame from outside may unfold. The ratio is not applied below COMPRESS_FREE_BYTES, for
+ * a small batch of equal records honestly shrinks a thousandfold, and a bomb of that size harms
+ * nobody. */
+struct decode_limits {
+    size_t max_bytes;   /* unfolded */
+    uint32_t max_ratio; /* unfolded bytes per byte */
+};
+
+#define COMPRESS_FREE_BYTES ((size_t)1 << 20)
+#define COMPRESS_DEFAULT_LIMITS                                                                    \
+    (struct decode_limits){.max_bytes = (size_t)128 << 20, .max_ratio = 1000}
+
+/* The libraries' working memory, made when first needed and used again. One per thread. */
+struct codec;
+
+struct codec *codec_new(void); /* NULL if memory is out */
+void codec_free(struct codec *codec);
+
+/* The most bytes that packed_size bytes may unfold to. */
+size_t decode_limit(const struct decode_limits *limits, size_t packed_size);
+
+/* Compresses plain to one frame at to, which has room for room bytes. type is BATCH_LZ4 or
+ * BATCH_ZSTD. DMQ_ERR_BUFFER_FULL if the frame does not fit (so give plain's size where nothing is
+ * gained by a larger frame), DMQ_ERR_NOMEM. */
+dmq_err codec_compress(struct codec *codec, int type, struct bytes plain, uint8_t *to, size_t room,
+                       size_t *ret_size);
+
+/* Unfolds exactly one frame into *plain, a buf that is used again if it is large enough and has no
+ * other owner, else replaced; it may be NULL before. Its size is then the frame's; on failure what
+ * it holds means nothing. Returns DMQ_ERR_CORRUPT_BATCH with *ret_fault set to a static text,
+ * DMQ_ERR_BATCH_TOO_LARGE beyond the limits, DMQ_ERR_NOMEM. */
+dmq_err codec_decompress(struct codec *codec, int type, struct bytes packed,
+                         const struct decode_limits *limits, struct buf **plain,
+                         const char **ret_fault);
+
+#endif
