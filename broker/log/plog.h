@@ -1,0 +1,115 @@
+/* A partition's log, the half on the core thread: memory only. It assigns offsets, stamps batches,
+ * decides where bytes go and says so in operations (disk_op.h); plog_io.c carries them out.
+ *
+ *   log start <= synced end <= written end <= end
+ *
+ * end: what was appended; written: what the worker has put into the page cache; synced: what a SYNC
+ * covered. Batches between written and end are only in the hot tail, which therefore never drops them. */
+#ifndef BROKER_LOG_PLOG_H
+#define BROKER_LOG_PLOG_H
+
+#include "broker/log/disk_op.h"
+#include "libdmq/wire/batch.h"
+
+struct plog;
+
+struct plog_config {
+    uint32_t number; /* the core's number of the log */
+    int64_t segment_bytes;
+    int32_t index_interval_bytes;
+    size_t hot_bytes; /* budget of the hot tail beyond what is not written yet */
+};
+
+/* Operations that a call asks for, in order; the caller gives each its id. */
+#define PLOG_MAX_OPS 4
+struct plog_ops {
+    struct disk_op ops[PLOG_MAX_OPS];
+    size_t count;
+};
+
+/* Takes over what recovery found (consumes recovered). */
+struct plog *plog_new(const struct plog_config *config, struct log_recovered *recovered);
+void plog_free(struct plog *log);
+
+int64_t plog_start(const struct plog *log);
+int64_t plog_end(const struct plog *log);
+int64_t plog_written_end(const struct plog *log);
+int64_t plog_synced_end(const struct plog *log);
+uint32_t plog_generation(const struct plog *log);
+size_t plog_unwritten_bytes(const struct plog *log);
+
+/* What the producer state says of a batch, before it is appended. */
+enum plog_sequence {
+    PLOG_NEW,          /* append it (also: no producer id) */
+    PLOG_DUPLICATE,    /* one of the last five: ret_base and ret_end are those of the first time */
+    PLOG_OLD,          /* older than what is remembered: DUPLICATE_SEQUENCE */
+    PLOG_GAP,          /* OUT_OF_ORDER_SEQUENCE */
+    PLOG_FENCED,       /* INVALID_PRODUCER_EPOCH */
+    PLOG_UNKNOWN       /* not sequence 0 and the producer is unknown: UNKNOWN_PRODUCER_ID */
+};
+enum plog_sequence plog_check_sequence(const struct plog *log, const struct batch_header *header,
+                                       int64_t *ret_base, int64_t *ret_end);
+
+/* Appends one checked batch whose sequence is PLOG_NEW: assigns its offset, stamps it in place
+ * (buf must have one owner), keeps it in the hot tail. The batch is buf->data[from .. from+size); a
+ * reference is taken. now_ms is for producer expiry. Returns the base offset. */
+int64_t plog_append(struct plog *log, struct buf *buf, const struct batch_header *header,
+                    int32_t leader_epoch, int64_t now_ms, struct plog_ops *out);
+
+/* A read: from the hot tail at once, or an operation for a reader. */
+#define PLOG_MAX_PARTS 64
+struct plog_read {
+    bool hot;
+    size_t count; /* hot: parts[0..count) are whole batches in order; 0: nothing below the limit */
+    struct {
+        struct buf *buf; /* borrowed until the next call on the log */
+        size_t from;
+        size_t size;
+    } parts[PLOG_MAX_PARTS];
+    size_t bytes;
+    struct disk_op op; /* not hot: ask for this */
+};
+
+/* offset in [start, end], limit in [.., end]: batches below limit from the one that holds offset.
+ * DMQ_ERR_OFFSET_OUT_OF_RANGE. The first batch comes whatever max_bytes says. */
+dmq_err plog_read(struct plog *log, int64_t offset, int64_t limit, uint32_t max_bytes,
+                  struct plog_read *ret_read);
+
+/* Whether bytes at or beyond min_bytes are between offset and limit (for long polls): cheap, exact only
+ * within the hot tail. */
+size_t plog_available(const struct plog *log, int64_t offset, int64_t limit, size_t enough);
+
+/* Asks for the first record at or after timestamp and below limit; *ret_offset is set and nothing is
+ * asked for if the answer is known (DMQ_OK with out->count 0). */
+void plog_find_time(struct plog *log, int64_t timestamp, int64_t limit, struct plog_ops *out,
+                    int64_t *ret_offset);
+
+/* A WRITE came back well. */
+void plog_on_written(struct plog *log, const struct disk_done *done);
+
+/* SYNC number `sync` was asked for now: it will cover the log up to its end. */
+void plog_sync_asked(struct plog *log, uint64_t sync);
+
+/* It came back well: true if the synced end rose. */
+bool plog_on_synced(struct plog *log, uint64_t sync);
+
+/* ---- what is kept in the key-value store ---------------------------------------------------------- */
+
+struct log_mark plog_mark(const struct plog *log);       /* of the last SYNC that came back */
+struct log_mark plog_end_mark(const struct plog *log);   /* of the end: after a clean CLOSE */
+struct buf *plog_epochs_row(const struct plog *log);     /* all entries below the mark */
+
+/* The producer snapshot of the newest roll that is synced and was not handed out yet, or NULL. */
+struct buf *plog_take_snapshot_row(struct plog *log);
+
+/* The producer state as of the end: with the clean checkpoint. */
+struct buf *plog_end_snapshot_row(const struct plog *log);
+
+/* Largest epoch <= epoch that has records, and the end of its records (KIP-279). -1 if none. */
+int32_t plog_end_of_epoch(const struct plog *log, int32_t epoch, int64_t *ret_end);
+int32_t plog_last_epoch(const struct plog *log);
+
+/* Offset of the first record of an epoch, or the end. */
+void plog_check_invariants(const struct plog *log);
+
+#endif
