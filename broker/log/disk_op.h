@@ -1,11 +1,11 @@
 /* What the broker's core asks of a data folder, and what comes back: the only things that plog.c
  * (core thread, memory only) and plog_io.c (storage worker, readers) share.
  *
- * Order holds inside a lane. OPEN, WRITE, ROLL, SYNC, CLOSE and DELETE go down the folder's one write
- * lane, executed by its storage worker in the order in which they were asked for. READ and FIND_TIME
- * go to reader threads and may overtake anything. Every operation comes back exactly once, as a
- * struct disk_done with the same id, log and generation. Ownership of what an operation points to
- * goes with it, and that of what its completion points to comes back. */
+ * Order holds inside a lane. OPEN, WRITE, ROLL, SYNC, CLOSE and DELETE go down the folder's one
+ * write lane, executed by its storage worker in the order in which they were asked for. READ and
+ * FIND_TIME go to reader threads and may overtake anything. Every operation comes back exactly
+ * once, as a struct disk_done with the same id, log and generation. Ownership of what an operation
+ * points to goes with it, and that of what its completion points to comes back. */
 #ifndef BROKER_LOG_DISK_OP_H
 #define BROKER_LOG_DISK_OP_H
 
@@ -13,17 +13,18 @@
 #include "libdmq/base/err.h"
 
 enum disk_op_kind {
-    DISK_OPEN,      /* recover the log of a partition, or create it; its first operation */
-    DISK_WRITE,     /* one batch at a position of the newest segment */
-    DISK_ROLL,      /* trim the newest segment to its size and begin one more */
-    DISK_SYNC,      /* everything before it in the lane, of all logs, is durable when it comes back */
-    DISK_READ,      /* whole batches from an offset */
+    DISK_OPEN,  /* recover the log of a partition, or create it; its first operation */
+    DISK_WRITE, /* one batch at a position of the newest segment */
+    DISK_ROLL,  /* trim the newest segment to its size and begin one more */
+    DISK_SYNC,  /* everything before it in the lane, of all logs, is durable when it comes back */
+    DISK_READ,  /* whole batches from an offset */
     DISK_FIND_TIME, /* the first record at or after a timestamp */
     DISK_CLOSE,     /* trim and sync: clean stop */
     DISK_DELETE     /* remove the log's folder */
 };
 
-/* Where a log stood at the end of a SYNC. Below it bad bytes are damage, at or above it a torn tail. */
+/* Where a log stood at the end of a SYNC. Below it bad bytes are damage, at or above it a torn
+ * tail. */
 struct log_mark {
     int64_t segment; /* base offset */
     uint64_t pos;    /* in that segment */
@@ -37,11 +38,11 @@ struct log_open {
     char label[320]; /* "orders-0": for people and for the name file */
     int64_t segment_bytes;
     int32_t index_interval_bytes;
-    bool clean;              /* mark is the exact end, checkpointed by a clean stop */
-    bool marked;             /* mark is valid */
+    bool clean;  /* mark is the exact end, checkpointed by a clean stop */
+    bool marked; /* mark is valid */
     struct log_mark mark;
-    struct buf *epochs;      /* row of leader-epoch entries; NULL: none */
-    struct buf *producers;   /* row of the newest producer snapshot; NULL: none */
+    struct buf *epochs;    /* row of leader-epoch entries; NULL: none */
+    struct buf *producers; /* row of the newest producer snapshot; NULL: none */
 };
 
 struct log_recovered; /* plog_io.h */
@@ -57,10 +58,10 @@ struct disk_op {
             struct buf *buf; /* owned reference; the batch is buf->data[from .. from+size) */
             size_t from;
             size_t size;
-            uint64_t pos;       /* in the newest segment */
-            int64_t offset;     /* of the first record */
-            bool indexed;       /* add (offset, pos) to the offset index */
-            bool time_indexed;  /* add (max_timestamp, max_timestamp_offset) to the time index */
+            uint64_t pos;      /* in the newest segment */
+            int64_t offset;    /* of the first record */
+            bool indexed;      /* add (offset, pos) to the offset index */
+            bool time_indexed; /* add (max_timestamp, max_timestamp_offset) to the time index */
             int64_t max_timestamp;
             int64_t max_timestamp_offset; /* base offset of the batch that holds it */
         } write;
@@ -69,9 +70,9 @@ struct disk_op {
             uint64_t old_size;
         } roll;
         struct {
-            int64_t segment;  /* segment that holds offset */
+            int64_t segment; /* segment that holds offset */
             int64_t offset;
-            int64_t limit;    /* no batch at or beyond this offset */
+            int64_t limit;      /* no batch at or beyond this offset */
             uint32_t max_bytes; /* the first batch comes whatever it says */
         } read;
         struct {
@@ -87,7 +88,8 @@ struct disk_done {
     uint32_t log;
     uint32_t generation;
     uint64_t id;
-    dmq_err err; /* DMQ_OK, DMQ_ERR_DISK_FULL, DMQ_ERR_IO (the folder is offline), DMQ_ERR_DAMAGED */
+    dmq_err
+        err; /* DMQ_OK, DMQ_ERR_DISK_FULL, DMQ_ERR_IO (the folder is offline), DMQ_ERR_DAMAGED */
     char text[200]; /* a sentence where err is not 0 */
     union {
         struct log_recovered *recovered; /* OPEN, owned */

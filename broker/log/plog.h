@@ -4,7 +4,8 @@
  *   log start <= synced end <= written end <= end
  *
  * end: what was appended; written: what the worker has put into the page cache; synced: what a SYNC
- * covered. Batches between written and end are only in the hot tail, which therefore never drops them. */
+ * covered. Batches between written and end are only in the hot tail, which therefore never drops
+ * them. */
 #ifndef BROKER_LOG_PLOG_H
 #define BROKER_LOG_PLOG_H
 
@@ -40,12 +41,12 @@ size_t plog_unwritten_bytes(const struct plog *log);
 
 /* What the producer state says of a batch, before it is appended. */
 enum plog_sequence {
-    PLOG_NEW,          /* append it (also: no producer id) */
-    PLOG_DUPLICATE,    /* one of the last five: ret_base and ret_end are those of the first time */
-    PLOG_OLD,          /* older than what is remembered: DUPLICATE_SEQUENCE */
-    PLOG_GAP,          /* OUT_OF_ORDER_SEQUENCE */
-    PLOG_FENCED,       /* INVALID_PRODUCER_EPOCH */
-    PLOG_UNKNOWN       /* not sequence 0 and the producer is unknown: UNKNOWN_PRODUCER_ID */
+    PLOG_NEW,       /* append it (also: no producer id) */
+    PLOG_DUPLICATE, /* one of the last five: ret_base and ret_end are those of the first time */
+    PLOG_OLD,       /* older than what is remembered: DUPLICATE_SEQUENCE */
+    PLOG_GAP,       /* OUT_OF_ORDER_SEQUENCE */
+    PLOG_FENCED,    /* INVALID_PRODUCER_EPOCH */
+    PLOG_UNKNOWN    /* not sequence 0 and the producer is unknown: UNKNOWN_PRODUCER_ID */
 };
 enum plog_sequence plog_check_sequence(const struct plog *log, const struct batch_header *header,
                                        int64_t *ret_base, int64_t *ret_end);
@@ -75,12 +76,12 @@ struct plog_read {
 dmq_err plog_read(struct plog *log, int64_t offset, int64_t limit, uint32_t max_bytes,
                   struct plog_read *ret_read);
 
-/* Whether bytes at or beyond min_bytes are between offset and limit (for long polls): cheap, exact only
- * within the hot tail. */
+/* Whether bytes at or beyond min_bytes are between offset and limit (for long polls): cheap, exact
+ * only within the hot tail. */
 size_t plog_available(const struct plog *log, int64_t offset, int64_t limit, size_t enough);
 
-/* Asks for the first record at or after timestamp and below limit; *ret_offset is set and nothing is
- * asked for if the answer is known (DMQ_OK with out->count 0). */
+/* Asks for the first record at or after timestamp and below limit; *ret_offset is set and nothing
+ * is asked for if the answer is known (DMQ_OK with out->count 0). */
 void plog_find_time(struct plog *log, int64_t timestamp, int64_t limit, struct plog_ops *out,
                     int64_t *ret_offset);
 
@@ -93,11 +94,12 @@ void plog_sync_asked(struct plog *log, uint64_t sync);
 /* It came back well: true if the synced end rose. */
 bool plog_on_synced(struct plog *log, uint64_t sync);
 
-/* ---- what is kept in the key-value store ---------------------------------------------------------- */
+/* ---- what is kept in the key-value store
+ * ---------------------------------------------------------- */
 
-struct log_mark plog_mark(const struct plog *log);       /* of the last SYNC that came back */
-struct log_mark plog_end_mark(const struct plog *log);   /* of the end: after a clean CLOSE */
-struct buf *plog_epochs_row(const struct plog *log);     /* all entries below the mark */
+struct log_mark plog_mark(const struct plog *log);     /* of the last SYNC that came back */
+struct log_mark plog_end_mark(const struct plog *log); /* of the end: after a clean CLOSE */
+struct buf *plog_epochs_row(const struct plog *log);   /* all entries below the mark */
 
 /* The producer snapshot of the newest roll that is synced and was not handed out yet, or NULL. */
 struct buf *plog_take_snapshot_row(struct plog *log);

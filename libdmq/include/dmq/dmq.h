@@ -1,0 +1,298 @@
+/* libdmq: the C interface of DMQ, a durable, replicated log.
+ *
+ * Conventions, once for all:
+ *
+ * - Names. A topic is a set of partitions, a partition an append-only log; the position of a record
+ * in it is its offset. Text is UTF-8. Times are int64_t milliseconds: `_ms` durations, timestamps
+ * since 1970. Sizes are bytes.
+ * - Handles (dmq_client, dmq_producer, dmq_consumer, dmq_batch) are opaque. Who opens one closes
+ * it; closing NULL does nothing. Close producers and consumers before their client.
+ * - Errors. A function that can fail returns DMQ_OK or a DMQ_ERR_* (errors.h) and, if `error` is
+ * not NULL, fills it. `ret_` arguments are set on success only.
+ * - Time limits. A blocking call takes timeout_ms: 0 tries once without waiting, -1 waits for ever.
+ *   It returns DMQ_ERR_INTERRUPTED early if another thread called dmq_client_interrupt.
+ * - Threads. A client and a producer may be used by any number of threads at once; a consumer and a
+ *   batch by one thread at a time. A client runs one background thread, which blocks all signals.
+ *   There are no callbacks but the logger's: completions are taken from a queue, and
+ *   dmq_client_fd becomes readable when there may be some.
+ * - fork. A handle is of the process that opened it: in a child its functions return
+ * DMQ_ERR_FORKED, and closing it there frees nothing that the parent owns.
+ * - Options are pairs of strings ({"linger.ms", "5"}); an unknown name is DMQ_ERR_INVALID_ARGUMENT
+ *   with the nearest one in the sentence.
+ * - The ABI. A struct that the caller fills begins with its size; an array that the library fills
+ *   comes with the size of its elements (`stride`): step by that. Later versions add members at
+ *   the end only.
+ */
+#ifndef DMQ_DMQ_H
+#define DMQ_DMQ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dmq/errors.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define DMQ_EXPORT __attribute__((visibility("default")))
+#else
+#define DMQ_EXPORT
+#endif
+
+typedef struct dmq_client dmq_client;
+typedef struct dmq_producer dmq_producer;
+typedef struct dmq_consumer dmq_consumer;
+typedef struct dmq_batch dmq_batch;
+
+/* ---- values
+ * -------------------------------------------------------------------------------------- */
+
+/* Caller-owned; size must be set to sizeof(dmq_error) before the call. */
+typedef struct dmq_error {
+    uint32_t size;
+    dmq_err code;
+    int32_t cls;       /* DMQ_CLASS_* */
+    char message[512]; /* one sentence for people: what, where, why, what to do; terminated */
+} dmq_error;
+
+/* A pair of option strings. */
+typedef struct dmq_option {
+    const char *name;
+    const char *value;
+} dmq_option;
+
+/* Borrowed bytes. data NULL is "null", which differs from empty in keys and values. */
+typedef struct dmq_bytes {
+    const void *data;
+    size_t size;
+} dmq_bytes;
+
+typedef struct dmq_header {
+    dmq_bytes key; /* never null */
+    dmq_bytes value;
+} dmq_header;
+
+/* A record to send. Zero it, set size; borrowed during the call only. */
+typedef struct dmq_record {
+    uint32_t size;     /* sizeof(dmq_record) */
+    int32_t partition; /* DMQ_PARTITION_AUTO, or which */
+    dmq_bytes key;     /* records with equal keys go to one partition, in order */
+    dmq_bytes value;   /* null is a tombstone in a compacted topic */
+    const dmq_header *headers;
+    uint32_t header_count;
+    int64_t timestamp; /* 0: now */
+    uint64_t opaque;   /* comes back in the dmq_delivery; 0: none is wanted */
+} dmq_record;
+
+/* What became of a record that was sent with an opaque. */
+typedef struct dmq_delivery {
+    uint64_t opaque;
+    dmq_err code; /* DMQ_OK: stored as the producer's acks ask for */
+    int32_t partition;
+    int64_t offset; /* -1 unless DMQ_OK, and with acks=0 */
+    int64_t timestamp;
+} dmq_delivery;
+
+/* A record read. Borrowed from its batch. */
+typedef struct dmq_message {
+    int64_t offset;
+    int64_t timestamp;
+    dmq_bytes key;
+    dmq_bytes value;
+    uint32_t header_count; /* dmq_batch_headers reads them */
+    uint32_t position;     /* index in the batch */
+} dmq_message;
+
+/* A position to consume from. */
+typedef struct dmq_assignment {
+    uint32_t size; /* sizeof(dmq_assignment) */
+    int32_t partition;
+    const char *topic;
+    int64_t offset; /* an offset, or DMQ_OFFSET_*, or DMQ_OFFSET_TIMESTAMP with timestamp */
+    int64_t timestamp;
+} dmq_assignment;
+
+enum {
+    DMQ_PARTITION_AUTO =
+        -1, /* by key if there is one, else sticky: all to one until its batch is full */
+    DMQ_OFFSET_END = -1,
+    DMQ_OFFSET_START = -2,
+    DMQ_OFFSET_TIMESTAMP = -3 /* first record at or after .timestamp; the end if there is none */
+};
+
+/* ---- the library
+ * --------------------------------------------------------------------------------- */
+
+/* "0.1.0". Static. */
+DMQ_EXPORT const char *dmq_version(void);
+
+/* "UNKNOWN_TOPIC_OR_PARTITION", its sentence and its DMQ_CLASS_*. Static; any number is answered.
+ */
+DMQ_EXPORT const char *dmq_error_name(dmq_err code);
+DMQ_EXPORT const char *dmq_error_text(dmq_err code);
+DMQ_EXPORT int32_t dmq_error_class(dmq_err code);
+
+/* ---- client
+ * -------------------------------------------------------------------------------------- */
+
+/* Connects to a cluster. url is "dmq://host[:port][,host[:port]]..."; NULL: $DMQ_URL, else
+ * "dmq://127.0.0.1:9501". Waits until one broker has answered (DMQ_ERR_UNREACHABLE,
+ * DMQ_ERR_TIMEOUT). Options: client.id, log.level. */
+DMQ_EXPORT dmq_err dmq_client_open(const char *url, const dmq_option *options, size_t option_count,
+                                   int64_t timeout_ms, dmq_client **ret_client, dmq_error *error);
+
+/* Ends the background thread and closes connections. Requests in flight are given up. */
+DMQ_EXPORT void dmq_client_close(dmq_client *client);
+
+/* Readable (poll, epoll, asyncio) when a delivery, a batch or an admin answer may be there: then
+ * poll every producer and consumer until it has none. Owned by the client; never read or close it.
+ */
+DMQ_EXPORT int dmq_client_fd(dmq_client *client);
+
+/* Makes every call that blocks on this client, now or next, return DMQ_ERR_INTERRUPTED once.
+ * Async-signal-safe. */
+DMQ_EXPORT void dmq_client_interrupt(dmq_client *client);
+
+/* Library log lines (level 0 error to 3 debug) go to log, which is called on the background thread
+ * and must not call the library. NULL: none, the default. */
+DMQ_EXPORT void dmq_client_set_log(dmq_client *client,
+                                   void (*log)(void *arg, int32_t level, const char *line),
+                                   void *arg);
+
+/* ---- admin
+ * --------------------------------------------------------------------------------------- */
+
+/* Any admin operation, with the REST names in and out. op: "create_topic", "delete_topic",
+ * "describe_topics", "cluster". json: an object, NULL for {}. *ret_json: a terminated JSON text, to
+ * be freed by dmq_free. DMQ_ERR_TIMEOUT of a create or delete: maybe done; asking again is safe. */
+DMQ_EXPORT dmq_err dmq_admin(dmq_client *client, const char *op, const char *json,
+                             int64_t timeout_ms, char **ret_json, dmq_error *error);
+DMQ_EXPORT void dmq_free(void *memory);
+
+/* partitions -1 and replication_factor -1: the cluster's defaults. config: topic settings.
+ * DMQ_ERR_TOPIC_EXISTS, _INVALID_TOPIC, _INVALID_PARTITIONS, _INVALID_REPLICATION_FACTOR,
+ * _INVALID_CONFIG. After DMQ_OK every broker finds the topic for this client. */
+DMQ_EXPORT dmq_err dmq_topic_create(dmq_client *client, const char *topic, int32_t partitions,
+                                    int32_t replication_factor, const dmq_option *config,
+                                    size_t config_count, int64_t timeout_ms, dmq_error *error);
+
+/* DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION. */
+DMQ_EXPORT dmq_err dmq_topic_delete(dmq_client *client, const char *topic, int64_t timeout_ms,
+                                    dmq_error *error);
+
+/* Number of partitions. */
+DMQ_EXPORT dmq_err dmq_topic_partitions(dmq_client *client, const char *topic, int64_t timeout_ms,
+                                        int32_t *ret_partitions, dmq_error *error);
+
+/* The offset of partition that `offset` (DMQ_OFFSET_START, _END, _TIMESTAMP with timestamp) stands
+ * for now. */
+DMQ_EXPORT dmq_err dmq_topic_offset(dmq_client *client, const char *topic, int32_t partition,
+                                    int64_t offset, int64_t timestamp, int64_t timeout_ms,
+                                    int64_t *ret_offset, dmq_error *error);
+
+/* ---- producer
+ * ------------------------------------------------------------------------------------ */
+
+/* Options (defaults): acks (all; also 0, 1), enable.idempotence (true; a retry never writes twice),
+ * compression.type (none; lz4, zstd), linger.ms (0: a batch leaves when nothing of its partition is
+ * in flight, and grows meanwhile), batch.size (524288 bytes), buffer.memory (67108864 bytes),
+ * delivery.timeout.ms (120000), request.timeout.ms (30000), max.in.flight (5 batches per partition,
+ * 1 to 5). Waits for nothing. */
+DMQ_EXPORT dmq_err dmq_producer_open(dmq_client *client, const dmq_option *options,
+                                     size_t option_count, dmq_producer **ret_producer,
+                                     dmq_error *error);
+
+/* Gives up what was not delivered: flush first. Deliveries not taken are lost. */
+DMQ_EXPORT void dmq_producer_close(dmq_producer *producer);
+
+/* Copies a record into a batch and returns; a full buffer blocks up to timeout_ms
+ * (DMQ_ERR_BUFFER_FULL), as does the first record of an unknown topic. Records of one partition are
+ * stored in the order in which they were sent, retries included. DMQ_ERR_BATCH_TOO_LARGE: the
+ * record alone exceeds the topic's max.message.bytes. */
+DMQ_EXPORT dmq_err dmq_producer_send(dmq_producer *producer, const char *topic,
+                                     const dmq_record *record, int64_t timeout_ms,
+                                     dmq_error *error);
+
+/* The same for count records, `stride` bytes apart, at one crossing. *ret_sent (may be NULL; set on
+ * failure too) is how many were taken, in order. */
+DMQ_EXPORT dmq_err dmq_producer_send_many(dmq_producer *producer, const char *topic,
+                                          const dmq_record *records, size_t stride, size_t count,
+                                          int64_t timeout_ms, size_t *ret_sent, dmq_error *error);
+
+/* Sends one record and waits until it is stored as acks asks for. DMQ_ERR_TIMEOUT: maybe stored. */
+DMQ_EXPORT dmq_err dmq_producer_send_wait(dmq_producer *producer, const char *topic,
+                                          const dmq_record *record, int64_t timeout_ms,
+                                          dmq_delivery *ret_delivery, dmq_error *error);
+
+/* Takes up to `max` deliveries into an array whose elements are `stride` apart, waiting up to
+ * timeout_ms for the first. Returns how many; 0 after an interrupt as well. */
+DMQ_EXPORT size_t dmq_producer_poll(dmq_producer *producer, dmq_delivery *deliveries, size_t stride,
+                                    size_t max, int64_t timeout_ms);
+
+/* Sends what is buffered and waits until nothing is in flight. Fails with the first error of any
+ * record since the last flush, whether it had an opaque or not; *ret_failed (may be NULL; set on
+ * failure too) is how many records failed since then. */
+DMQ_EXPORT dmq_err dmq_producer_flush(dmq_producer *producer, int64_t timeout_ms,
+                                      uint64_t *ret_failed, dmq_error *error);
+
+/* ---- consumer
+ * ------------------------------------------------------------------------------------ */
+
+/* Options (defaults): fetch.min.bytes (1), fetch.max.wait.ms (500), fetch.max.bytes (33554432),
+ * max.partition.fetch.bytes (8388608), queued.max.bytes (33554432: what is fetched ahead),
+ * check.crcs (true), auto.offset.reset (error; earliest, latest). */
+DMQ_EXPORT dmq_err dmq_consumer_open(dmq_client *client, const dmq_option *options,
+                                     size_t option_count, dmq_consumer **ret_consumer,
+                                     dmq_error *error);
+DMQ_EXPORT void dmq_consumer_close(dmq_consumer *consumer);
+
+/* Replaces what is consumed. Positions by name or time are looked up within timeout_ms; on an error
+ * the former assignment stays. Batches already taken stay valid. */
+DMQ_EXPORT dmq_err dmq_consumer_assign(dmq_consumer *consumer, const dmq_assignment *assignments,
+                                       size_t stride, size_t count, int64_t timeout_ms,
+                                       dmq_error *error);
+
+/* Goes on elsewhere in a partition that is assigned. What was fetched ahead is dropped. */
+DMQ_EXPORT dmq_err dmq_consumer_seek(dmq_consumer *consumer, const dmq_assignment *to,
+                                     int64_t timeout_ms, dmq_error *error);
+
+/* Offset of the next record that fetch will give. */
+DMQ_EXPORT dmq_err dmq_consumer_position(dmq_consumer *consumer, const char *topic,
+                                         int32_t partition, int64_t *ret_offset, dmq_error *error);
+
+/* The newest high watermark that the consumer has seen of a partition; -1: none yet. */
+DMQ_EXPORT dmq_err dmq_consumer_high_watermark(dmq_consumer *consumer, const char *topic,
+                                               int32_t partition, int64_t *ret_offset,
+                                               dmq_error *error);
+
+/* The next batch of any assigned partition; DMQ_ERR_TIMEOUT if none came. The caller owns it. An
+ * error of a partition (DMQ_ERR_OFFSET_OUT_OF_RANGE, _CORRUPT_BATCH) is returned once and stops
+ * that partition until a seek; retriable errors are retried inside. */
+DMQ_EXPORT dmq_err dmq_consumer_fetch(dmq_consumer *consumer, int64_t timeout_ms,
+                                      dmq_batch **ret_batch, dmq_error *error);
+
+/* ---- batch
+ * --------------------------------------------------------------------------------------- */
+
+DMQ_EXPORT dmq_batch *dmq_batch_ref(dmq_batch *batch);
+DMQ_EXPORT void dmq_batch_unref(dmq_batch *batch);
+DMQ_EXPORT const char *dmq_batch_topic(const dmq_batch *batch); /* lives as long as the batch */
+DMQ_EXPORT int32_t dmq_batch_partition(const dmq_batch *batch);
+DMQ_EXPORT size_t dmq_batch_count(const dmq_batch *batch);
+DMQ_EXPORT int64_t dmq_batch_high_watermark(const dmq_batch *batch);
+
+/* All records of the batch, *ret_stride bytes apart; they live as long as the batch. */
+DMQ_EXPORT const dmq_message *dmq_batch_messages(const dmq_batch *batch, size_t *ret_stride);
+
+/* Up to `max` headers of the message at `position` into headers, `stride` apart. Returns how many.
+ */
+DMQ_EXPORT size_t dmq_batch_headers(const dmq_batch *batch, uint32_t position, dmq_header *headers,
+                                    size_t stride, size_t max);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
