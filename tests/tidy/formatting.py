@@ -22,7 +22,7 @@ def tool(name):
         said = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
         if re.search(rf"\b{re.escape(pinned)}\b", said):
             return path
-    raise SystemExit(f"tidy/formatting: no {name} {pinned}: `./run format` makes one in .venv")
+    raise SystemExit(f"no {name} {pinned}: `./run format` makes one in .venv")
 
 
 def faults_of(command, root):

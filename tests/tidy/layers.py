@@ -37,14 +37,16 @@ def fault_of_project_header(root, build, folder, header):
     return None
 
 
-def fault_of_order(path, includes):
-    """Own header, then <system>, then "project"."""
-    own = path.with_suffix(".h").as_posix().removeprefix("libdmq/include/")
-    forms = ["own" if header == own else form for form, header in includes]
-    if "own" in forms[1:]:
-        return "the file's own header is not the first include"
-    rest = forms[1:] if forms[:1] == ["own"] else forms
-    if rest != sorted(rest, reverse=True):  # '<' after '"' in ASCII
+def fault_of_order(root, path, includes):
+    """Own header (that of the file or of its module), then <system>, then "project"."""
+    own = path.with_suffix(".h")
+    headers = [header for _, header in includes]
+    if path.suffix == ".c" and (root / own).exists() and own.as_posix() not in headers[:1]:
+        return f'its own header, "{own}", is not the first include'
+    forms = [form for form, _ in includes]
+    if headers and PurePosixPath(headers[0]).parent == path.parent:
+        forms = forms[1:]
+    if forms != sorted(forms, reverse=True):  # '<' sorts after '"'
         return 'includes are not in the order own header, <system>, "project"'
     return None
 
@@ -68,7 +70,7 @@ def check(root, build):
                 fault = fault_of_project_header(root, build, folder, header)
             if fault:
                 report.fault(path, fault)
-        order = fault_of_order(path, includes)
+        order = fault_of_order(root, path, includes)
         if order:
             report.fault(path, order)
     return report
@@ -100,12 +102,18 @@ SAMPLES = [
     sample("libdmq/base/a.h", "#include <bizarre.h>\n", "not in the table of headers"),
     sample("libdmq/cli/a.h", '#include "libdmq/base/b.h"\n', "must not know", "libdmq/base/b.h"),
     sample("broker/core/a.c", '#include "core/a.h"\n', "does not exist", "broker/core/a.h"),
+    sample(
+        "libdmq/base/a.c",
+        '#include <string.h>\n#include "libdmq/base/a.h"\n',
+        "is not the first include",
+        "libdmq/base/a.h",
+    ),
     sample("broker/extra/a.h", "\n", "not in the layer table"),
     sample(
         "libdmq/base/a.c",
-        '#include "libdmq/base/b.h"\n#include <string.h>\n',
+        '#include "dmq/errors.h"\n#include <string.h>\n',
         "the order",
-        "libdmq/base/b.h",
+        "libdmq/include/dmq/errors.h",
     ),
 ]
 

@@ -84,7 +84,8 @@ LIBRARY_HEADERS = [
 MACHINES = ["controller/raft", "broker/replica", "broker/group", "broker/txn", "libdmq/client"]
 
 # Folders whose objects may reach memory, strings and lower layers, and nothing else.
-PURE = [*MACHINES, "libdmq/meta", "broker/core", "controller/core", "broker/log"]
+DECIDING = [*MACHINES, "libdmq/meta", "broker/core", "controller/core", "broker/log"]
+PURE = ["libdmq/base", "libdmq/wire", *DECIDING]
 
 
 def folder_of(path):
