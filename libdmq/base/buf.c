@@ -72,6 +72,16 @@ buf_ref(struct buf *buf)
     return buf;
 }
 
+size_t
+buf_reusable(const struct buf *buf)
+{
+    if (buf == NULL || buf->release != release_inline ||
+        atomic_load_explicit(&buf->refs, memory_order_acquire) != 1) {
+        return 0;
+    }
+    return buf->pinned - sizeof(*buf); /* size may have been lowered */
+}
+
 void
 buf_unref(struct buf *buf)
 {

@@ -32,6 +32,10 @@ void buf_free_struct(struct buf *buf);
 
 struct buf *buf_ref(struct buf *buf);
 
+/* Bytes that data has room for, if the caller's reference is the only one and buf_new made the buf,
+ * so that it can be written anew; else 0. NULL is 0. */
+size_t buf_reusable(const struct buf *buf);
+
 /* Drops one reference. NULL is a no-op. */
 void buf_unref(struct buf *buf);
 

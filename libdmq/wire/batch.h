@@ -65,7 +65,13 @@ enum {
 #define BATCH_NO_SEQUENCE (-1)
 #define BATCH_NO_TIMESTAMP INT64_C(-1)
 
-/* The header, parsed. */
+/* A header of a record. key is not null; value is null if its data is NULL. */
+struct record_header {
+    struct bytes key;
+    struct bytes value;
+};
+
+/* The header of a batch, parsed. */
 struct batch_header {
     int64_t base_offset;
     size_t size; /* of the whole batch, header included */
@@ -90,7 +96,8 @@ batch_compression(const struct batch_header *header)
 static inline int64_t
 batch_last_offset(const struct batch_header *header)
 {
-    return header->base_offset + header->last_offset_delta;
+    /* Wraps instead of overflowing, for a header that was parsed but not checked. */
+    return (int64_t)((uint64_t)header->base_offset + (uint64_t)header->last_offset_delta);
 }
 
 /* sequence + count as Kafka counts: 0 follows INT32_MAX. Both >= 0. */

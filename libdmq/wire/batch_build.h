@@ -10,12 +10,6 @@
 #include "libdmq/wire/batch.h"
 #include "libdmq/wire/compress.h"
 
-/* A header of a record. key is not null; value is null if its data is NULL. */
-struct record_header {
-    struct bytes key;
-    struct bytes value;
-};
-
 /* Not thread-safe. The fields are for reading only. */
 struct batch_builder {
     struct buf *buf;        /* owned; NULL before the first record */
@@ -75,10 +69,10 @@ dmq_err batch_builder_append(struct batch_builder *builder, int64_t timestamp, s
 
 /* Makes the batch (base offset 0, leader epoch -1) and empties the builder, which then has no
  * memory (batch_builder_reset gives it some). There must be a record. Where compression gains
- * nothing the batch stays uncompressed, so it is never larger than batch_builder_size says. codec
- * may be NULL for BATCH_NONE. DMQ_ERR_NOMEM leaves the builder as it was. */
+ * nothing the batch stays uncompressed, so it is never larger than batch_builder_size says.
+ * compressor may be NULL for BATCH_NONE. DMQ_ERR_NOMEM leaves the builder as it was. */
 dmq_err batch_builder_finish(struct batch_builder *builder, const struct batch_options *options,
-                             struct codec *codec, struct buf **ret_batch);
+                             struct compressor *compressor, struct buf **ret_batch);
 
 /* Gives a finished batch another producer id, epoch and base sequence, as a retry after the
  * producer was initialised again needs. Consumes batch and returns the new one: the same memory if

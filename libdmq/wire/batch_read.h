@@ -19,17 +19,16 @@
 #include "libdmq/base/buf.h"
 #include "libdmq/base/varint.h"
 #include "libdmq/wire/batch.h"
-#include "libdmq/wire/batch_build.h"
 #include "libdmq/wire/compress.h"
 
 /* A record. Its views lie in the batch, or in the reader's memory if that was compressed. Null is
  * data == NULL; empty is not. */
-struct record {
+struct batch_record {
     int64_t offset;
     int64_t timestamp;
     struct bytes key;
     struct bytes value;
-    struct bytes headers; /* encoded, checked: for record_headers_next */
+    struct bytes headers; /* encoded, checked: for batch_headers_next */
     int32_t header_count;
 };
 
@@ -47,8 +46,8 @@ struct batch_reader {
     const char *fault;          /* what is wrong; static; NULL so far */
     struct batch_header header; /* of the open batch */
     struct decode_limits limits;
-    struct codec *codec; /* made at the first compressed batch */
-    struct buf *plain;   /* unfolded records, or NULL */
+    struct compressor *compressor; /* made at the first compressed batch */
+    struct buf *plain;             /* unfolded records, or NULL */
 };
 
 void batch_reader_init(struct batch_reader *reader, const struct decode_limits *limits);
@@ -73,12 +72,12 @@ dmq_err batch_reader_result(const struct batch_reader *reader, struct err_msg *m
 dmq_err batch_check_records(struct batch_reader *reader, struct bytes batch, struct err_msg *msg);
 
 /* The slow halves of batch_reader_next. */
-const uint8_t *record_headers_skip(const uint8_t *pos, const uint8_t *end, int32_t count);
+const uint8_t *batch_headers_skip(const uint8_t *pos, const uint8_t *end, int32_t count);
 bool batch_reader_stop(struct batch_reader *reader, const char *fault);
 
 /* Reads a length and as many bytes; -1 is null. NULL if that is not there. */
 static inline const uint8_t *
-record_bytes_decode(const uint8_t *pos, const uint8_t *end, struct bytes *ret_bytes)
+batch_bytes_decode(const uint8_t *pos, const uint8_t *end, struct bytes *ret_bytes)
 {
     int32_t size;
     pos = varint_decode(pos, end, &size);
@@ -95,7 +94,7 @@ record_bytes_decode(const uint8_t *pos, const uint8_t *end, struct bytes *ret_by
 
 /* The next record in offset order; false at the end and at a fault: batch_reader_result tells. */
 static inline bool
-batch_reader_next(struct batch_reader *reader, struct record *ret_record)
+batch_reader_next(struct batch_reader *reader, struct batch_record *ret_record)
 {
     const uint8_t *pos = reader->pos;
     int32_t size;
@@ -120,15 +119,15 @@ batch_reader_next(struct batch_reader *reader, struct record *ret_record)
     if (__builtin_add_overflow(reader->base_timestamp, timestamp_delta, &ret_record->timestamp)) {
         return batch_reader_stop(reader, "record timestamp is out of range");
     }
-    pos = record_bytes_decode(pos, end, &ret_record->key);
-    pos = pos == NULL ? NULL : record_bytes_decode(pos, end, &ret_record->value);
+    pos = batch_bytes_decode(pos, end, &ret_record->key);
+    pos = pos == NULL ? NULL : batch_bytes_decode(pos, end, &ret_record->value);
     pos = pos == NULL ? NULL : varint_decode(pos, end, &ret_record->header_count);
     if (pos == NULL) {
         return batch_reader_stop(reader, "key, value or number of headers is beyond the record");
     }
     ret_record->headers = (struct bytes){pos, (size_t)(end - pos)};
     if (ret_record->header_count != 0) {
-        pos = record_headers_skip(pos, end, ret_record->header_count);
+        pos = batch_headers_skip(pos, end, ret_record->header_count);
     }
     if (pos != end) {
         return batch_reader_stop(reader, "headers do not fill the record");
@@ -143,8 +142,8 @@ batch_reader_next(struct batch_reader *reader, struct record *ret_record)
     return true;
 }
 
-/* Takes the first header of *headers (struct record's, checked by batch_reader_next); false when
- * none is left. */
-bool record_headers_next(struct bytes *headers, struct record_header *ret_header);
+/* Takes the first header of *headers (struct batch_record's, checked by batch_reader_next); false
+ * when none is left. */
+bool batch_headers_next(struct bytes *headers, struct record_header *ret_header);
 
 #endif

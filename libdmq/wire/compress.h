@@ -23,26 +23,26 @@ struct decode_limits {
     (struct decode_limits){.max_bytes = (size_t)128 << 20, .max_ratio = 1000}
 
 /* The libraries' working memory, made when first needed and used again. One per thread. */
-struct codec;
+struct compressor;
 
-struct codec *codec_new(void); /* NULL if memory is out */
-void codec_free(struct codec *codec);
+struct compressor *compressor_new(void); /* NULL if memory is out */
+void compressor_free(struct compressor *compressor);
 
 /* The most bytes that packed_size bytes may unfold to. */
 size_t decode_limit(const struct decode_limits *limits, size_t packed_size);
 
-/* Compresses plain to one frame at to, which has room for room bytes. type is BATCH_LZ4 or
- * BATCH_ZSTD. DMQ_ERR_BUFFER_FULL if the frame does not fit (so give plain's size where nothing is
- * gained by a larger frame), DMQ_ERR_NOMEM. */
-dmq_err codec_compress(struct codec *codec, int type, struct bytes plain, uint8_t *to, size_t room,
-                       size_t *ret_size);
+/* Compresses plain to one frame of at most max_size bytes, type being BATCH_LZ4 or BATCH_ZSTD. The
+ * frame lies in the compressor's memory until its next use. DMQ_ERR_BUFFER_FULL if the frame would
+ * be larger, DMQ_ERR_NOMEM. */
+dmq_err compressor_pack(struct compressor *compressor, int type, struct bytes plain,
+                        size_t max_size, struct bytes *ret_packed);
 
 /* Unfolds exactly one frame into *plain, a buf that is used again if it is large enough and has no
- * other owner, else replaced; it may be NULL before. Its size is then the frame's; on failure what
- * it holds means nothing. Returns DMQ_ERR_CORRUPT_BATCH with *ret_fault set to a static text,
- * DMQ_ERR_BATCH_TOO_LARGE beyond the limits, DMQ_ERR_NOMEM. */
-dmq_err codec_decompress(struct codec *codec, int type, struct bytes packed,
-                         const struct decode_limits *limits, struct buf **plain,
-                         const char **ret_fault);
+ * other owner, else replaced; it may be NULL before. Its size is then what the frame held; on
+ * failure its contents mean nothing. Returns DMQ_ERR_CORRUPT_BATCH with *ret_fault set to a static
+ * text, DMQ_ERR_BATCH_TOO_LARGE beyond the limits, DMQ_ERR_NOMEM. */
+dmq_err compressor_unpack(struct compressor *compressor, int type, struct bytes packed,
+                          const struct decode_limits *limits, struct buf **plain,
+                          const char **ret_fault);
 
 #endif
