@@ -28,7 +28,7 @@ dmq_err msg_decode(const struct struct_desc *desc, int version, struct bytes fra
 void record_encode(int type, const void *body, struct outbuf *out);
 
 /* One decoded record. */
-struct record {
+struct meta_record {
     const struct record_desc *desc;
     union {
         struct cluster_record cluster;
@@ -43,7 +43,7 @@ struct record {
 
 /* As msg_decode; a type or version that is not in the table is DMQ_ERR_UNSUPPORTED_VERSION: the
  * reader must stop, never skip. */
-dmq_err record_decode(struct bytes frame, struct arena *arena, struct record *ret_record,
+dmq_err record_decode(struct bytes frame, struct arena *arena, struct meta_record *ret_record,
                       struct err_msg *err);
 
 #endif

@@ -223,11 +223,11 @@ decode_record_head(struct decoder *decoder, const struct record_desc **ret_desc)
 }
 
 dmq_err
-record_decode(struct bytes frame, struct arena *arena, struct record *ret_record,
+record_decode(struct bytes frame, struct arena *arena, struct meta_record *ret_record,
               struct err_msg *err)
 {
     struct decoder decoder = {.arena = arena, .err = err, .exact = true};
-    struct record record = {0};
+    struct meta_record record = {0};
     reader_init(&decoder.reader, frame);
     dmq_err result = decode_record_head(&decoder, &record.desc);
     if (result != DMQ_OK) {

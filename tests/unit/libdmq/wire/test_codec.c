@@ -325,7 +325,7 @@ records_round_trip(void **state)
     for (size_t i = 0; i < record_table_count; i++) {
         const struct record_desc *desc = &record_table[i];
         for (int k = 0; k < 100; k++) {
-            struct record back;
+            struct meta_record back;
             make(f, desc->body(), &msg);
             outbuf_clear(&f->out);
             record_encode(desc->type, &msg, &f->out);
@@ -341,7 +341,7 @@ records_round_trip(void **state)
 static dmq_err
 decode_record(struct fixture *f, const char *data, size_t size)
 {
-    struct record record = {0};
+    struct meta_record record = {0};
     dmq_err err = record_decode(bytes_of(data, size), &f->decoded, &record, &f->err);
     assert_true(err == DMQ_OK || record.desc == NULL);
     return err;
