@@ -94,8 +94,7 @@ void plog_sync_asked(struct plog *log, uint64_t sync);
 /* It came back well: true if the synced end rose. */
 bool plog_on_synced(struct plog *log, uint64_t sync);
 
-/* ---- what is kept in the key-value store
- * ---------------------------------------------------------- */
+/* ---- what is kept in the key-value store ----------------------------------------------------- */
 
 struct log_mark plog_mark(const struct plog *log);     /* of the last SYNC that came back */
 struct log_mark plog_end_mark(const struct plog *log); /* of the end: after a clean CLOSE */

@@ -23,12 +23,12 @@ struct replica {
 };
 
 enum replica_event_kind {
-    REPLICA_OPENED,     /* the log is recovered: end, and the checkpoint's high watermark */
-    REPLICA_LEADS,      /* the image says that this broker leads, in a new epoch */
-    REPLICA_RESIGNS,    /* it says that this broker does not */
-    REPLICA_APPENDED,   /* the log's end is now `end` */
-    REPLICA_SYNCED,     /* its synced end is now `end` */
-    REPLICA_DURABILITY  /* the topic's durability */
+    REPLICA_OPENED,    /* the log is recovered: end, and the checkpoint's high watermark */
+    REPLICA_LEADS,     /* the image says that this broker leads, in a new epoch */
+    REPLICA_RESIGNS,   /* it says that this broker does not */
+    REPLICA_APPENDED,  /* the log's end is now `end` */
+    REPLICA_SYNCED,    /* its synced end is now `end` */
+    REPLICA_DURABILITY /* the topic's durability */
 };
 
 struct replica_event {

@@ -14,8 +14,7 @@
 
 #define WIRE_PROTOCOL 1
 
-/* ---- structs
- * ------------------------------------------------------------------------------------- */
+/* ---- structs --------------------------------------------------------------------------------- */
 
 typedef bool ctype_boolean;
 typedef int8_t ctype_i8;
@@ -40,8 +39,7 @@ typedef struct bytes ctype_bytes;
     uint32_t name##_count;
 #include "libdmq/wire/messages.def"
 
-/* ---- descriptors
- * --------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 enum field_kind {
     KIND_boolean,
@@ -83,8 +81,7 @@ struct struct_desc {
 #define STRUCT(name, doc) const struct struct_desc *desc_##name(void);
 #include "libdmq/wire/messages.def"
 
-/* ---- calls
- * --------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
 enum api_listener {
     LISTENER_CLIENT = 1,     /* a broker's port for clients */
@@ -120,8 +117,7 @@ extern const size_t api_table_count;
 /* NULL if there is no such call. */
 const struct api_desc *api_find(int key);
 
-/* ---- metadata records
- * ---------------------------------------------------------------------------- */
+/* ---- metadata records ------------------------------------------------------------------------ */
 
 enum record_type {
 #define RECORD(type, version, NAME, name, doc) RECORD_##NAME = (type),

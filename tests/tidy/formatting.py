@@ -10,6 +10,7 @@ from tidy import Report, Sample, main, sources
 CHECKOUT = Path(__file__).resolve().parents[2]
 STYLE = CHECKOUT / ".clang-format"
 RUFF = CHECKOUT / "ruff.toml"
+COLUMNS = 100
 
 
 def tool(name):
@@ -43,6 +44,10 @@ def check(root, build):
     if c_files:
         command = [tool("clang-format"), "--dry-run", "-Werror", f"--style=file:{STYLE}", *c_files]
         report.faults += faults_of(command, root)
+        for name in c_files:
+            for number, line in enumerate((root / name).read_text().split("\n"), 1):
+                if len(line) > COLUMNS:  # the formatter leaves comments as they are
+                    report.fault(f"{name}:{number}", f"{len(line)} columns, {COLUMNS} at most")
     if py_files:
         report.faults += faults_of(
             [tool("ruff"), "format", "--no-cache", "--check", "--config", str(RUFF), *py_files],
@@ -54,6 +59,7 @@ def check(root, build):
 SAMPLES = [
     Sample({"a.c": "int\nf(void)\n{\n    return 0;\n}\n", "b.py": "a = 1\n"}),
     Sample({"a.c": "int f(void) { return 0; }\n"}, "a.c:1"),
+    Sample({"a.c": f"/* {'a' * 96} */\n"}, "a.c:1: 102 columns"),
     Sample({"b.py": "a=1\n"}, "b.py"),
 ]
 

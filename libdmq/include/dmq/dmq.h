@@ -3,12 +3,12 @@
  * Conventions, once for all:
  *
  * - Names. A topic is a set of partitions, a partition an append-only log; the position of a record
- * in it is its offset. Text is UTF-8. Times are int64_t milliseconds: `_ms` durations, timestamps
- * since 1970. Sizes are bytes.
+ *   in it is its offset. Text is UTF-8. Times are int64_t milliseconds: `_ms` durations, timestamps
+ *   since 1970. Sizes are bytes.
  * - Handles (dmq_client, dmq_producer, dmq_consumer, dmq_batch) are opaque. Who opens one closes
- * it; closing NULL does nothing. Close producers and consumers before their client.
+ *   it; closing NULL does nothing. Close producers and consumers before their client.
  * - Errors. A function that can fail returns DMQ_OK or a DMQ_ERR_* (errors.h) and, if `error` is
- * not NULL, fills it. `ret_` arguments are set on success only.
+ *   not NULL, fills it. `ret_` arguments are set on success only.
  * - Time limits. A blocking call takes timeout_ms: 0 tries once without waiting, -1 waits for ever.
  *   It returns DMQ_ERR_INTERRUPTED early if another thread called dmq_client_interrupt.
  * - Threads. A client and a producer may be used by any number of threads at once; a consumer and a
@@ -16,7 +16,7 @@
  *   There are no callbacks but the logger's: completions are taken from a queue, and
  *   dmq_client_fd becomes readable when there may be some.
  * - fork. A handle is of the process that opened it: in a child its functions return
- * DMQ_ERR_FORKED, and closing it there frees nothing that the parent owns.
+ *   DMQ_ERR_FORKED, and closing it there frees nothing that the parent owns.
  * - Options are pairs of strings ({"linger.ms", "5"}); an unknown name is DMQ_ERR_INVALID_ARGUMENT
  *   with the nearest one in the sentence.
  * - The ABI. A struct that the caller fills begins with its size; an array that the library fills
@@ -46,8 +46,7 @@ typedef struct dmq_producer dmq_producer;
 typedef struct dmq_consumer dmq_consumer;
 typedef struct dmq_batch dmq_batch;
 
-/* ---- values
- * -------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 /* Caller-owned; size must be set to sizeof(dmq_error) before the call. */
 typedef struct dmq_error {
@@ -122,8 +121,7 @@ enum {
     DMQ_OFFSET_TIMESTAMP = -3 /* first record at or after .timestamp; the end if there is none */
 };
 
-/* ---- the library
- * --------------------------------------------------------------------------------- */
+/* ---- the library ----------------------------------------------------------------------------- */
 
 /* "0.1.0". Static. */
 DMQ_EXPORT const char *dmq_version(void);
@@ -134,8 +132,7 @@ DMQ_EXPORT const char *dmq_error_name(dmq_err code);
 DMQ_EXPORT const char *dmq_error_text(dmq_err code);
 DMQ_EXPORT int32_t dmq_error_class(dmq_err code);
 
-/* ---- client
- * -------------------------------------------------------------------------------------- */
+/* ---- client ---------------------------------------------------------------------------------- */
 
 /* Connects to a cluster. url is "dmq://host[:port][,host[:port]]..."; NULL: $DMQ_URL, else
  * "dmq://127.0.0.1:9501". Waits until one broker has answered (DMQ_ERR_UNREACHABLE,
@@ -161,8 +158,7 @@ DMQ_EXPORT void dmq_client_set_log(dmq_client *client,
                                    void (*log)(void *arg, int32_t level, const char *line),
                                    void *arg);
 
-/* ---- admin
- * --------------------------------------------------------------------------------------- */
+/* ---- admin ----------------------------------------------------------------------------------- */
 
 /* Any admin operation, with the REST names in and out. op: "create_topic", "delete_topic",
  * "describe_topics", "cluster". json: an object, NULL for {}. *ret_json: a terminated JSON text, to
@@ -192,8 +188,7 @@ DMQ_EXPORT dmq_err dmq_topic_offset(dmq_client *client, const char *topic, int32
                                     int64_t offset, int64_t timestamp, int64_t timeout_ms,
                                     int64_t *ret_offset, dmq_error *error);
 
-/* ---- producer
- * ------------------------------------------------------------------------------------ */
+/* ---- producer -------------------------------------------------------------------------------- */
 
 /* Options (defaults): acks (all; also 0, 1), enable.idempotence (true; a retry never writes twice),
  * compression.type (none; lz4, zstd), linger.ms (0: a batch leaves when nothing of its partition is
@@ -237,8 +232,7 @@ DMQ_EXPORT size_t dmq_producer_poll(dmq_producer *producer, dmq_delivery *delive
 DMQ_EXPORT dmq_err dmq_producer_flush(dmq_producer *producer, int64_t timeout_ms,
                                       uint64_t *ret_failed, dmq_error *error);
 
-/* ---- consumer
- * ------------------------------------------------------------------------------------ */
+/* ---- consumer -------------------------------------------------------------------------------- */
 
 /* Options (defaults): fetch.min.bytes (1), fetch.max.wait.ms (500), fetch.max.bytes (33554432),
  * max.partition.fetch.bytes (8388608), queued.max.bytes (33554432: what is fetched ahead),
@@ -273,8 +267,7 @@ DMQ_EXPORT dmq_err dmq_consumer_high_watermark(dmq_consumer *consumer, const cha
 DMQ_EXPORT dmq_err dmq_consumer_fetch(dmq_consumer *consumer, int64_t timeout_ms,
                                       dmq_batch **ret_batch, dmq_error *error);
 
-/* ---- batch
- * --------------------------------------------------------------------------------------- */
+/* ---- batch ----------------------------------------------------------------------------------- */
 
 DMQ_EXPORT dmq_batch *dmq_batch_ref(dmq_batch *batch);
 DMQ_EXPORT void dmq_batch_unref(dmq_batch *batch);
