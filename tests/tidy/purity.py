@@ -21,14 +21,14 @@ PLAIN = {
 ADDED = re.compile(
     r"^__stack_chk_fail$|^__(memcpy|memmove|memset|snprintf|vsnprintf)_chk$"
     r"|^__(asan|ubsan|lsan|sanitizer|odr_asan|sanitizer_cov|gcov)_|^__isoc23_strto"
-    r"|^__popcountdi2$|^___asan_"
+    r"|^__popcountdi2$|^__cpu_(model|indicator_init)$|^___asan_"
 )
 
 
 # What two folders reach beyond that: the assertion's last words, and the codecs' libraries.
 MORE = {
     "libdmq/base": re.compile(r"^(fprintf|__fprintf_chk|fputs|fflush|stderr)$"),
-    "libdmq/wire": re.compile(r"^(msgpack_|json_|LZ4_|ZSTD_)"),
+    "libdmq/wire": re.compile(r"^(msgpack_|json_|LZ4F?_|ZSTD_)"),
 }
 
 

@@ -64,11 +64,11 @@ LIBRARY_HEADERS = [
     (re.compile(r"^leveldb/"), {"libdmq/store"}),
     (re.compile(r"^msgpack"), {"libdmq/wire"}),
     (re.compile(r"^jansson\.h$"), {"libdmq/wire", "libdmq/conf"}),
-    (re.compile(r"^(lz4|lz4frame|lz4hc|zstd|xxhash)\.h$"), {"libdmq/wire"}),
+    (re.compile(r"^(lz4|lz4frame|lz4hc|zstd|zstd_errors|xxhash)\.h$"), {"libdmq/wire"}),
     (re.compile(r"^microhttpd\.h$"), {"libdmq/http"}),
     (re.compile(r"^ut(hash|list|array|string)\.h$"), set(MAY_USE) - {"libdmq/include/dmq"}),
     # Instructions of the processor: checksums.
-    (re.compile(r"^((nm|sm|im|wm|em|x86)intrin|cpuid|arm_acle)\.h$"), {"libdmq/base"}),
+    (re.compile(r"^(\w+intrin|cpuid|arm_acle)\.h$"), {"libdmq/base"}),
     # What the operating system gives.
     (
         re.compile(
