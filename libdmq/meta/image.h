@@ -39,7 +39,7 @@ struct image; /* opaque: image_*.c */
 struct image *image_new(void);
 void image_free(struct image *image);
 
-/* ---- queries ------------------------------------------------------------------------------------ */
+/* ---- queries --------------------------------------------------------------------------------- */
 
 int64_t image_version(const struct image *image); /* 0: empty */
 int64_t image_term(const struct image *image);
@@ -66,7 +66,7 @@ const struct image_topic *image_topic_at(const struct image *image, uint32_t ind
 /* Partitions of all topics together. */
 uint32_t image_partition_total(const struct image *image);
 
-/* ---- changes ------------------------------------------------------------------------------------ */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 /* Applies one record; the version stays (meta_advance). DMQ_ERR_INVALID_REQUEST, with nothing
  * changed, if it does not fit the image:
@@ -87,7 +87,7 @@ dmq_err meta_apply_body(struct image *image, int type, const void *body, struct 
 /* What was applied since the last advance is version, in term. version == image_version + 1. */
 void meta_advance(struct image *image, int64_t version, int64_t term);
 
-/* ---- undo --------------------------------------------------------------------------------------- */
+/* ---- undo ------------------------------------------------------------------------------------ */
 
 /* From here on the image keeps what each record replaced. Not nested. */
 void meta_undo_begin(struct image *image);
