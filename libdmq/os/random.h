@@ -1,0 +1,13 @@
+/* Random bytes of the operating system: identities, and seeds for rng.h. */
+#ifndef DMQ_OS_RANDOM_H
+#define DMQ_OS_RANDOM_H
+
+#include "libdmq/base/bytes.h"
+
+void random_bytes(void *data, size_t size);
+uint64_t random_u64(void);
+
+/* A version 4 UUID. */
+struct uuid random_uuid(void);
+
+#endif
