@@ -105,7 +105,7 @@ store_field(const struct field *field, const json_t *value, void *entry)
     char *to = (char *)entry + field->offset;
     if (field->kind == TEXT) {
         const char *text = json_string_value(value);
-        if (text == NULL || json_string_length(value) != strlen(text)) {
+        if (text == NULL) {
             return "must be a string";
         }
         if (strlen(text) >= SERVICES_MAX_NAME || (field->required && text[0] == 0)) {

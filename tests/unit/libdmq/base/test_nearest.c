@@ -25,6 +25,9 @@ distances(void **state)
     assert_int_equal(distance("", "abc"), 3);
     assert_int_equal(distance("kitten", "sitting"), 3);
     assert_int_equal(distance("orders", "order"), 1);
+    assert_int_equal(distance("prot", "port"), 1);
+    assert_int_equal(distance("abcd", "badc"), 2);
+    assert_int_equal(distance("ca", "abc"), 3);
     assert_int_equal(distance("flaw", "lawn"), 2);
     assert_true(distance(long_word, "a") == SIZE_MAX);
 }

@@ -113,7 +113,7 @@ static const struct {
      "brokers[0].id: must be a whole number without quotes"},
     {CONTROLLERS "\"brokers\": [{\"id\": -1, \"host\": \"b\"}]}", "brokers[0].id: must be 0 to"},
     {CONTROLLERS "\"brokers\": [{\"id\": 1, \"host\": \"\"}]}", "brokers[0].host: must have 1 to"},
-    {CONTROLLERS "\"brokers\": [{\"id\": 1, \"host\": \"b\\u0000c\"}]}", "must be a string"},
+    {CONTROLLERS "\"brokers\": [{\"id\": 1, \"host\": \"b\\u0000c\"}]}", "no valid JSON: \\u0000"},
     {CONTROLLERS "\"brokers\": [{\"id\": 1, \"host\": \"b\", \"port\": 65000}]}",
      "port + 1000 is no port: give 'peerPort'"},
     {CONTROLLERS "\"brokers\": [{\"id\": 1, \"host\": \"b\", \"controller\": 9}]}",
