@@ -8,8 +8,8 @@
 
 #define NEAREST_MAX_SIZE 128 /* longer words are not compared */
 
-/* Edits (insert, remove, replace a byte, swap two neighbours) that lead from a to b; larger than any word where
- * one of them is too long to compare. */
+/* Edits (insert, remove, replace a byte, swap two neighbours) that lead from a to b; larger than
+ * any word where one of them is too long to compare. */
 size_t nearest_distance(struct bytes a, struct bytes b);
 
 /* The candidate that word was probably meant to be: the one with the fewest edits, at most a third

@@ -210,7 +210,7 @@ read_list(const struct reading *r, const struct list *list, const json_t *root, 
     return DMQ_OK;
 }
 
-/* ---- defaults and what concerns several entries ------------------------------------------------ */
+/* ---- defaults and what concerns several entries ---------------------------------------------- */
 
 static void
 set_default_text(char *field, const char *value)
@@ -337,7 +337,7 @@ complete(const struct reading *r, struct services *s, const json_t *root)
     return code == DMQ_OK ? check_listeners(r, s) : code;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 static dmq_err
 read_root(const struct reading *r, const json_t *root, struct services *s)

@@ -28,7 +28,7 @@ setting_desc(enum setting setting)
     return &table[setting];
 }
 
-/* ---- one value --------------------------------------------------------------------------------- */
+/* ---- one value ------------------------------------------------------------------------------- */
 
 static bool
 is_choice(const char *choices, const char *value)
@@ -135,7 +135,7 @@ settings_init(struct settings *settings)
     }
 }
 
-/* ---- key = value ------------------------------------------------------------------------------- */
+/* ---- key = value ----------------------------------------------------------------------------- */
 
 static char *
 trim(char *text)
@@ -234,7 +234,7 @@ settings_set(struct settings *settings, const char *assignment, struct err_msg *
     return assign_line(settings, line, &from, err);
 }
 
-/* ---- the environment --------------------------------------------------------------------------- */
+/* ---- the environment ------------------------------------------------------------------------- */
 
 const char *
 setting_variable(enum setting setting, char text[SETTING_VARIABLE_SIZE])
@@ -318,7 +318,7 @@ settings_read_environment(struct settings *settings, char *const *environment, s
     return code;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 int64_t
 setting_number(const struct settings *settings, enum setting setting)
