@@ -24,6 +24,7 @@ enum meta_row_kind {
     META_ROW_BROKER,
     META_ROW_CLUSTER,
     META_ROW_IDS,
+    META_ROW_IMAGE,
     META_ROW_TOPIC,
     META_ROW_PARTITION
 };
