@@ -104,13 +104,12 @@ batch_reader_plain(const struct batch_reader *reader)
     return buf_ref(reader->plain);
 }
 
-bool
-batch_reader_stop(struct batch_reader *reader, const char *fault)
+void
+batch_reader_set_fault(struct batch_reader *reader, const char *fault)
 {
     if (reader->fault == NULL) {
         reader->fault = fault;
     }
-    return false;
 }
 
 dmq_err

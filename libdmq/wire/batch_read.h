@@ -73,7 +73,15 @@ dmq_err batch_check_records(struct batch_reader *reader, struct bytes batch, str
 
 /* The slow halves of batch_reader_next. */
 const uint8_t *batch_headers_skip(const uint8_t *pos, const uint8_t *end, int32_t count);
-bool batch_reader_stop(struct batch_reader *reader, const char *fault);
+void batch_reader_set_fault(struct batch_reader *reader, const char *fault);
+
+/* Ends the iteration. Inline, so that compilers see that next hands out nothing then. */
+static inline bool
+batch_reader_stop(struct batch_reader *reader, const char *fault)
+{
+    batch_reader_set_fault(reader, fault);
+    return false;
+}
 
 /* Reads a length and as many bytes; -1 is null. NULL if that is not there. */
 static inline const uint8_t *
@@ -99,6 +107,7 @@ batch_reader_next(struct batch_reader *reader, struct batch_record *ret_record)
     const uint8_t *pos = reader->pos;
     int32_t size;
     int32_t offset_delta;
+    int32_t header_count;
     int64_t timestamp_delta;
     if (reader->left == 0) {
         return batch_reader_stop(reader, pos == reader->end ? NULL : "bytes after the last record");
@@ -121,13 +130,14 @@ batch_reader_next(struct batch_reader *reader, struct batch_record *ret_record)
     }
     pos = batch_bytes_decode(pos, end, &ret_record->key);
     pos = pos == NULL ? NULL : batch_bytes_decode(pos, end, &ret_record->value);
-    pos = pos == NULL ? NULL : varint_decode(pos, end, &ret_record->header_count);
+    pos = pos == NULL ? NULL : varint_decode(pos, end, &header_count);
     if (pos == NULL) {
         return batch_reader_stop(reader, "key, value or number of headers is beyond the record");
     }
     ret_record->headers = (struct bytes){pos, (size_t)(end - pos)};
-    if (ret_record->header_count != 0) {
-        pos = batch_headers_skip(pos, end, ret_record->header_count);
+    ret_record->header_count = header_count;
+    if (header_count != 0) {
+        pos = batch_headers_skip(pos, end, header_count);
     }
     if (pos != end) {
         return batch_reader_stop(reader, "headers do not fill the record");

@@ -1,4 +1,5 @@
-/* What our code makes of record batches, in the words that KafkaCross.java uses for Kafka's own client:
+/* What our code makes of record batches, in the words that KafkaCross.java uses for Kafka's own
+ * client:
  *
  *   kafka_cross build CASES FOLDER   writes each batch of CASES to FOLDER/NAME.batch
  *   kafka_cross read FILE...         prints the batches of the files, or the error of each

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Holds our record batches against Kafka's own client (org.apache.kafka:kafka-clients).
 
-Random batches are drawn from a seed and written down in words (below). Two programs, one with our code
-(kafka_cross.c) and one with Kafka's (KafkaCross.java), both build them and both read what the other
+Random batches are drawn from a seed and written down in words (below). Two programs, one with our
+code (kafka_cross.c) and one with Kafka's (KafkaCross.java), both build them and both read what both
 built: four readings of every batch must say the same as the words. Uncompressed batches must be the
 same bytes. Batches that only a broker makes, and murmur2, are crossed as well.
 
     kafka_cross.py --helper PROGRAM --work FOLDER [--seed N]
 
-Needs java and mvn (Debian: openjdk-17-jdk-headless, maven); Maven takes the client from Maven Central
-into ~/.m2 the first time, and works offline from then on.
+Needs java and mvn (Debian: openjdk-17-jdk-headless, maven); Maven takes the client from Maven
+Central into ~/.m2 the first time, and works offline from then on.
 
 The words of a batch to build; bytes are in hex, `-` is empty, `null` is null:
 
@@ -132,13 +132,14 @@ def by_file(lines):
 def same(what, wanted, got):
     if wanted == got:
         return
-    for number, (a, b) in enumerate(zip([*wanted, "(end)"], [*got, "(end)"])):
+    for number, (a, b) in enumerate(zip([*wanted, "(end)"], [*got, "(end)"], strict=False)):
         if a != b:
             sys.exit(f"{what}, line {number}:\n  wanted {a[:300]}\n  got    {b[:300]}")
 
 
-def attributes(batch):
-    return int.from_bytes(batch[21:23], "big")
+def compression(batch):
+    attributes = int.from_bytes(batch[21:23], "big")
+    return ["none", "gzip", "snappy", "lz4", "zstd"][attributes & 7]
 
 
 def fresh(folder):
@@ -161,8 +162,8 @@ def cross_batches(rng, ours, kafka, work):
         for reader, command in (("ours", ours), ("kafka", kafka)):
             readings = by_file(run(*command, "read", *paths, frame))
             whole = []
-            for batch, path in zip(batches, paths):
-                stored = ["none", "gzip", "snappy", "lz4", "zstd"][attributes(path.read_bytes()) & 7]
+            for batch, path in zip(batches, paths, strict=True):
+                stored = compression(path.read_bytes())
                 # Ours stays uncompressed where nothing is gained.
                 if stored not in [batch.compression, "none"][: 1 + (maker == "ours")]:
                     sys.exit(f"{path}: {stored}, not {batch.compression}")
@@ -218,8 +219,12 @@ def main():
     cross_murmur2(rng, ours, kafka, work)
     for what in sorted(counts):
         print(f"{counts[what]:8} {what}")
-    meant = [f"{c} by {m}, read by {r}" for c in COMPRESSIONS for m in ("ours", "kafka")
-             for r in ("ours", "kafka")]
+    meant = [
+        f"{c} by {m}, read by {r}"
+        for c in COMPRESSIONS
+        for m in ("ours", "kafka")
+        for r in ("ours", "kafka")
+    ]
     meant += ["refused", "of a broker's own", "keys hashed", "uncompressed, the same bytes"]
     missing = [what for what in meant if counts[what] == 0]
     if missing:

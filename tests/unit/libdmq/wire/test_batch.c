@@ -133,8 +133,8 @@ every_truncation_and_a_byte_too_many_are_refused(void **state)
                      DMQ_ERR_CORRUPT_BATCH);
 }
 
-/* Of the 21 bytes outside the CRC, only base offset and leader epoch may differ unnoticed: the leader
- * stamps them. Nothing that the producer said may. */
+/* Of the 21 bytes outside the CRC, only base offset and leader epoch may differ unnoticed: the
+ * leader stamps them. Nothing that the producer said may. */
 static void
 every_flipped_bit_is_refused_or_harmless(void **state)
 {
