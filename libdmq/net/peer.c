@@ -40,6 +40,7 @@ struct peer {
     struct rng rng;
     enum state state;
     struct peer_link link;
+    bool link_ended; /* the connection is gone, the sockets are not yet closed */
     uint64_t generation;
 
     int64_t retry_at_ms;   /* WAITING */
@@ -101,7 +102,7 @@ peer_free(struct peer *peer)
     if (peer == NULL) {
         return;
     }
-    peer_link_close(&peer->link);
+    peer_link_close(&peer->link, false);
     for (size_t i = peer->events_head; i < peer->events_count; i++) {
         peer_event_deinit(&peer->events[i]);
     }
@@ -172,7 +173,8 @@ static void
 end_connection(struct peer *peer, dmq_err err, const char *why, int64_t now_ms)
 {
     bool was_up = peer->state == UP;
-    peer_link_close(&peer->link);
+    peer_link_close(&peer->link, peer->link_ended);
+    peer->link_ended = false;
     peer->generation++;
     peer->state = WAITING;
     if (was_up && now_ms - peer->up_since_ms >= STEADY_MS) {
@@ -475,6 +477,7 @@ follow_link(struct peer *peer, int64_t now_ms)
         }
         break;
     case LINK_ENDED:
+        peer->link_ended = true;
         /* Answers that came before the end still count. */
         receive(peer, SIZE_MAX, now_ms);
         if (peer->state != WAITING) {

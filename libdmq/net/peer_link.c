@@ -21,8 +21,7 @@ configure(void *dealer, const char *endpoint, int64_t max_frame_bytes)
     static const struct sockopt options[] = {
         {ZMQ_IMMEDIATE, 1},      /* nothing is queued for a connection that is not there */
         {ZMQ_RECONNECT_IVL, -1}, /* libzmq must not connect again: it would send old requests */
-        {ZMQ_LINGER, 0},
-        {ZMQ_SNDHWM, 1024}, /* above what may be in flight: it is never what holds back */
+        {ZMQ_SNDHWM, 1024},      /* above what may be in flight: it is never what holds back */
         {ZMQ_RCVHWM, 1024},
     };
     return sockopt_set(dealer, options, sizeof(options) / sizeof(options[0])) &&
@@ -52,14 +51,16 @@ peer_link_open(struct peer_link *link, void *context, const char *endpoint, int6
         open_monitor(link, context) && zmq_connect(link->dealer, endpoint) == 0) {
         return true;
     }
-    peer_link_close(link);
+    peer_link_close(link, true); /* never connected */
     return false;
 }
 
 void
-peer_link_close(struct peer_link *link)
+peer_link_close(struct peer_link *link, bool ended)
 {
     if (link->dealer != NULL) {
+        const struct sockopt linger = {ZMQ_LINGER, ended ? 0 : NET_CLOSE_LINGER_MS};
+        sockopt_set(link->dealer, &linger, 1);
         zmq_socket_monitor(link->dealer, NULL, 0);
         zmq_close(link->dealer);
     }

@@ -19,7 +19,10 @@ enum link_state {
 /* False if a socket cannot be made (no file descriptors, no such endpoint). */
 bool peer_link_open(struct peer_link *link, void *context, const char *endpoint,
                     int64_t max_frame_bytes);
-void peer_link_close(struct peer_link *link);
+
+/* ended: peer_link_poll said LINK_ENDED. Otherwise what was sent last may still reach the other
+ * side for a moment. */
+void peer_link_close(struct peer_link *link, bool ended);
 
 /* Reads what the monitor reports. The reason of LINK_ENDED is a static text. */
 enum link_state peer_link_poll(struct peer_link *link, const char **ret_reason);

@@ -22,7 +22,7 @@ router_configure(void *socket, const struct router_options *options, struct err_
         {ZMQ_LINGER, options->linger_ms},
         {ZMQ_BACKLOG, 1024},
     };
-    DMQ_ASSERT(options->max_frame_bytes > 0 && options->linger_ms >= 0);
+    DMQ_ASSERT(options->max_frame_bytes > 0 && options->linger_ms > 0);
     if (!sockopt_set(socket, wanted, sizeof(wanted) / sizeof(wanted[0])) ||
         !sockopt_set_common(socket, options->max_frame_bytes)) {
         return err_set(err, DMQ_ERR_IO, "cannot set the options of a socket: %s",

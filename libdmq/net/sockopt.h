@@ -8,6 +8,12 @@
 
 #define NET_HANDSHAKE_MS 2000 /* a peer that does not speak ZMTP by then is cut off */
 
+/* Trap: libzmq (4.3.5 too) ends the process in session_base_t::clean_pipes ("Resource temporarily
+ * unavailable") if a socket is closed with LINGER 0 while a message of several frames is half sent,
+ * and its connection breaks before the closing is through. A short LINGER lets it send or give up
+ * in order; so 0 is only for a socket whose connection is known to have ended. */
+#define NET_CLOSE_LINGER_MS 100
+
 struct sockopt {
     int name;
     int value;

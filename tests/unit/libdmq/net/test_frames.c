@@ -23,7 +23,7 @@ setup(void **state)
     size_t size = sizeof(endpoint);
     int linger = 0;
     struct router_options options = {
-        .max_frame_bytes = 1 << 20, .send_hwm = 4, .recv_hwm = 100, .linger_ms = 0};
+        .max_frame_bytes = 1 << 20, .send_hwm = 4, .recv_hwm = 100, .linger_ms = 1000};
     context = zmq_ctx_new();
     router = zmq_socket(context, ZMQ_ROUTER);
     dealer = zmq_socket(context, ZMQ_DEALER);

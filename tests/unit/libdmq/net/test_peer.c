@@ -107,7 +107,7 @@ server_open(struct server *s, void *context, int32_t port)
 {
     struct err_msg err;
     struct router_options options = {
-        .max_frame_bytes = 1 << 20, .send_hwm = 100, .recv_hwm = 100, .linger_ms = 0};
+        .max_frame_bytes = 1 << 20, .send_hwm = 100, .recv_hwm = 100, .linger_ms = 1000};
     s->router.socket = zmq_socket(context, ZMQ_ROUTER);
     assert_int_equal(router_configure(s->router.socket, &options, &err), DMQ_OK);
     assert_int_equal(router_bind(s->router.socket, "127.0.0.1", port, &err), DMQ_OK);
