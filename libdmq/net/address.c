@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define NUMERIC_SIZE 64 /* a numeric IPv6 address with its interface */
+
 const char *
 address_print(const char *host, int32_t port, char text[ADDRESS_SIZE])
 {
@@ -19,7 +21,7 @@ address_print(const char *host, int32_t port, char text[ADDRESS_SIZE])
 dmq_err
 address_resolve(const char *host, int32_t port, char text[ADDRESS_SIZE], struct err_msg *err)
 {
-    char numeric[NI_MAXHOST];
+    char numeric[NUMERIC_SIZE];
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     if (host[0] == 0 || strcmp(host, "*") == 0) {
