@@ -100,7 +100,7 @@ meta_install(struct image **image, const struct metadata_entry *snapshot, struct
     return DMQ_OK;
 }
 
-/* ---- snapshots ------------------------------------------------------------------------------------ */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 struct snapshot {
     struct outbuf out;

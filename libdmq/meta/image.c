@@ -11,7 +11,7 @@
 
 #include "libdmq/meta/image_internal.h"
 
-/* ---- digest ------------------------------------------------------------------------------------- */
+/* ---- digest ---------------------------------------------------------------------------------- */
 
 /* The finaliser of splitmix64: every bit of x changes half of the result's. */
 static uint64_t
@@ -69,7 +69,7 @@ image_digest(const struct image *image)
     return hash;
 }
 
-/* ---- the image as a whole ------------------------------------------------------------------------- */
+/* ---- the image as a whole -------------------------------------------------------------------- */
 
 struct image *
 image_new(void)
@@ -167,7 +167,7 @@ image_set_producer_ids(struct image *image, int64_t next)
     image->next_producer_id = next;
 }
 
-/* ---- brokers -------------------------------------------------------------------------------------- */
+/* ---- brokers --------------------------------------------------------------------------------- */
 
 /* Index of the first broker whose id is not below. */
 static uint32_t
@@ -235,7 +235,7 @@ image_set_broker(struct image *image, int32_t broker_id, struct broker_record *r
     return old;
 }
 
-/* ---- topics --------------------------------------------------------------------------------------- */
+/* ---- topics ---------------------------------------------------------------------------------- */
 
 static int
 compare_names(struct bytes a, struct bytes b)
@@ -415,7 +415,7 @@ image_loading_end(struct image *image)
     return true;
 }
 
-/* ---- partitions ----------------------------------------------------------------------------------- */
+/* ---- partitions ------------------------------------------------------------------------------ */
 
 const struct partition_record *
 image_partition(const struct image *image, struct uuid topic_id, int32_t partition)

@@ -16,7 +16,7 @@ copy_of(int type, const void *body)
     return copy;
 }
 
-/* ---- cluster and producer ids --------------------------------------------------------------------- */
+/* ---- cluster and producer ids ---------------------------------------------------------------- */
 
 static dmq_err
 on_cluster(struct image *image, const struct cluster_record *body, struct err_msg *err)
@@ -53,7 +53,7 @@ on_producer_ids(struct image *image, const struct producer_ids_record *body, str
     return DMQ_OK;
 }
 
-/* ---- brokers -------------------------------------------------------------------------------------- */
+/* ---- brokers --------------------------------------------------------------------------------- */
 
 static void
 put_broker(struct image *image, const struct broker_record *body)
@@ -102,7 +102,7 @@ on_broker_change(struct image *image, const struct broker_change_record *body, s
     return DMQ_OK;
 }
 
-/* ---- topics --------------------------------------------------------------------------------------- */
+/* ---- topics ---------------------------------------------------------------------------------- */
 
 static dmq_err
 add_topic(struct image *image, const struct topic_record *body, struct err_msg *err)
@@ -162,7 +162,7 @@ on_topic_removed(struct image *image, const struct topic_removed_record *body, s
     return DMQ_OK;
 }
 
-/* ---- partitions ----------------------------------------------------------------------------------- */
+/* ---- partitions ------------------------------------------------------------------------------ */
 
 static bool
 contains(const int32_t *ids, uint32_t count, int32_t id)
@@ -276,7 +276,7 @@ on_partition(struct image *image, const struct partition_record *body, struct er
     return DMQ_OK;
 }
 
-/* ---- the one switch ------------------------------------------------------------------------------- */
+/* ---- the one switch -------------------------------------------------------------------------- */
 
 dmq_err
 meta_apply_body(struct image *image, int type, const void *body, struct err_msg *err)

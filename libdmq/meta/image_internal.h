@@ -71,7 +71,7 @@ struct image {
 /* Memory that is never NULL; count items of size, for one more than there are. */
 void *image_grow(void *items, uint32_t count, uint32_t *capacity, size_t size);
 
-/* ---- primitive changes: they keep order, counts and digest right, and check nothing ------------- */
+/* ---- primitive changes: they keep order, counts and digest right, and check nothing ---------- */
 
 void image_set_version(struct image *image, int64_t version, int64_t term);
 void image_set_cluster(struct image *image, struct uuid cluster_id);
@@ -96,7 +96,7 @@ struct topic_node *image_find_node(const struct image *image, struct uuid topic_
 void image_loading_begin(struct image *image);
 bool image_loading_end(struct image *image);
 
-/* ---- undo --------------------------------------------------------------------------------------- */
+/* ---- undo ------------------------------------------------------------------------------------ */
 
 /* Keeps it while an undo list is open, else frees what it owns. */
 void image_note_undo(struct image *image, struct undo undo);

@@ -57,7 +57,7 @@ meta_rows_clear(struct meta_rows *rows)
     outbuf_clear(&rows->bytes);
 }
 
-/* ---- what is touched ------------------------------------------------------------------------------ */
+/* ---- what is touched ------------------------------------------------------------------------- */
 
 static void
 note(struct meta_rows *rows, enum meta_row_kind kind, struct uuid topic_id, int32_t number)
@@ -130,7 +130,7 @@ meta_rows_touch_all(struct meta_rows *rows, const struct image *image)
     }
 }
 
-/* ---- what is written ------------------------------------------------------------------------------ */
+/* ---- what is written ------------------------------------------------------------------------- */
 
 static bool
 encode_or_gone(struct outbuf *out, int type, const void *body)

@@ -47,8 +47,8 @@ dmq_err topic_config_check_all(const struct config_entry *entries, uint32_t coun
  * controller may have written them. */
 struct topic_config topic_config_of(const struct config_entry *entries, uint32_t count);
 
-/* min.insync.replicas as it holds for a replication factor: the setting, which may be above it (then
- * acks=all is refused), else min(2, factor). */
+/* min.insync.replicas as it holds for a replication factor: the setting, which may be above it
+ * (then acks=all is refused), else min(2, factor). */
 int32_t topic_config_min_isr(const struct topic_config *config, uint32_t replicas);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include "libdmq/base/assert.h"
 
-/* ---- receiving --------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 /* A buffer whose bytes stay in a message of libzmq. */
 struct held_msg {
@@ -154,7 +154,7 @@ net_msg_take(struct net_msg *msg, size_t index)
     return buf;
 }
 
-/* ---- sending ----------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 /* libzmq calls it on one of its threads when the frame is sent. */
 static void

@@ -113,7 +113,7 @@ peer_free(struct peer *peer)
     free(peer);
 }
 
-/* ---- events ------------------------------------------------------------------------------------ */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 /* A new event of this kind to be filled in. NULL if memory is out: the event is lost, which the
  * owner's own deadlines must catch. */
@@ -158,7 +158,7 @@ peer_next_event(struct peer *peer, struct peer_event *ret_event)
     return true;
 }
 
-/* ---- beginning and end of a connection --------------------------------------------------------- */
+/* ---- beginning and end of a connection ------------------------------------------------------- */
 
 static int64_t
 next_interval(struct peer *peer)
@@ -216,7 +216,7 @@ peer_hurry(struct peer *peer)
     peer->retry_ms = FIRST_RETRY_MS;
 }
 
-/* ---- requests ---------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static struct buf *
 encode_header(const struct peer *peer, const struct peer_call *call, int64_t correlation)
@@ -336,7 +336,7 @@ expire(struct peer *peer, int64_t now_ms)
     }
 }
 
-/* ---- greeting ---------------------------------------------------------------------------------- */
+/* ---- greeting -------------------------------------------------------------------------------- */
 
 static void
 greet(struct peer *peer, int64_t now_ms)
@@ -402,7 +402,7 @@ take_hello(struct peer *peer, const struct response_header *header, struct net_m
     add_event(peer, PEER_CONNECTED);
 }
 
-/* ---- receiving --------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 static void
 take_response(struct peer *peer, const struct response_header *header, struct net_msg *msg)
@@ -462,7 +462,7 @@ receive(struct peer *peer, size_t most, int64_t now_ms)
     net_msg_deinit(&msg);
 }
 
-/* ---- the owner's loop -------------------------------------------------------------------------- */
+/* ---- the owner's loop ------------------------------------------------------------------------ */
 
 static void
 follow_link(struct peer *peer, int64_t now_ms)

@@ -11,7 +11,8 @@
 
 struct worker;
 
-/* Carries out up to count jobs, in order; on the worker's thread. What it finds out it leaves in them. */
+/* Carries out up to count jobs, in order; on the worker's thread. What it finds out it leaves in
+ * them. */
 typedef void worker_run(void *context, void **jobs, size_t count);
 
 #define WORKER_MAX_RUN 64     /* jobs that one call of run gets */

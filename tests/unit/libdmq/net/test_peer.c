@@ -31,7 +31,7 @@ now(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* ---- a server: answers API_VERSIONS, and METADATA by the attachments it came with ---------------- */
+/* ---- a server: answers API_VERSIONS, and METADATA by the attachments it came with ------------ */
 
 struct server {
     struct router router;
@@ -122,7 +122,7 @@ port_of(void *socket)
     return (int32_t)strtol(strrchr(endpoint, ':') + 1, NULL, 10);
 }
 
-/* ---- the loop of an owner ------------------------------------------------------------------------ */
+/* ---- the loop of an owner -------------------------------------------------------------------- */
 
 static void *context;
 
@@ -349,7 +349,7 @@ garbage_in_an_answer_ends_the_connection(void **state)
     zmq_close(s.router.socket);
 }
 
-/* ---- other processes ----------------------------------------------------------------------------- */
+/* ---- other processes ------------------------------------------------------------------------- */
 
 /* A server in a process of its own; writes its port into the pipe first. */
 static pid_t
