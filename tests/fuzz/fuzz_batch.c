@@ -1,9 +1,10 @@
 /* Record batches from outside: the way of a produced frame through the broker, and of a fetched one
  * through the consumer.
  *
- * The first byte says what the rest is. 0: a frame of batches as it comes; each is checked twice, as
- * it is and with its CRC made right, for no fuzzer guesses a CRC. 1, 2, 3: the records part of a batch
- * without compression, of lz4 or of zstd, behind a header made here; the second byte is its count.
+ * The first byte says what the rest is. 0: a frame of batches as it comes; each is checked twice,
+ * as it is and with its CRC made right, for no fuzzer guesses a CRC. 1, 2, 3: the records part of a
+ * batch without compression, of lz4 or of zstd, behind a header made here; the second byte is its
+ * count.
  *
  * What must hold: no view points outside the batch or the unfolded memory, and what reads well is
  * written again by our builder and reads the same. */
