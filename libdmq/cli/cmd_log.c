@@ -1,0 +1,56 @@
+/* dmq log dump|verify: the broker's program reads its own files; this tool knows no format. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "libdmq/cli/command.h"
+#include "libdmq/cli/program.h"
+#include "libdmq/cli/report.h"
+
+static int
+run_broker(const struct cli *cli, const char *option)
+{
+    char path[PROGRAM_PATH_BYTES];
+    if (!program_find("dmq-broker", path)) {
+        return CLI_ERROR;
+    }
+    const char *argv[] = {path, option, cli->words[0], cli->json ? "--json" : NULL, NULL};
+    execv(path, (char *const *)argv);
+    return report_failure("cannot run %s: %s", path, strerrordesc_np(errno));
+}
+
+static int
+run_dump(const struct cli *cli)
+{
+    return run_broker(cli, "--log-dump");
+}
+
+static int
+run_verify(const struct cli *cli)
+{
+    return run_broker(cli, "--log-verify");
+}
+
+static const struct option_spec OPTIONS[] = {{NULL, NULL, NULL}};
+
+const struct command COMMAND_LOG_DUMP = {
+    .name = "log dump",
+    .arguments = "FILE",
+    .summary = "Print the batches of a log segment (offline)",
+    .examples = "dmq log dump dmq-data/broker/*/0/00000000000000000000.log\n",
+    .options = OPTIONS,
+    .min_words = 1,
+    .max_words = 1,
+    .run = run_dump,
+};
+
+const struct command COMMAND_LOG_VERIFY = {
+    .name = "log verify",
+    .arguments = "DIR",
+    .summary = "Check every batch of a broker's data folder or of a partition (offline)",
+    .examples = "dmq log verify dmq-data/broker\n",
+    .options = OPTIONS,
+    .min_words = 1,
+    .max_words = 1,
+    .run = run_verify,
+};

@@ -1,0 +1,341 @@
+/* dmq topic create|list|describe|delete. Answers come as the JSON of the REST interface: --json
+ * prints them as they are, a person gets a table. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "libdmq/cli/command.h"
+#include "libdmq/cli/json_out.h"
+#include "libdmq/cli/json_read.h"
+#include "libdmq/cli/report.h"
+#include "libdmq/cli/session.h"
+
+enum { NAME_BYTES = 256, VALUE_BYTES = 4097 };
+
+/* Prints what the cluster answered, for people. `answer` is the whole of it. */
+typedef void print_answer(const struct cli *cli, dmq_client *client, struct json answer);
+
+/* Asks the cluster and prints its answer. `request` is a terminated JSON text; NULL: {}. */
+static int
+ask(const struct cli *cli, const char *op, const char *request, print_answer *print)
+{
+    dmq_client *client;
+    int code = session_open(cli, &client);
+    if (code != CLI_OK) {
+        return code;
+    }
+    char *answer = NULL;
+    dmq_error error = session_error();
+    if (dmq_admin(client, op, request, ADMIN_TIMEOUT_MS, &answer, &error) != DMQ_OK) {
+        code = session_topic_failed(client, cli->word_count > 0 ? cli->words[0] : "", &error);
+    } else {
+        print(cli, client, json_root(answer));
+    }
+    dmq_free(answer);
+    session_close(client);
+    return code;
+}
+
+static void
+print_json(struct json value)
+{
+    printf("%.*s\n", (int)(value.end - value.at), value.at);
+}
+
+/* ---- create ------------------------------------------------------------------------------------ */
+
+/* `--config k=v`... as a member. CLI_OK or CLI_USAGE. */
+static int
+put_config(const struct cli *cli, struct json_out *json)
+{
+    size_t cursor = 0;
+    json_open(json, "config", '{');
+    for (const char *pair; (pair = args_each(cli->args, "config", &cursor)) != NULL;) {
+        char name[NAME_BYTES];
+        size_t size = strcspn(pair, "=");
+        if (pair[size] != '=' || size == 0 || size >= sizeof(name)) {
+            return report_usage("topic create", "--config wants NAME=VALUE, not '%s'", pair);
+        }
+        memcpy(name, pair, size);
+        name[size] = '\0';
+        json_text(json, name, pair + size + 1);
+    }
+    json_close(json, '}');
+    return CLI_OK;
+}
+
+/* What is asked for. CLI_OK or CLI_USAGE. */
+static int
+put_topic(const struct cli *cli, struct out *out)
+{
+    int64_t partitions = -1;
+    int64_t factor = -1;
+    if (args_int(cli->args, "partitions", 1, 100000, &partitions) != CLI_OK ||
+        args_int(cli->args, "replication-factor", 1, 64, &factor) != CLI_OK) {
+        return CLI_USAGE;
+    }
+    struct json_out json;
+    json_out_init(&json, out);
+    json_open(&json, NULL, '{');
+    json_text(&json, "topicName", cli->words[0]);
+    json_int(&json, "partitionCount", partitions);
+    json_int(&json, "replicationFactor", factor);
+    int code = put_config(cli, &json);
+    json_close(&json, '}');
+    out_put(out, "", 1);
+    return code;
+}
+
+static void
+print_created(const struct cli *cli, dmq_client *client, struct json topic)
+{
+    (void)client;
+    if (cli->json) {
+        print_json(topic);
+        return;
+    }
+    report_note("created topic %s: partitions %" PRId64 ", replication factor %" PRId64,
+                cli->words[0], json_to_int(json_member(topic, "partitionCount"), -1),
+                json_to_int(json_member(topic, "replicationFactor"), -1));
+}
+
+static int
+run_create(const struct cli *cli)
+{
+    struct out request;
+    if (!out_init(&request, -1)) {
+        return report_failure("out of memory");
+    }
+    int code = put_topic(cli, &request);
+    if (code == CLI_OK) {
+        code = ask(cli, "create_topic", request.data, print_created);
+    }
+    out_deinit(&request);
+    return code;
+}
+
+static const struct option_spec CREATE_OPTIONS[] = {
+    {"partitions", "N", "how many (1)"},
+    {"replication-factor", "R", "replicas of each (3, or as many brokers as live)"},
+    {"config", "NAME=VALUE", "a setting of the topic; may be repeated"},
+    {NULL, NULL, NULL},
+};
+
+const struct command COMMAND_TOPIC_CREATE = {
+    .name = "topic create",
+    .arguments = "NAME",
+    .summary = "Create a topic",
+    .details = "Settings have Kafka's names (max.message.bytes, segment.bytes, ...), besides\n"
+               "durability=sync (the default: fsynced before it is acknowledged) or async.\n",
+    .examples = "dmq topic create orders\n"
+                "dmq topic create orders --partitions 3 --config max.message.bytes=4194304\n"
+                "dmq topic create metrics --config durability=async\n",
+    .options = CREATE_OPTIONS,
+    .min_words = 1,
+    .max_words = 1,
+    .run = run_create,
+};
+
+/* ---- list -------------------------------------------------------------------------------------- */
+
+static void
+print_list(const struct cli *cli, dmq_client *client, struct json answer)
+{
+    (void)client;
+    if (cli->json) {
+        print_json(answer);
+        return;
+    }
+    struct json topics = json_member(answer, "topics");
+    struct json cursor = {0};
+    printf("%-32s %10s %8s\n", "NAME", "PARTITIONS", "REPLICAS");
+    for (struct json topic; !json_is_none(topic = json_next(topics, &cursor, NULL));) {
+        char name[NAME_BYTES];
+        printf("%-32s %10" PRId64 " %8" PRId64 "\n",
+               json_to_text(json_member(topic, "topicName"), name, sizeof(name)),
+               json_to_int(json_member(topic, "partitionCount"), -1),
+               json_to_int(json_member(topic, "replicationFactor"), -1));
+    }
+}
+
+static int
+run_list(const struct cli *cli)
+{
+    return ask(cli, "describe_topics", NULL, print_list);
+}
+
+static const struct option_spec NO_OPTIONS[] = {{NULL, NULL, NULL}};
+
+const struct command COMMAND_TOPIC_LIST = {
+    .name = "topic list",
+    .arguments = "",
+    .summary = "List the topics",
+    .examples = "dmq topic list\n"
+                "dmq topic list --json\n",
+    .options = NO_OPTIONS,
+    .run = run_list,
+};
+
+/* ---- describe ---------------------------------------------------------------------------------- */
+
+/* "101,102" of [101,102]. */
+static const char *
+join(struct json array, char *to, size_t size)
+{
+    size_t used = 0;
+    struct json cursor = {0};
+    to[0] = '\0';
+    for (struct json item; !json_is_none(item = json_next(array, &cursor, NULL));) {
+        int written = snprintf(to + used, size - used, "%s%.*s", used > 0 ? "," : "",
+                               (int)(item.end - item.at), item.at);
+        if (written < 0 || (size_t)written >= size - used) {
+            break;
+        }
+        used += (size_t)written;
+    }
+    return to;
+}
+
+/* An offset as text; "?" if the partition's leader did not tell. */
+static const char *
+offset_text(dmq_client *client, const char *topic, int32_t partition, int64_t which, char to[24])
+{
+    int64_t offset;
+    if (dmq_topic_offset(client, topic, partition, which, 0, CONNECT_TIMEOUT_MS, &offset, NULL) !=
+        DMQ_OK) {
+        return "?";
+    }
+    snprintf(to, 24, "%" PRId64, offset);
+    return to;
+}
+
+static void
+print_partitions(dmq_client *client, const char *topic, struct json partitions)
+{
+    printf("%-10s %6s %6s %10s %10s %12s %12s\n", "PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR",
+           "START", "END");
+    struct json cursor = {0};
+    for (struct json item; !json_is_none(item = json_next(partitions, &cursor, NULL));) {
+        char replicas[64];
+        char isr[64];
+        char start[24];
+        char end[24];
+        int32_t partition = (int32_t)json_to_int(json_member(item, "partition"), -1);
+        printf("%-10d %6" PRId64 " %6" PRId64 " %10s %10s %12s %12s\n", partition,
+               json_to_int(json_member(item, "leader"), -1),
+               json_to_int(json_member(item, "leaderEpoch"), -1),
+               join(json_member(item, "replicas"), replicas, sizeof(replicas)),
+               join(json_member(item, "isr"), isr, sizeof(isr)),
+               offset_text(client, topic, partition, DMQ_OFFSET_START, start),
+               offset_text(client, topic, partition, DMQ_OFFSET_END, end));
+    }
+}
+
+static void
+print_topic(dmq_client *client, struct json topic)
+{
+    char name[NAME_BYTES];
+    char text[VALUE_BYTES];
+    printf("%-20s%s\n", "name", json_to_text(json_member(topic, "topicName"), name, sizeof(name)));
+    printf("%-20s%s\n", "id", json_to_text(json_member(topic, "topicId"), text, sizeof(text)));
+    printf("%-20s%" PRId64 "\n", "partitions",
+           json_to_int(json_member(topic, "partitionCount"), -1));
+    printf("%-20s%" PRId64 "\n", "replication factor",
+           json_to_int(json_member(topic, "replicationFactor"), -1));
+    struct json cursor = {0};
+    struct json setting = {0};
+    struct json config = json_member(topic, "config");
+    for (struct json value; !json_is_none(value = json_next(config, &cursor, &setting));) {
+        char setting_name[NAME_BYTES];
+        printf("%-20s%s=%s\n", "config", json_to_text(setting, setting_name, sizeof(setting_name)),
+               json_to_text(value, text, sizeof(text)));
+    }
+    putchar('\n');
+    print_partitions(client, name, json_member(topic, "partitions"));
+}
+
+static void
+print_described(const struct cli *cli, dmq_client *client, struct json answer)
+{
+    struct json cursor = {0};
+    struct json topic = json_next(json_member(answer, "topics"), &cursor, NULL);
+    if (cli->json) {
+        print_json(topic);
+    } else {
+        print_topic(client, topic);
+    }
+}
+
+static int
+run_describe(const struct cli *cli)
+{
+    struct out request;
+    if (!out_init(&request, -1)) {
+        return report_failure("out of memory");
+    }
+    struct json_out json;
+    json_out_init(&json, &request);
+    json_open(&json, NULL, '{');
+    json_open(&json, "topicNames", '[');
+    json_text(&json, NULL, cli->words[0]);
+    json_close(&json, ']');
+    json_close(&json, '}');
+    out_put(&request, "", 1);
+    int code = ask(cli, "describe_topics", request.data, print_described);
+    out_deinit(&request);
+    return code;
+}
+
+const struct command COMMAND_TOPIC_DESCRIBE = {
+    .name = "topic describe",
+    .arguments = "NAME",
+    .summary = "Show a topic, its settings and its partitions",
+    .examples = "dmq topic describe orders\n"
+                "dmq topic describe orders --json\n",
+    .options = NO_OPTIONS,
+    .min_words = 1,
+    .max_words = 1,
+    .run = run_describe,
+};
+
+/* ---- delete ------------------------------------------------------------------------------------ */
+
+static void
+print_deleted(const struct cli *cli, dmq_client *client, struct json answer)
+{
+    (void)client;
+    if (cli->json) {
+        print_json(answer);
+        return;
+    }
+    report_note("deleted topic %s", cli->words[0]);
+}
+
+static int
+run_delete(const struct cli *cli)
+{
+    struct out request;
+    if (!out_init(&request, -1)) {
+        return report_failure("out of memory");
+    }
+    struct json_out json;
+    json_out_init(&json, &request);
+    json_open(&json, NULL, '{');
+    json_text(&json, "topicName", cli->words[0]);
+    json_close(&json, '}');
+    out_put(&request, "", 1);
+    int code = ask(cli, "delete_topic", request.data, print_deleted);
+    out_deinit(&request);
+    return code;
+}
+
+const struct command COMMAND_TOPIC_DELETE = {
+    .name = "topic delete",
+    .arguments = "NAME",
+    .summary = "Delete a topic and its records",
+    .examples = "dmq topic delete orders\n",
+    .options = NO_OPTIONS,
+    .min_words = 1,
+    .max_words = 1,
+    .run = run_delete,
+};

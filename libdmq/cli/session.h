@@ -1,0 +1,30 @@
+/* The connection of a command to its cluster. */
+#ifndef DMQ_CLI_SESSION_H
+#define DMQ_CLI_SESSION_H
+
+#include "dmq/dmq.h"
+#include "libdmq/cli/command.h"
+
+enum {
+    CONNECT_TIMEOUT_MS = 5000,
+    ADMIN_TIMEOUT_MS = 30000 /* creating a topic waits until every broker knows it */
+};
+
+/* Opens the client of --url and installs Ctrl-C. Returns CLI_OK, or the exit code after printing
+ * why. */
+int session_open(const struct cli *cli, dmq_client **ret_client);
+void session_close(dmq_client *client);
+
+/* A dmq_error with its size set. */
+dmq_error session_error(void);
+
+/* Prints why a call about a topic failed, and a topic of nearly that name if it does not exist.
+ * Returns the exit code. */
+int session_topic_failed(dmq_client *client, const char *topic, const dmq_error *error);
+
+/* How many partitions a topic has. `partition`, if it is not negative, must be one of them. Returns
+ * CLI_OK, or the exit code after printing why. */
+int session_partitions(dmq_client *client, const char *topic, int64_t partition,
+                       int32_t *ret_count);
+
+#endif
