@@ -61,7 +61,7 @@ parse(struct format *format)
 {
     const char *reason = NULL;
     char *at = format->text;
-    while (*at != '\0' && reason == NULL) {
+    while (reason == NULL && *at != '\0') {
         if (*at == '%') {
             reason = add_token(format, at + 1);
             at += 2;
