@@ -83,7 +83,7 @@ take_option(struct options *options, char *const *args, size_t *at)
 static dmq_err
 parse_options(char *const *args, struct options *options, struct err_msg *err)
 {
-    for (size_t i = 1; args[0] != NULL && args[i] != NULL; i++) {
+    for (size_t i = 0; args[i] != NULL; i++) {
         options->help |= strcmp(args[i], "--help") == 0 || strcmp(args[i], "-h") == 0;
         options->version |= strcmp(args[i], "--version") == 0;
         if (options->help || options->version) {
@@ -102,7 +102,7 @@ apply_sets(char *const *args, struct settings *settings, struct err_msg *err)
 {
     struct options ignored = no_options;
     dmq_err code = DMQ_OK;
-    for (size_t i = 1; code == DMQ_OK && args[0] != NULL && args[i] != NULL; i++) {
+    for (size_t i = 0; code == DMQ_OK && args[i] != NULL; i++) {
         const char *value = take_option(&ignored, args, &i) ? NULL : take_value("--set", args, &i);
         if (value != NULL) {
             code = settings_set(settings, value, err);

@@ -21,7 +21,8 @@ struct daemon_conf {
     bool version;
 };
 
-/* Reads everything, in the order of the sources. Returns DMQ_OK or an error whose sentence is for
+/* Reads everything, in the order of the sources. args are the arguments behind the program's name,
+ * ended by NULL. Returns DMQ_OK or an error whose sentence is for
  * the user; all of them mean exit code 2 (DAEMON_EXIT_USAGE). */
 dmq_err daemon_conf_load(enum setting_place place, char *const *args, char *const *environment,
                          struct daemon_conf *ret_conf, struct err_msg *err);

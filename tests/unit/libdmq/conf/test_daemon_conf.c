@@ -19,9 +19,14 @@ options_are_read(void **state)
     (void)state;
     struct daemon_conf conf;
     struct err_msg err;
-    char *args[] = {"dmq-broker", "--services", SERVICES,
-                    "--id=101",   "--set",      "log.level=warn",
-                    "--data",     "/d",         "--set=log.segment.bytes=2048",
+    char *args[] = {"--services",
+                    SERVICES,
+                    "--id=101",
+                    "--set",
+                    "log.level=warn",
+                    "--data",
+                    "/d",
+                    "--set=log.segment.bytes=2048",
                     NULL};
     assert_int_equal(daemon_conf_load(PLACE_BROKER, args, no_environment, &conf, &err), DMQ_OK);
     assert_int_equal(conf.node_id, 101);
@@ -41,7 +46,7 @@ the_environment_stands_in(void **state)
     (void)state;
     struct daemon_conf conf;
     struct err_msg err;
-    char *args[] = {"dmq-controller", NULL};
+    char *args[] = {NULL};
     char *environment[] = {"DMQ_SERVICES=" SERVICES, "DMQ_NODE_ID=1", "DMQ_LOG_LEVEL=debug", NULL};
     assert_int_equal(daemon_conf_load(PLACE_CONTROLLER, args, environment, &conf, &err), DMQ_OK);
     assert_int_equal(conf.controller->id, 1);
@@ -61,7 +66,7 @@ refused(char *const *args, const char *said)
     }
 }
 
-#define REFUSED(said, ...) refused((char *[]){"dmq-broker", __VA_ARGS__, NULL}, said)
+#define REFUSED(said, ...) refused((char *[]){__VA_ARGS__, NULL}, said)
 
 static void
 wrong_usage_is_explained(void **state)
@@ -88,8 +93,8 @@ help_needs_nothing_else(void **state)
     (void)state;
     struct daemon_conf conf;
     struct err_msg err;
-    char *help[] = {"dmq-broker", "--help", NULL};
-    char *version[] = {"dmq-broker", "--version", NULL};
+    char *help[] = {"--help", NULL};
+    char *version[] = {"--version", NULL};
     assert_int_equal(daemon_conf_load(PLACE_BROKER, help, no_environment, &conf, &err), DMQ_OK);
     assert_true(conf.help);
     assert_int_equal(daemon_conf_load(PLACE_BROKER, version, no_environment, &conf, &err), DMQ_OK);
