@@ -4,6 +4,7 @@ output: those are events and effects. Read from the objects themselves by `nm`."
 
 import re
 import subprocess
+from pathlib import Path
 
 from tidy import Report, Sample, main
 from tree import MAY_USE, PURE, folder_of
@@ -32,11 +33,17 @@ MORE = {
 }
 
 
-def nm(object_file, *options):
-    done = subprocess.run(
-        ["nm", "--format=posix", *options, object_file], capture_output=True, text=True, check=True
-    )
-    return {line.split()[0] for line in done.stdout.splitlines() if line.strip()}
+def symbols_of(objects):
+    """Object -> (symbols that it defines, symbols that it wants), in one call of nm."""
+    found = {obj: (set(), set()) for obj in objects}
+    if objects:
+        command = ["nm", "--format=posix", "--print-file-name", *objects]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        for line in done.stdout.splitlines():
+            name, _, rest = line.partition(": ")
+            symbol, kind = rest.split()[:2]
+            found[Path(name)][kind in "Uwv"].add(symbol)
+    return found
 
 
 def objects_by_folder(root, build):
@@ -56,15 +63,16 @@ def objects_by_folder(root, build):
 def check(root, build):
     report = Report(what="objects")
     objects = objects_by_folder(root, build)
+    symbols = symbols_of([obj for pairs in objects.values() for _, obj in pairs])
     defined = {
-        folder: {s for _, obj in pairs for s in nm(obj, "--defined-only")}
+        folder: {symbol for _, obj in pairs for symbol in symbols[obj][0]}
         for folder, pairs in objects.items()
     }
     for folder in PURE:
         below = {s for f in (folder, *MAY_USE[folder]) for s in defined.get(f, ())}
         for source, obj in objects.get(folder, []):
             report.checked += 1
-            for symbol in sorted(nm(obj, "--undefined-only") - below - PLAIN):
+            for symbol in sorted(symbols[obj][1] - below - PLAIN):
                 if not ADDED.match(symbol) and not MORE.get(folder, ADDED).match(symbol):
                     report.fault(source, f"reaches {symbol}")
         sources_here = {p.relative_to(root) for p in (root / folder).glob("*.c")}
