@@ -68,8 +68,9 @@ uint32_t image_partition_total(const struct image *image);
 
 /* ---- changes --------------------------------------------------------------------------------- */
 
-/* Applies one record; the version stays (meta_advance). DMQ_ERR_INVALID_REQUEST, with nothing
- * changed, if it does not fit the image:
+/* Applies one record; the version stays (meta_advance). A record may point into what it replaces,
+ * which is gone afterwards unless an undo list is open: encode it first. DMQ_ERR_INVALID_REQUEST,
+ * with nothing changed, if it does not fit the image:
  *   cluster         once only
  *   broker          id >= 0; a broker epoch that does not fall
  *   broker_change   a registered broker, its present epoch
