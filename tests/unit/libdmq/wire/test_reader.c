@@ -134,80 +134,82 @@ counts_are_compared_with_the_bytes_left(void **state)
     assert_false(reader_skip(&reader));
 }
 
+/* Every type byte of msgpack, but for those that hold a number. */
+static const struct bytes one_of_each[] = {
+    VALUE("\x05"),
+    VALUE("\xe5"),
+    VALUE("\x80"),
+    VALUE("\x81\xa1k\x01"),
+    VALUE("\x90"),
+    VALUE("\x92\x01\x91\xc0"),
+    VALUE("\xa0"),
+    VALUE("\xa2xy"),
+    VALUE("\xc0"),
+    VALUE("\xc2"),
+    VALUE("\xc3"),
+    VALUE("\xc4\x01x"),
+    VALUE("\xc5\x00\x01x"),
+    VALUE("\xc6\x00\x00\x00\x01x"),
+    VALUE("\xc7\x01\x07x"),
+    VALUE("\xc8\x00\x01\x07x"),
+    VALUE("\xc9\x00\x00\x00\x01\x07x"),
+    VALUE("\xca"
+          "1234"),
+    VALUE("\xcb"
+          "12345678"),
+    VALUE("\xcc"
+          "1"),
+    VALUE("\xcd"
+          "12"),
+    VALUE("\xce"
+          "1234"),
+    VALUE("\xcf"
+          "\xff"
+          "2345678"),
+    VALUE("\xd0"
+          "1"),
+    VALUE("\xd1"
+          "12"),
+    VALUE("\xd2"
+          "1234"),
+    VALUE("\xd3"
+          "12345678"),
+    VALUE("\xd4"
+          "\x07"
+          "1"),
+    VALUE("\xd5"
+          "\x07"
+          "12"),
+    VALUE("\xd6"
+          "\x07"
+          "1234"),
+    VALUE("\xd7"
+          "\x07"
+          "12345678"),
+    VALUE("\xd8"
+          "\x07"
+          "1234567812345678"),
+    VALUE("\xd9\x01x"),
+    VALUE("\xda\x00\x01x"),
+    VALUE("\xdb\x00\x00\x00\x01x"),
+    VALUE("\xdc\x00\x01\x01"),
+    VALUE("\xdd\x00\x00\x00\x01\x01"),
+    VALUE("\xde\x00\x01\x01\x02"),
+    VALUE("\xdf\x00\x00\x00\x01\x01\x02"),
+    VALUE("\xff"),
+};
+
 static void
 every_type_can_be_skipped(void **state)
 {
     (void)state;
-    static const struct bytes values[] = {
-        VALUE("\x05"),
-        VALUE("\xe5"),
-        VALUE("\x80"),
-        VALUE("\x81\xa1k\x01"),
-        VALUE("\x90"),
-        VALUE("\x92\x01\x91\xc0"),
-        VALUE("\xa0"),
-        VALUE("\xa2xy"),
-        VALUE("\xc0"),
-        VALUE("\xc2"),
-        VALUE("\xc3"),
-        VALUE("\xc4\x01x"),
-        VALUE("\xc5\x00\x01x"),
-        VALUE("\xc6\x00\x00\x00\x01x"),
-        VALUE("\xc7\x01\x07x"),
-        VALUE("\xc8\x00\x01\x07x"),
-        VALUE("\xc9\x00\x00\x00\x01\x07x"),
-        VALUE("\xca"
-              "1234"),
-        VALUE("\xcb"
-              "12345678"),
-        VALUE("\xcc"
-              "1"),
-        VALUE("\xcd"
-              "12"),
-        VALUE("\xce"
-              "1234"),
-        VALUE("\xcf"
-              "\xff"
-              "2345678"),
-        VALUE("\xd0"
-              "1"),
-        VALUE("\xd1"
-              "12"),
-        VALUE("\xd2"
-              "1234"),
-        VALUE("\xd3"
-              "12345678"),
-        VALUE("\xd4"
-              "\x07"
-              "1"),
-        VALUE("\xd5"
-              "\x07"
-              "12"),
-        VALUE("\xd6"
-              "\x07"
-              "1234"),
-        VALUE("\xd7"
-              "\x07"
-              "12345678"),
-        VALUE("\xd8"
-              "\x07"
-              "1234567812345678"),
-        VALUE("\xd9\x01x"),
-        VALUE("\xda\x00\x01x"),
-        VALUE("\xdb\x00\x00\x00\x01x"),
-        VALUE("\xdc\x00\x01\x01"),
-        VALUE("\xdd\x00\x00\x00\x01\x01"),
-        VALUE("\xde\x00\x01\x01\x02"),
-        VALUE("\xdf\x00\x00\x00\x01\x01\x02"),
-        VALUE("\xff"),
-    };
-    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+    for (size_t i = 0; i < sizeof(one_of_each) / sizeof(one_of_each[0]); i++) {
         struct reader reader;
-        reader_init(&reader, values[i]);
+        reader_init(&reader, one_of_each[i]);
         assert_true(reader_skip(&reader));
         assert_int_equal(reader_left(&reader), 0);
-        for (size_t size = 0; size < values[i].size; size++) {
-            reader_init(&reader, bytes_of(values[i].data, size));
+        for (size_t size = 0; size < one_of_each[i].size; size++) {
+            reader_init(&reader, bytes_of(one_of_each[i].data, size));
             assert_false(reader_skip(&reader));
             assert_non_null(reader.why);
         }
