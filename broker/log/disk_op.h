@@ -45,7 +45,7 @@ struct log_open {
     struct buf *producers; /* row of the newest producer snapshot; NULL: none */
 };
 
-struct log_recovered; /* plog_io.h */
+struct log_recovered; /* recovered.h */
 
 struct disk_op {
     enum disk_op_kind kind;
@@ -53,7 +53,8 @@ struct disk_op {
     uint32_t generation; /* of the log's content: a completion of an older one is dropped */
     uint64_t id;
     union {
-        struct log_open *open; /* heap, owned */
+        /* OPEN; heap, owned. DELETE of a log that is not open: only dir counts; else NULL. */
+        struct log_open *open;
         struct {
             struct buf *buf; /* owned reference; the batch is buf->data[from .. from+size) */
             size_t from;
@@ -70,15 +71,17 @@ struct disk_op {
             uint64_t old_size;
         } roll;
         struct {
+            struct buf *dir; /* owned reference: path of the log's folder, terminated */
             int64_t segment; /* segment that holds offset */
             int64_t offset;
-            int64_t limit;      /* no batch at or beyond this offset */
+            int64_t limit;      /* no batch that ends beyond this offset */
             uint32_t max_bytes; /* the first batch comes whatever it says */
         } read;
         struct {
+            struct buf *dir; /* owned reference: path of the log's folder, terminated */
             int64_t segment; /* oldest segment that may hold it */
             int64_t timestamp;
-            int64_t limit;
+            int64_t limit; /* a record at or beyond this offset does not count */
         } find_time;
     } u;
 };
@@ -88,17 +91,29 @@ struct disk_done {
     uint32_t log;
     uint32_t generation;
     uint64_t id;
-    dmq_err
-        err; /* DMQ_OK, DMQ_ERR_DISK_FULL, DMQ_ERR_IO (the folder is offline), DMQ_ERR_DAMAGED */
+
+    /* DMQ_OK, or:
+     * DMQ_ERR_DISK_FULL  WRITE, ROLL: the log takes nothing more until it is opened again; what was
+     *                    not written is surely not in it. OPEN: it cannot be opened now.
+     * DMQ_ERR_IO         the lane failed: all after it in the lane fails alike, the folder is
+     *                    offline. READ, FIND_TIME: only this read failed.
+     * DMQ_ERR_DAMAGED    OPEN: bad bytes below the mark, and nothing was changed; recovered is set
+     *                    where reads below the damage can go on. READ, FIND_TIME: found on the way.
+     * DMQ_ERR_NOMEM      READ, FIND_TIME */
+    dmq_err err;
     char text[200]; /* a sentence where err is not 0 */
     union {
-        struct log_recovered *recovered; /* OPEN, owned */
+        struct log_recovered *recovered; /* OPEN, owned; NULL: the log cannot be used at all */
         struct buf *data;                /* READ, owned: whole batches back to back; NULL: none */
         struct {
-            int64_t offset; /* -1: none */
+            int64_t offset; /* -1: none below the limit */
             int64_t timestamp;
         } found; /* FIND_TIME */
     } u;
 };
+
+/* Frees what an operation or a completion owns and was not taken over. */
+void disk_op_deinit(struct disk_op *op);
+void disk_done_deinit(struct disk_done *done);
 
 #endif

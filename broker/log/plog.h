@@ -51,11 +51,19 @@ enum plog_sequence {
 enum plog_sequence plog_check_sequence(const struct plog *log, const struct batch_header *header,
                                        int64_t *ret_base, int64_t *ret_end);
 
-/* Appends one checked batch whose sequence is PLOG_NEW: assigns its offset, stamps it in place
- * (buf must have one owner), keeps it in the hot tail. The batch is buf->data[from .. from+size); a
- * reference is taken. now_ms is for producer expiry. Returns the base offset. */
-int64_t plog_append(struct plog *log, struct buf *buf, const struct batch_header *header,
-                    int32_t leader_epoch, int64_t now_ms, struct plog_ops *out);
+/* A checked batch: buf->data[from .. from + header->size). A frame may hold several. */
+struct plog_batch {
+    struct buf *buf;
+    size_t from;
+    const struct batch_header *header;
+};
+
+/* Appends one batch whose sequence is PLOG_NEW: assigns its offset, stamps it in place (nobody else
+ * may look at these bytes yet), keeps it in the hot tail. A reference to buf is taken, unless the
+ * batch is small and buf pins much more: then a copy. leader_epoch is not below that of the last
+ * batch. now_ms is for producer expiry. Returns the base offset. */
+int64_t plog_append(struct plog *log, const struct plog_batch *batch, int32_t leader_epoch,
+                    int64_t now_ms, struct plog_ops *out);
 
 /* A read: from the hot tail at once, or an operation for a reader. */
 #define PLOG_MAX_PARTS 64
@@ -80,10 +88,9 @@ dmq_err plog_read(struct plog *log, int64_t offset, int64_t limit, uint32_t max_
  * only within the hot tail. */
 size_t plog_available(const struct plog *log, int64_t offset, int64_t limit, size_t enough);
 
-/* Asks for the first record at or after timestamp and below limit; *ret_offset is set and nothing
- * is asked for if the answer is known (DMQ_OK with out->count 0). */
-void plog_find_time(struct plog *log, int64_t timestamp, int64_t limit, struct plog_ops *out,
-                    int64_t *ret_offset);
+/* Asks for the first record at or after timestamp and below limit, among those written; nothing is
+ * asked for (out->count 0) if there surely is none. */
+void plog_find_time(struct plog *log, int64_t timestamp, int64_t limit, struct plog_ops *out);
 
 /* A WRITE came back well. */
 void plog_on_written(struct plog *log, const struct disk_done *done);
@@ -110,7 +117,7 @@ struct buf *plog_end_snapshot_row(const struct plog *log);
 int32_t plog_end_of_epoch(const struct plog *log, int32_t epoch, int64_t *ret_end);
 int32_t plog_last_epoch(const struct plog *log);
 
-/* Offset of the first record of an epoch, or the end. */
+/* Everything that must hold between calls; aborts otherwise. */
 void plog_check_invariants(const struct plog *log);
 
 #endif

@@ -1,0 +1,136 @@
+#include "broker/log/log_files.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "libdmq/base/assert.h"
+
+#define BASE_DIGITS 20
+
+char *
+log_path(char path[LOG_PATH_SIZE], const char *dir, int64_t base, const char *suffix)
+{
+    int size = snprintf(path, LOG_PATH_SIZE, "%s/%020" PRId64 "%s", dir, base, suffix);
+    DMQ_ASSERT(size > 0 && size < LOG_PATH_SIZE && base >= 0);
+    return path;
+}
+
+char *
+log_join(char path[LOG_PATH_SIZE], const char *dir, const char *name)
+{
+    int size = snprintf(path, LOG_PATH_SIZE, "%s/%s", dir, name);
+    DMQ_ASSERT(size > 0 && size < LOG_PATH_SIZE);
+    return path;
+}
+
+char *
+log_parent(char parent[LOG_DIR_SIZE], const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t size = slash == NULL ? 0 : (size_t)(slash - path);
+    DMQ_ASSERT(size < LOG_DIR_SIZE);
+    if (size == 0) { /* "name" lies in ".", "/name" in "/" */
+        snprintf(parent, LOG_DIR_SIZE, "%s", slash == NULL ? "." : "/");
+        return parent;
+    }
+    memcpy(parent, path, size);
+    parent[size] = '\0';
+    return parent;
+}
+
+bool
+log_name_parse(const char *name, int64_t *ret_base)
+{
+    int64_t base = 0;
+    for (size_t i = 0; i < BASE_DIGITS; i++) {
+        if (name[i] < '0' || name[i] > '9' || __builtin_mul_overflow(base, 10, &base) ||
+            __builtin_add_overflow(base, name[i] - '0', &base)) {
+            return false;
+        }
+    }
+    if (strcmp(name + BASE_DIGITS, LOG_SUFFIX) != 0) {
+        return false;
+    }
+    *ret_base = base;
+    return true;
+}
+
+dmq_err
+log_failed(struct err_msg *msg, const char *what, const char *path, int error)
+{
+    if (error == ENOSPC || error == EDQUOT) {
+        return err_set(msg, DMQ_ERR_DISK_FULL, "disk is full: %s %s", what, path);
+    }
+    return err_set(msg, DMQ_ERR_IO, "%s %s failed: errno %d", what, path, error);
+}
+
+dmq_err
+segment_open(struct fs *fs, const char *dir, int64_t base, struct segment_files *ret_files,
+             struct err_msg *msg)
+{
+    static const char *const suffixes[] = {LOG_SUFFIX, INDEX_SUFFIX, TIME_SUFFIX};
+    struct segment_files files = {NULL, NULL, NULL};
+    struct fs_file **const slots[] = {&files.log, &files.index, &files.times};
+    char path[LOG_PATH_SIZE];
+    for (size_t i = 0; i < 3; i++) {
+        log_path(path, dir, base, suffixes[i]);
+        int error = fs->ops->open(fs, path, FS_READ | FS_WRITE | FS_CREATE, slots[i]);
+        if (error != 0) {
+            segment_close(fs, &files);
+            return log_failed(msg, "opening", path, error);
+        }
+    }
+    *ret_files = files;
+    return DMQ_OK;
+}
+
+void
+segment_close(struct fs *fs, struct segment_files *files)
+{
+    struct fs_file *const slots[] = {files->log, files->index, files->times};
+    for (size_t i = 0; i < 3; i++) {
+        if (slots[i] != NULL) {
+            fs->ops->close(slots[i]);
+        }
+    }
+    *files = (struct segment_files){NULL, NULL, NULL};
+}
+
+dmq_err
+segment_unlink(struct fs *fs, const char *dir, int64_t base, struct err_msg *msg)
+{
+    static const char *const suffixes[] = {INDEX_SUFFIX, TIME_SUFFIX, LOG_SUFFIX};
+    char path[LOG_PATH_SIZE];
+    for (size_t i = 0; i < 3; i++) {
+        int error = fs->ops->unlink(fs, log_path(path, dir, base, suffixes[i]));
+        if (error != 0 && error != ENOENT) {
+            return log_failed(msg, "removing", path, error);
+        }
+    }
+    return DMQ_OK;
+}
+
+dmq_err
+log_open_existing(struct fs *fs, const char *path, struct fs_file **ret_file, uint64_t *ret_size,
+                  struct err_msg *msg)
+{
+    struct fs_file *file = NULL;
+    int error = fs->ops->open(fs, path, FS_READ, &file);
+    if (error == ENOENT) {
+        *ret_file = NULL;
+        *ret_size = 0;
+        return DMQ_OK;
+    }
+    if (error == 0) {
+        error = fs->ops->size(file, ret_size);
+    }
+    if (error != 0) {
+        if (file != NULL) {
+            fs->ops->close(file);
+        }
+        return log_failed(msg, "opening", path, error);
+    }
+    *ret_file = file;
+    return DMQ_OK;
+}
