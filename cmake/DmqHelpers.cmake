@@ -1,5 +1,5 @@
 # One static library per folder of the tree, named by its path: libdmq/base -> dmq_base,
-# broker/core -> broker_core. A folder without sources yet is skipped.
+# broker/core -> broker_core. A folder without sources yet is a library without contents.
 #
 #   dmq_layer(<name> <folder> [DEPS lib...])
 #
@@ -10,6 +10,7 @@ function(dmq_layer name folder)
     file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${folder}/*.c")
     list(FILTER sources EXCLUDE REGEX "/main\\.c$")
     if(NOT sources)
+        add_library(${name} INTERFACE)
         return()
     endif()
     add_library(${name} STATIC ${sources})

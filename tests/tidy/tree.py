@@ -74,7 +74,7 @@ LIBRARY_HEADERS = [
         re.compile(
             r"^(sys|linux|netinet|arpa|net)/|^(unistd|fcntl|pthread|poll|signal|time|dirent|netdb|pwd"
             r"|sched|termios|getopt|spawn|ftw|ifaddrs|dlfcn|syslog|locale|threads|semaphore|glob"
-            r"|fnmatch|libgen|wordexp|langinfo)\.h$"
+            r"|fnmatch|libgen|wordexp|langinfo|malloc)\.h$"
         ),
         OS_FOLDERS,
     ),

@@ -76,7 +76,8 @@ enum {
     X(STALE_METADATA, 1013, RETRIABLE, "metadata range does not follow what is applied")           \
     X(END, 1014, NONE, "end of the partition")                                                     \
     X(DELIVERY_TIMEOUT, 1015, FATAL, "record expired before it was sent")                          \
-    X(CANCELLED, 1016, RETRIABLE, "request was cancelled because the node stops")
+    X(CANCELLED, 1016, RETRIABLE, "request was cancelled because the node stops")                  \
+    X(MAYBE_WRITTEN, 1017, MAYBE_DONE, "written, but not known to be safe")
 
 #define DMQ_ERROR_ENUM(name, number, cls, text) DMQ_ERR_##name = (number),
 enum { DMQ_ERROR_MAP(DMQ_ERROR_ENUM) DMQ_ERR_LAST_ };

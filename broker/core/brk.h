@@ -1,0 +1,146 @@
+/* The broker's state, shared by the files of this folder and by nobody else.
+ *
+ *   core.c       the one switch over events, and the effects          call.c     a request's life
+ *   dispatch.c   the one switch over calls; authorises before it      waiters.c  what a call waits for
+ *   lifecycle.c  start, registration, heartbeats, stop                push.c     metadata comes in
+ *   partition.c  the only place that knows both log and replica       sync.c     group commit
+ *   checkpoint.c marks, epochs, snapshots in the store                rows.c     their keys and values
+ *   produce.c fetch.c list_offsets.c metadata.c api_versions.c init_producer_id.c forward.c
+ *                one straight function per request */
+#ifndef BROKER_CORE_BRK_H
+#define BROKER_CORE_BRK_H
+
+#include <uthash.h>
+
+#include "broker/core/core.h"
+#include "broker/log/plog.h"
+#include "broker/replica/replica.h"
+#include "libdmq/base/assert.h"
+#include "libdmq/base/err.h"
+#include "libdmq/base/heap.h"
+#include "libdmq/base/list.h"
+#include "libdmq/meta/image.h"
+#include "libdmq/wire/codec.h"
+
+struct partition;
+struct call;
+struct watch;
+
+/* ---- a client's connection, while it has requests without answer ---------------------------------- */
+
+struct connection {
+    struct buf *peer;
+    int32_t requests;
+    int64_t bytes;
+    UT_hash_handle hh;
+};
+
+/* ---- what a write to the store was for ------------------------------------------------------------- */
+
+enum kv_purpose {
+    KV_STARTED,    /* the clean checkpoints are gone: logs may be opened for writing */
+    KV_IMAGE,      /* the image is durable: answer the push */
+    KV_CHECKPOINT, /* marks */
+    KV_REMOVED,    /* rows of a log whose topic was deleted */
+    KV_CLOSED      /* clean checkpoints: the process may end */
+};
+
+struct kv_pending {
+    uint64_t id;
+    enum kv_purpose purpose;
+    int64_t version; /* KV_IMAGE */
+    int64_t term;
+    struct call *call; /* KV_IMAGE: the push to answer; NULL: none */
+    struct list link;
+};
+
+enum lifecycle {
+    LIFE_NEW,
+    LIFE_STARTING,    /* the clean checkpoints are being removed */
+    LIFE_OPENING,     /* logs recover */
+    LIFE_REGISTERING, /* the controller does not know this incarnation yet */
+    LIFE_FENCED,      /* registered; not unfenced yet */
+    LIFE_SERVING,
+    LIFE_HANDING_OVER, /* stop was asked for: leaderships move */
+    LIFE_CLOSING,      /* logs close, checkpoints are written */
+    LIFE_ENDED
+};
+
+struct brk {
+    struct brk_config config;
+    struct brk_effects *out; /* of the step that runs */
+    int64_t now_ms;
+    int64_t wall_ms;
+    enum lifecycle life;
+    uint64_t last_effect_id; /* disk and store */
+    struct brk_stats stats;
+
+    /* metadata */
+    struct image *image;
+    int64_t persisted_version; /* of the image in the store: what the controller is told */
+    int64_t persisted_term;
+    int64_t leader_term;   /* newest term of a controller that pushed */
+    int32_t controller_id; /* who pushed last; -1: nobody yet */
+
+    /* partitions */
+    struct partition *partitions; /* by topic id and number */
+    struct partition *numbered;   /* by number of their log */
+    struct log_rows *log_rows;    /* from the store, until their log is opened */
+    bool unclean;                 /* the store has a log that was not closed cleanly */
+    uint32_t last_number;
+    size_t opening; /* logs that recover */
+    size_t closing; /* logs that close */
+
+    /* calls */
+    struct list calls;   /* all, in order of arrival */
+    struct list stalled; /* waiting for newer metadata, or a log that opens */
+    struct heap deadlines;
+    struct connection *connections;
+    struct watch *effect_watches; /* by id of a disk effect */
+    struct watch *peer_watches;   /* by tag of a request to the controller */
+
+    /* group commit */
+    struct list unsynced; /* partitions whose log has an end above its synced end */
+    uint64_t sync_id;     /* of the SYNC in flight; 0: none */
+    int64_t sync_due_ms;  /* when the next one is asked for; INT64_MAX: nothing waits */
+    bool folder_offline;
+
+    /* store */
+    struct list kv_pending;         /* writes in flight, in order */
+    struct list dirty;              /* partitions whose rows are behind */
+    bool checkpointing;             /* one of them is a checkpoint */
+    int64_t checkpoint_due_ms;      /* rows are written at the latest then; INT64_MAX: none dirty */
+    int64_t checkpoint_sync_due_ms; /* and are durable soon after this; INT64_MAX: all are */
+
+    /* controller */
+    bool controller_up;
+    int64_t broker_epoch; /* -1: not registered */
+    int64_t last_tag;
+    int64_t register_id; /* tag of the request under way; 0: none */
+    int64_t heartbeat_id;
+    int64_t heartbeat_due_ms;
+    int64_t stop_deadline_ms;
+
+    /* producer ids: a block from the controller, handed out one by one */
+    int64_t next_producer_id;
+    int64_t producer_ids_left;
+    int64_t producer_ids_request;  /* tag; 0: none under way */
+    struct list producer_id_calls; /* calls that wait for the next block, by stalled_link */
+};
+
+/* ---- core.c ---------------------------------------------------------------------------------------- */
+
+struct brk_effect *brk_emit(struct brk *brk, enum brk_effect_kind kind);
+__attribute__((format(printf, 3, 4))) void brk_log(struct brk *brk, bool error, const char *format,
+                                                   ...);
+
+/* Never NULL: the daemons end where memory does. */
+void *brk_alloc(size_t size);
+
+/* A disk effect with a fresh id, which is returned. */
+uint64_t brk_disk(struct brk *brk, struct disk_op op);
+
+/* The process is to end with a failure. */
+void brk_exit(struct brk *brk, int exit_code);
+
+#endif

@@ -1,0 +1,266 @@
+#include "broker/core/call.h"
+#include "broker/core/partition.h"
+
+/* FETCH: what is there is answered at once, from the hot tail or through a reader; what is not is
+ * waited for. A long poll parks on every partition's high watermark and looks again when one moves. */
+
+/* A batch of the hot tail that is at least so large is sent alone, from the memory in which it came:
+ * copying it together with its neighbours would cost more than another fetch. */
+#define ALONE_BYTES (128 * 1024)
+
+struct fetch_part {
+    struct fetch_result result;
+    struct partition *p; /* valid within one step; NULL: an error */
+    struct buf *data;    /* the attachment; NULL: none */
+    bool reading;        /* a reader was asked */
+};
+
+void
+fetch_free_parts(struct call *call)
+{
+    const struct fetch_request *request = call->request;
+    for (uint32_t i = 0; call->u.fetch != NULL && i < request->partitions_count; i++) {
+        buf_unref(call->u.fetch[i].data);
+        call->u.fetch[i].data = NULL;
+    }
+}
+
+static void
+set_error(struct call *call, struct fetch_part *part, dmq_err err, const char *text)
+{
+    DMQ_ASSERT(err != DMQ_OK);
+    part->p = NULL;
+    part->result.error = err;
+    part->result.message = call_text(call, text);
+}
+
+/* Answers with what the parts hold. */
+static void
+answer(struct brk *brk, struct call *call)
+{
+    const struct fetch_request *request = call->request;
+    uint32_t count = request->partitions_count;
+    struct fetch_result *results = arena_alloc(&call->arena, count * sizeof(*results));
+    struct buf **attachments = arena_alloc(&call->arena, count * sizeof(*attachments));
+    DMQ_ASSERT(results != NULL && attachments != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        struct fetch_part *part = &call->u.fetch[i];
+        results[i] = part->result;
+        attachments[i] = part->data != NULL ? part->data : buf_new(0);
+        DMQ_ASSERT(attachments[i] != NULL);
+        part->data = NULL;
+    }
+    const struct fetch_response response = {.partitions = results, .partitions_count = count};
+    call_answer(brk, call, &response, attachments, count);
+}
+
+/* Looks at one partition; returns how many bytes it has for the asker, at least if `enough`. */
+static size_t
+survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
+{
+    const struct fetch_request *request = call->request;
+    const struct fetch_partition *from = &request->partitions[index];
+    struct fetch_part *part = &call->u.fetch[index];
+    struct err_msg err;
+    *part = (struct fetch_part){.result = {.topic_id = from->topic_id,
+                                           .partition = from->partition,
+                                           .high_watermark = -1,
+                                           .last_stable_offset = -1,
+                                           .log_start_offset = -1,
+                                           .leader_epoch = -1,
+                                           .diverging_epoch = -1,
+                                           .diverging_end = -1}};
+    dmq_err failed =
+        partition_locate(brk, from->topic_id, from->partition, from->leader_epoch, &part->p, &err);
+    if (failed != DMQ_OK) {
+        set_error(call, part, failed, err.text);
+        return 0;
+    }
+    const struct partition *p = part->p;
+    part->result.high_watermark = p->replica.high_watermark;
+    part->result.last_stable_offset = p->replica.high_watermark;
+    part->result.log_start_offset = plog_start(p->log);
+    part->result.leader_epoch = p->replica.leader_epoch;
+    if (from->fetch_offset < plog_start(p->log) || from->fetch_offset > plog_end(p->log)) {
+        err_set(&err, DMQ_ERR_OFFSET_OUT_OF_RANGE, "%s has offsets %lld to %lld, not %lld",
+                p->label, (long long)plog_start(p->log), (long long)p->replica.high_watermark,
+                (long long)from->fetch_offset);
+        set_error(call, part, err.code, err.text);
+        return 0;
+    }
+    return plog_available(p->log, from->fetch_offset, p->replica.high_watermark, enough);
+}
+
+/* The batches of a hot read as one frame: the very buffer of the producer where that is one batch. */
+static struct buf *
+hot_frame(const struct plog_read *read)
+{
+    const struct buf *first = read->parts[0].buf;
+    if (read->parts[0].size == first->size && (read->count == 1 || first->size >= ALONE_BYTES)) {
+        return buf_ref(read->parts[0].buf);
+    }
+    struct buf *frame = buf_new(read->bytes);
+    DMQ_ASSERT(frame != NULL);
+    size_t at = 0;
+    for (size_t i = 0; i < read->count; i++) {
+        memcpy(frame->data + at, read->parts[i].buf->data + read->parts[i].from,
+               read->parts[i].size);
+        at += read->parts[i].size;
+    }
+    DMQ_ASSERT(at == read->bytes);
+    return frame;
+}
+
+/* Reads one partition, or asks a reader to. Returns the bytes that this uses of the answer. */
+static size_t
+collect(struct brk *brk, struct call *call, uint32_t index, uint32_t budget)
+{
+    const struct fetch_request *request = call->request;
+    const struct fetch_partition *from = &request->partitions[index];
+    struct fetch_part *part = &call->u.fetch[index];
+    struct plog_read read;
+    uint32_t most = from->max_bytes > 0 ? (uint32_t)from->max_bytes : 0;
+    most = most < budget ? most : budget;
+    dmq_err err =
+        plog_read(part->p->log, from->fetch_offset, part->p->replica.high_watermark, most, &read);
+    DMQ_ASSERT(err == DMQ_OK);
+    if (!read.hot) {
+        part->reading = true;
+        watch_id(brk, call, WATCH_EFFECT, index, brk_disk(brk, read.op));
+        return most;
+    }
+    if (read.count == 0) {
+        return 0;
+    }
+    part->data = hot_frame(&read);
+    return part->data->size;
+}
+
+static void
+collect_all(struct brk *brk, struct call *call)
+{
+    const struct fetch_request *request = call->request;
+    size_t left = request->max_bytes > 0 ? (size_t)request->max_bytes : 0;
+    bool any = false;
+    for (uint32_t i = 0; i < request->partitions_count; i++) {
+        const struct fetch_part *part = &call->u.fetch[i];
+        if (part->p == NULL ||
+            request->partitions[i].fetch_offset >= part->p->replica.high_watermark ||
+            (any && left == 0)) {
+            continue;
+        }
+        size_t used = collect(brk, call, i, left < UINT32_MAX ? (uint32_t)left : UINT32_MAX);
+        left -= used < left ? used : left;
+        any = true;
+    }
+    if (call->watch_count == 0) {
+        answer(brk, call);
+    } else {
+        call_park(brk, call, call->answer_by_ms);
+    }
+}
+
+/* Waits for the high watermark of any of the partitions. */
+static void
+park(struct brk *brk, struct call *call, int64_t until_ms)
+{
+    const struct fetch_request *request = call->request;
+    for (uint32_t i = 0; i < request->partitions_count; i++) {
+        watch_partition(brk, call, WATCH_DATA, i, call->u.fetch[i].p, 0);
+    }
+    call_park(brk, call, until_ms);
+}
+
+static int64_t
+poll_deadline(const struct call *call)
+{
+    const struct fetch_request *request = call->request;
+    int64_t wait_ms = request->max_wait_ms > 0 ? request->max_wait_ms : 0;
+    int64_t until = call->arrived_ms + wait_ms;
+    return until < call->answer_by_ms ? until : call->answer_by_ms;
+}
+
+/* Answers if there is enough, or an error, or no time left; else waits. */
+static void
+try_fetch(struct brk *brk, struct call *call)
+{
+    const struct fetch_request *request = call->request;
+    size_t enough = request->min_bytes > 0 ? (size_t)request->min_bytes : 0;
+    size_t available = 0;
+    bool failed = false;
+    for (uint32_t i = 0; i < request->partitions_count; i++) {
+        available += survey(brk, call, i, enough);
+        failed = failed || call->u.fetch[i].result.error != DMQ_OK;
+    }
+    int64_t until = poll_deadline(call);
+    if (failed || available >= enough || until <= brk->now_ms) {
+        collect_all(brk, call);
+    } else {
+        park(brk, call, until);
+    }
+}
+
+void
+on_fetch(struct brk *brk, struct call *call)
+{
+    const struct fetch_request *request = call->request;
+    if (request->replica_id >= 0) {
+        call_fail(brk, call, DMQ_ERR_INVALID_REQUEST, "replication is not supported yet");
+        return;
+    }
+    for (uint32_t i = 0; i < request->partitions_count; i++) {
+        const struct fetch_partition *from = &request->partitions[i];
+        struct partition *p;
+        struct err_msg err;
+        dmq_err failed =
+            partition_locate(brk, from->topic_id, from->partition, from->leader_epoch, &p, &err);
+        if (partition_may_come(failed) &&
+            call_stall(brk, call, failed != DMQ_ERR_LEADER_NOT_AVAILABLE)) {
+            return;
+        }
+    }
+    call->u.fetch = arena_alloc(&call->arena, request->partitions_count * sizeof(*call->u.fetch));
+    DMQ_ASSERT(call->u.fetch != NULL);
+    try_fetch(brk, call);
+}
+
+/* Something moved, or a partition was lost: look again at all of them. */
+void
+fetch_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err)
+{
+    (void)index;
+    (void)err;
+    watch_cancel_all(brk, call);
+    try_fetch(brk, call);
+}
+
+void
+fetch_on_deadline(struct brk *brk, struct call *call)
+{
+    const struct fetch_request *request = call->request;
+    for (uint32_t i = 0; i < request->partitions_count; i++) {
+        if (call->u.fetch[i].reading) {
+            call_fail(brk, call, DMQ_ERR_REQUEST_TIMED_OUT,
+                      "the disk did not answer within the time given");
+            return;
+        }
+    }
+    watch_cancel_all(brk, call);
+    try_fetch(brk, call);
+}
+
+void
+fetch_on_disk(struct brk *brk, struct call *call, uint32_t index, struct disk_done *done)
+{
+    struct fetch_part *part = &call->u.fetch[index];
+    DMQ_ASSERT(part->reading && part->data == NULL);
+    part->reading = false;
+    if (done->err == DMQ_OK) {
+        part->data = done->u.data;
+    } else {
+        set_error(call, part, done->err == DMQ_ERR_IO ? DMQ_ERR_STORAGE : done->err, done->text);
+    }
+    if (call->watch_count == 0) {
+        answer(brk, call);
+    }
+}

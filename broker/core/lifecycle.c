@@ -1,0 +1,411 @@
+#include <stdio.h>
+
+#include "broker/core/call.h"
+#include "broker/core/partition.h"
+
+/* The life of a broker process, one way:
+ *
+ *   STARTING -> OPENING -> REGISTERING -> FENCED <-> SERVING -> HANDING_OVER -> CLOSING -> ENDED
+ *
+ * It registers when its logs are recovered, for the registration says what state they are in. It
+ * serves when the image says that this very incarnation is not fenced. At the end the logs are synced
+ * and closed, and only then are their exact ends checkpointed as clean. */
+
+#define REGISTER_RETRY_MS 100
+#define HAND_OVER_MS 5000
+
+enum folder_condition { FOLDER_CLEAN, FOLDER_UNCLEAN, FOLDER_DAMAGED, FOLDER_EMPTY };
+
+/* ---- requests to the controller ------------------------------------------------------------------- */
+
+int64_t
+controller_send(struct brk *brk, int api_key, const void *body, struct buf **attachments,
+                size_t count)
+{
+    const struct api_desc *api = api_find(api_key);
+    struct buf *frame = msg_encode_buf(api->request(), api->max_version, body);
+    DMQ_ASSERT(frame != NULL);
+    struct brk_effect *effect = brk_emit(brk, BRK_CONTROLLER_SEND);
+    effect->u.send.tag = ++brk->last_tag;
+    effect->u.send.api_key = api->key;
+    effect->u.send.body = frame;
+    effect->u.send.timeout_ms = CALL_DEFAULT_TIMEOUT_MS;
+    effect->u.send.metadata_version = image_version(brk->image);
+    if (count > 0) {
+        effect->u.send.frames = brk_alloc(count * sizeof(*attachments));
+        effect->u.send.count = count;
+        memcpy(effect->u.send.frames, attachments, count * sizeof(*attachments));
+    }
+    return brk->last_tag;
+}
+
+dmq_err
+controller_answer(struct buf **frames, size_t count, const struct struct_desc *desc,
+                  void *ret_response, struct err_msg *err)
+{
+    struct arena arena;
+    struct response_header header;
+    arena_init(&arena, 4096); /* these answers hold no lists */
+    dmq_err failed = count == 0 ? err_set(err, DMQ_ERR_NETWORK, "the connection ended")
+                                : msg_decode(desc_response_header(), 0, buf_bytes(frames[0]),
+                                             &arena, &header, err);
+    if (failed == DMQ_OK && header.error != DMQ_OK) {
+        failed = err_set(err, header.error, "%.*s", (int)header.message.size,
+                         (const char *)header.message.data);
+    } else if (failed == DMQ_OK) {
+        failed = count < 2 ? err_set(err, DMQ_ERR_INVALID_REQUEST, "answer has no body")
+                           : msg_decode(desc, 0, buf_bytes(frames[1]), &arena, ret_response, err);
+    }
+    arena_deinit(&arena);
+    return failed;
+}
+
+static enum folder_condition
+folder_condition(const struct brk *brk)
+{
+    for (const struct partition *p = brk->partitions; p != NULL; p = p->by_key.next) {
+        if (p->state == PARTITION_DAMAGED || p->state == PARTITION_OFFLINE) {
+            return FOLDER_DAMAGED;
+        }
+    }
+    if (brk->config.new_folder) {
+        return FOLDER_EMPTY;
+    }
+    return brk->unclean ? FOLDER_UNCLEAN : FOLDER_CLEAN;
+}
+
+static void
+register_broker(struct brk *brk)
+{
+    struct endpoint endpoints[] = {{.listener = bytes_str("client"),
+                                    .host = bytes_str(brk->config.host),
+                                    .port = brk->config.client_port},
+                                   {.listener = bytes_str("node"),
+                                    .host = bytes_str(brk->config.host),
+                                    .port = brk->config.node_port}};
+    struct folder_state folder = {.disk_id = brk->config.disk_id,
+                                  .state = (int8_t)folder_condition(brk)};
+    const struct register_broker_request request = {
+        .cluster_id = brk->config.cluster_id,
+        .broker_id = brk->config.broker_id,
+        .incarnation = brk->config.incarnation,
+        .rack = bytes_str(brk->config.rack),
+        .advertised_host = bytes_str(brk->config.advertised_host),
+        .advertised_port = brk->config.advertised_port,
+        .endpoints = endpoints,
+        .endpoints_count = 2,
+        .folders = &folder,
+        .folders_count = 1,
+    };
+    brk->register_id = controller_send(brk, API_REGISTER_BROKER, &request, NULL, 0);
+}
+
+void
+lifecycle_status(struct brk *brk, struct broker_status *ret_status)
+{
+    *ret_status = (struct broker_status){
+        .broker_id = brk->config.broker_id,
+        .broker_epoch = brk->broker_epoch,
+        .incarnation = brk->config.incarnation,
+        .applied_version = brk->persisted_version,
+        .applied_term = brk->persisted_term,
+        .partition_count = (int32_t)HASH_CNT(by_key, brk->partitions),
+        .want_fence = brk->folder_offline,
+        .want_shutdown = brk->life >= LIFE_HANDING_OVER,
+    };
+    if (brk->persisted_version == image_version(brk->image)) {
+        ret_status->image_digest = (int64_t)image_digest(brk->image);
+    }
+    if (brk->folder_offline) {
+        ret_status->offline_folders = &brk->config.disk_id;
+        ret_status->offline_folders_count = 1;
+    }
+}
+
+static void
+heartbeat(struct brk *brk)
+{
+    struct broker_heartbeat_request request;
+    lifecycle_status(brk, &request.status);
+    brk->heartbeat_id = controller_send(brk, API_BROKER_HEARTBEAT, &request, NULL, 0);
+    brk->heartbeat_due_ms = brk->now_ms + brk->config.heartbeat_ms;
+}
+
+/* Says at once what changed: no timer lies between exec and ready, or SIGTERM and exit. */
+static void
+heartbeat_now(struct brk *brk)
+{
+    if (brk->controller_up && brk->broker_epoch >= 0) {
+        heartbeat(brk);
+    }
+}
+
+/* ---- start ------------------------------------------------------------------------------------------ */
+
+static void
+open_logs(struct brk *brk)
+{
+    brk->life = LIFE_OPENING;
+    partition_reconcile_all(brk);
+    lifecycle_log_settled(brk);
+}
+
+void
+lifecycle_start(struct brk *brk, struct brk_event *event)
+{
+    brk->image = event->u.started.image;
+    brk->persisted_version = image_version(brk->image);
+    brk->persisted_term = image_term(brk->image);
+    brk->leader_term = brk->persisted_term;
+    brk->life = LIFE_STARTING;
+    if (rows_load(brk, event->u.started.rows, event->u.started.count) != DMQ_OK) {
+        brk_log(brk, true, "event=store_damaged dir=%s text=\"a row of the store is malformed\"",
+                brk->config.data_dir);
+        brk_exit(brk, 1);
+    } else if (!checkpoint_remove_clean(brk)) {
+        open_logs(brk);
+    }
+}
+
+/* ---- stop ------------------------------------------------------------------------------------------- */
+
+/* Closes the logs once nothing is unsynced any more, ends once they are closed. */
+static void
+close_logs(struct brk *brk)
+{
+    if (brk->sync_id != 0 || (!list_empty(&brk->unsynced) && !brk->folder_offline) ||
+        brk->closing > 0 || brk->opening > 0) {
+        return;
+    }
+    for (struct partition *p = brk->partitions; p != NULL; p = p->by_key.next) {
+        if (p->state == PARTITION_OPEN) {
+            p->state = PARTITION_CLOSING;
+            brk->closing++;
+            brk_disk(brk, (struct disk_op){.kind = DISK_CLOSE, .log = p->number});
+        }
+    }
+    if (brk->closing == 0) {
+        brk->stop_deadline_ms = INT64_MAX;
+        checkpoint_clean(brk);
+    }
+}
+
+static void
+begin_closing(struct brk *brk)
+{
+    brk->life = LIFE_CLOSING;
+    brk->heartbeat_due_ms = INT64_MAX;
+    struct list *link = brk->calls.next;
+    while (link != &brk->calls) {
+        struct call *call = LIST_ENTRY(link, struct call, link);
+        link = link->next;
+        if (call->api->key != API_PRODUCE && call->api->key != API_PUSH_METADATA) {
+            call_fail(brk, call, DMQ_ERR_CANCELLED, "broker %d stops", brk->config.broker_id);
+        }
+    }
+    if (brk->sync_due_ms != INT64_MAX) {
+        brk->sync_due_ms = brk->now_ms; /* async logs do not wait for their second */
+    }
+    close_logs(brk);
+}
+
+void
+lifecycle_stop(struct brk *brk)
+{
+    if (brk->life >= LIFE_HANDING_OVER) {
+        return;
+    }
+    bool registered = brk->life == LIFE_FENCED || brk->life == LIFE_SERVING;
+    brk->life = LIFE_HANDING_OVER;
+    brk->stop_deadline_ms = brk->now_ms + HAND_OVER_MS;
+    if (registered && brk->controller_up) {
+        heartbeat_now(brk);
+    } else {
+        begin_closing(brk);
+    }
+}
+
+/* ---- progress ---------------------------------------------------------------------------------------- */
+
+void
+lifecycle_log_settled(struct brk *brk)
+{
+    if (brk->life == LIFE_OPENING && brk->opening == 0) {
+        struct log_rows *rows;
+        struct log_rows *next;
+        HASH_ITER (hh, brk->log_rows, rows, next) {
+            HASH_DEL(brk->log_rows, rows); /* of topics that are gone */
+            rows_free(rows);
+        }
+        brk->life = LIFE_REGISTERING;
+        if (brk->controller_up) {
+            register_broker(brk);
+        }
+    } else if (brk->life == LIFE_CLOSING) {
+        close_logs(brk);
+    }
+}
+
+void
+lifecycle_kv_done(struct brk *brk, enum kv_purpose purpose)
+{
+    switch (purpose) {
+    case KV_STARTED:
+        if (brk->life == LIFE_STARTING) {
+            open_logs(brk);
+        }
+        break;
+    case KV_CHECKPOINT:
+        brk->checkpointing = false;
+        break;
+    case KV_CLOSED:
+        brk_exit(brk, 0);
+        break;
+    case KV_REMOVED:
+    case KV_IMAGE:
+        break;
+    }
+}
+
+bool
+lifecycle_serves(const struct brk *brk)
+{
+    return brk->life == LIFE_SERVING || brk->life == LIFE_HANDING_OVER;
+}
+
+void
+lifecycle_image_changed(struct brk *brk)
+{
+    const struct broker_record *self = image_broker(brk->image, brk->config.broker_id);
+    bool known = self != NULL && uuid_equal(self->incarnation, brk->config.incarnation);
+    if (known && brk->life == LIFE_FENCED && !self->fenced) {
+        brk->life = LIFE_SERVING;
+        if (!brk->stats.ready) {
+            brk->stats.ready = true;
+            brk_emit(brk, BRK_READY);
+        }
+    } else if (brk->life == LIFE_SERVING && (!known || self->fenced)) {
+        brk->life = LIFE_FENCED;
+    }
+}
+
+static void
+on_registered(struct brk *brk, struct buf **frames, size_t count)
+{
+    struct register_broker_response response;
+    struct err_msg err;
+    dmq_err failed =
+        controller_answer(frames, count, desc_register_broker_response(), &response, &err);
+    brk->register_id = 0;
+    if (failed == DMQ_ERR_INCONSISTENT_CLUSTER_ID) {
+        brk_log(brk, true, "event=refused error=%s text=\"%s\"", err_name(failed), err.text);
+        brk_exit(brk, 1);
+        return;
+    }
+    if (failed != DMQ_OK) {
+        brk_log(brk, true, "event=registration_failed error=%s text=\"%s\"", err_name(failed),
+                err.text);
+        brk->heartbeat_due_ms = brk->now_ms + REGISTER_RETRY_MS;
+        return;
+    }
+    if (uuid_is_zero(brk->config.cluster_id)) {
+        brk->config.cluster_id = response.cluster_id;
+        brk_emit(brk, BRK_CLUSTER)->u.cluster_id = response.cluster_id;
+    }
+    brk->broker_epoch = response.broker_epoch;
+    if (brk->life == LIFE_REGISTERING) {
+        brk->life = LIFE_FENCED;
+        lifecycle_image_changed(brk);
+    }
+    heartbeat(brk);
+}
+
+static void
+on_heartbeat_answer(struct brk *brk, struct buf **frames, size_t count)
+{
+    struct broker_heartbeat_response response;
+    struct err_msg err;
+    dmq_err failed =
+        controller_answer(frames, count, desc_broker_heartbeat_response(), &response, &err);
+    brk->heartbeat_id = 0;
+    if (failed == DMQ_ERR_STALE_BROKER_EPOCH) {
+        brk_log(brk, true, "event=replaced error=%s text=\"%s\"", err_name(failed), err.text);
+        brk_exit(brk, 1); /* a newer process has this broker's id */
+    } else if (failed == DMQ_ERR_BROKER_ID_NOT_REGISTERED && brk->life < LIFE_HANDING_OVER) {
+        brk->life = LIFE_REGISTERING;
+        register_broker(brk);
+    } else if (failed == DMQ_OK && response.may_shut_down && brk->life == LIFE_HANDING_OVER) {
+        begin_closing(brk);
+    }
+}
+
+bool
+lifecycle_on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t count)
+{
+    if (tag == 0) {
+        return false;
+    }
+    if (tag == brk->register_id) {
+        on_registered(brk, frames, count);
+        return true;
+    }
+    if (tag == brk->heartbeat_id) {
+        on_heartbeat_answer(brk, frames, count);
+        return true;
+    }
+    return false;
+}
+
+void
+lifecycle_controller_up(struct brk *brk)
+{
+    brk->controller_up = true;
+    if (brk->life == LIFE_REGISTERING) {
+        register_broker(brk);
+    } else {
+        heartbeat_now(brk);
+    }
+    call_unstall_all(brk);
+}
+
+void
+lifecycle_controller_down(struct brk *brk)
+{
+    brk->controller_up = false;
+    brk->register_id = 0;
+    brk->heartbeat_id = 0;
+    producer_ids_on_controller_down(brk);
+    while (brk->peer_watches != NULL) {
+        struct call *call = watch_take_peer(brk, brk->peer_watches->id);
+        forward_on_reply(brk, call, NULL, 0);
+    }
+    if (brk->life == LIFE_HANDING_OVER) {
+        begin_closing(brk);
+    }
+}
+
+/* ---- time -------------------------------------------------------------------------------------------- */
+
+void
+lifecycle_tick(struct brk *brk)
+{
+    if (brk->heartbeat_due_ms <= brk->now_ms) {
+        brk->heartbeat_due_ms = INT64_MAX;
+        if (brk->controller_up && brk->life == LIFE_REGISTERING && brk->register_id == 0) {
+            register_broker(brk);
+        } else if (brk->life >= LIFE_FENCED) {
+            brk->heartbeat_due_ms = brk->now_ms + brk->config.heartbeat_ms;
+            heartbeat_now(brk);
+        }
+    }
+    if (brk->life == LIFE_HANDING_OVER && brk->stop_deadline_ms <= brk->now_ms) {
+        begin_closing(brk);
+    }
+}
+
+int64_t
+lifecycle_deadline(const struct brk *brk)
+{
+    int64_t stop = brk->life == LIFE_HANDING_OVER ? brk->stop_deadline_ms : INT64_MAX;
+    return stop < brk->heartbeat_due_ms ? stop : brk->heartbeat_due_ms;
+}

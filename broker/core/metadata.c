@@ -1,0 +1,183 @@
+#include "broker/core/call.h"
+#include "broker/core/partition.h"
+#include "libdmq/meta/names.h"
+
+/* METADATA: the image as this broker has it, with addresses that the asker can reach. */
+
+/* ---- addresses -------------------------------------------------------------------------------------- */
+
+static const struct endpoint *
+client_endpoint(const struct broker_record *broker)
+{
+    for (uint32_t i = 0; i < broker->endpoints_count; i++) {
+        if (bytes_equal_str(broker->endpoints[i].listener, "client")) {
+            return &broker->endpoints[i];
+        }
+    }
+    return NULL;
+}
+
+static int32_t
+advertised_port(const struct broker_record *broker)
+{
+    const struct endpoint *endpoint = client_endpoint(broker);
+    if (broker->advertised_port != 0) {
+        return broker->advertised_port;
+    }
+    return endpoint == NULL ? 0 : endpoint->port;
+}
+
+/* Whether a broker is listed under the host that the asker dialled. */
+static bool
+host_is_listed(const struct image *image, struct bytes host)
+{
+    for (uint32_t i = 0; i < image_broker_count(image); i++) {
+        const struct endpoint *endpoint = client_endpoint(image_broker_at(image, i));
+        if (endpoint != NULL && bytes_equal(endpoint->host, host)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+ports_differ(const struct image *image)
+{
+    uint32_t count = image_broker_count(image);
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t j = i + 1; j < count; j++) {
+            if (advertised_port(image_broker_at(image, i)) ==
+                advertised_port(image_broker_at(image, j))) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* Where the asker reaches a broker. Who dialled a listed host is inside: host and port. Who did not is
+ * told the advertised host; without one the host that it dialled works if the ports tell the brokers
+ * apart (all of them published on one machine). */
+static void
+reachable_address(const struct image *image, const struct metadata_request *request,
+                  const struct broker_record *broker, struct metadata_broker *to)
+{
+    const struct endpoint *endpoint = client_endpoint(broker);
+    to->host = endpoint == NULL ? bytes_str("") : endpoint->host;
+    to->port = endpoint == NULL ? 0 : endpoint->port;
+    if (request->dialled_host.size == 0 || host_is_listed(image, request->dialled_host)) {
+        return;
+    }
+    if (broker->advertised_host.size > 0) {
+        to->host = broker->advertised_host;
+        to->port = advertised_port(broker);
+    } else if (ports_differ(image)) {
+        to->host = request->dialled_host;
+        to->port = advertised_port(broker);
+    }
+}
+
+static struct metadata_broker *
+describe_brokers(struct brk *brk, struct call *call, uint32_t *ret_count)
+{
+    uint32_t count = image_broker_count(brk->image);
+    struct metadata_broker *brokers = arena_alloc(&call->arena, count * sizeof(*brokers));
+    DMQ_ASSERT(brokers != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct broker_record *broker = image_broker_at(brk->image, i);
+        brokers[i] = (struct metadata_broker){
+            .broker_id = broker->broker_id, .rack = broker->rack, .fenced = broker->fenced};
+        reachable_address(brk->image, call->request, broker, &brokers[i]);
+    }
+    *ret_count = count;
+    return brokers;
+}
+
+/* ---- topics ------------------------------------------------------------------------------------------ */
+
+static void
+describe_topic(struct call *call, const struct image_topic *topic, struct metadata_topic *to)
+{
+    uint32_t count = topic->partition_count;
+    struct metadata_partition *partitions = arena_alloc(&call->arena, count * sizeof(*partitions));
+    DMQ_ASSERT(partitions != NULL);
+    for (uint32_t n = 0; n < count; n++) {
+        const struct partition_record *record = topic->partitions[n];
+        partitions[n] = (struct metadata_partition){
+            .error = record->leader < 0 ? DMQ_ERR_LEADER_NOT_AVAILABLE : DMQ_OK,
+            .partition = record->partition,
+            .leader = record->leader,
+            .leader_epoch = record->leader_epoch,
+            .replicas = record->replicas,
+            .replicas_count = record->replicas_count,
+            .isr = record->isr,
+            .isr_count = record->isr_count,
+        };
+    }
+    *to = (struct metadata_topic){.name = topic->record->name,
+                                  .topic_id = topic->record->topic_id,
+                                  .internal = topic_name_internal(topic->record->name),
+                                  .max_message_bytes = (int32_t)topic->config.max_message_bytes,
+                                  .partitions = partitions,
+                                  .partitions_count = count};
+}
+
+static void
+describe_name(struct brk *brk, struct call *call, struct bytes name, struct metadata_topic *to)
+{
+    struct err_msg err;
+    const struct image_topic *topic = image_topic_by_name(brk->image, name);
+    if (topic != NULL) {
+        describe_topic(call, topic, to);
+        return;
+    }
+    dmq_err bad = topic_name_check(name, &err);
+    *to = (struct metadata_topic){
+        .name = name, .error = bad != DMQ_OK ? bad : DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION};
+}
+
+static void
+describe_id(struct brk *brk, struct call *call, struct uuid id, struct metadata_topic *to)
+{
+    const struct image_topic *topic = image_topic_by_id(brk->image, id);
+    if (topic != NULL) {
+        describe_topic(call, topic, to);
+    } else {
+        *to = (struct metadata_topic){.topic_id = id, .error = DMQ_ERR_UNKNOWN_TOPIC_ID};
+    }
+}
+
+static struct metadata_topic *
+describe_topics(struct brk *brk, struct call *call, uint32_t *ret_count)
+{
+    const struct metadata_request *request = call->request;
+    uint32_t count = request->all_topics ? image_topic_count(brk->image)
+                                         : request->names_count + request->topic_ids_count;
+    struct metadata_topic *topics = arena_alloc(&call->arena, count * sizeof(*topics));
+    DMQ_ASSERT(topics != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        if (request->all_topics) {
+            describe_topic(call, image_topic_at(brk->image, i), &topics[i]);
+        } else if (i < request->names_count) {
+            describe_name(brk, call, request->names[i], &topics[i]);
+        } else {
+            describe_id(brk, call, request->topic_ids[i - request->names_count], &topics[i]);
+        }
+    }
+    *ret_count = count;
+    return topics;
+}
+
+void
+on_metadata(struct brk *brk, struct call *call)
+{
+    if (call_stall(brk, call, true)) {
+        return;
+    }
+    struct metadata_response response = {.cluster_id = brk->config.cluster_id,
+                                         .cluster_name = bytes_str(brk->config.cluster_name),
+                                         .controller_id = brk->controller_id};
+    response.brokers = describe_brokers(brk, call, &response.brokers_count);
+    response.topics = describe_topics(brk, call, &response.topics_count);
+    call_answer(brk, call, &response, NULL, 0);
+}

@@ -1,0 +1,348 @@
+#include "broker/core/partition.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "broker/core/call.h"
+
+/* ---- finding -------------------------------------------------------------------------------------- */
+
+struct partition *
+partition_find(struct brk *brk, struct uuid topic_id, int32_t partition)
+{
+    const struct partition_key key = {topic_id, partition};
+    struct partition *p;
+    HASH_FIND(by_key, brk->partitions, &key, sizeof(key), p);
+    return p;
+}
+
+struct partition *
+partition_by_number(struct brk *brk, uint32_t number)
+{
+    struct partition *p;
+    HASH_FIND(by_number, brk->numbered, &number, sizeof(number), p);
+    return p;
+}
+
+dmq_err
+partition_locate(struct brk *brk, struct uuid topic_id, int32_t partition, int32_t epoch,
+                 struct partition **ret_p, struct err_msg *err)
+{
+    const struct image_topic *topic = image_topic_by_id(brk->image, topic_id);
+    if (topic == NULL) {
+        return err_set(err, DMQ_ERR_UNKNOWN_TOPIC_ID,
+                       "topic id is unknown at metadata version %lld",
+                       (long long)image_version(brk->image));
+    }
+    const struct bytes name = topic->record->name;
+    const struct partition_record *record = image_partition(brk->image, topic_id, partition);
+    if (record == NULL) {
+        return err_set(err, DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION,
+                       "topic '%.*s' has %u partitions: there is no partition %d", (int)name.size,
+                       (const char *)name.data, topic->partition_count, partition);
+    }
+    if (record->leader < 0) {
+        return err_set(err, DMQ_ERR_LEADER_NOT_AVAILABLE, "%.*s-%d has no leader at the moment",
+                       (int)name.size, (const char *)name.data, partition);
+    }
+    if (record->leader != brk->config.broker_id) {
+        return err_set(err, DMQ_ERR_NOT_LEADER, "%.*s-%d is led by broker %d", (int)name.size,
+                       (const char *)name.data, partition, record->leader);
+    }
+    if (epoch >= 0 && epoch != record->leader_epoch) {
+        return err_set(err,
+                       epoch < record->leader_epoch ? DMQ_ERR_FENCED_LEADER_EPOCH
+                                                    : DMQ_ERR_UNKNOWN_LEADER_EPOCH,
+                       "%.*s-%d is in leader epoch %d, not %d", (int)name.size,
+                       (const char *)name.data, partition, record->leader_epoch, epoch);
+    }
+    struct partition *p = partition_find(brk, topic_id, partition);
+    DMQ_ASSERT(p != NULL);
+    if (p->state == PARTITION_OPENING || !lifecycle_serves(brk) ||
+        (p->replica.role != REPLICA_LEADER && p->log != NULL && p->state != PARTITION_OFFLINE)) {
+        return err_set(err, DMQ_ERR_LEADER_NOT_AVAILABLE, "%s is not ready yet", p->label);
+    }
+    if (p->log == NULL || p->state == PARTITION_OFFLINE) {
+        return err_set(err, DMQ_ERR_STORAGE, "%s: %s", p->label, p->why);
+    }
+    *ret_p = p;
+    return DMQ_OK;
+}
+
+bool
+partition_may_come(dmq_err err)
+{
+    return err == DMQ_ERR_UNKNOWN_TOPIC_ID || err == DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION ||
+           err == DMQ_ERR_UNKNOWN_LEADER_EPOCH || err == DMQ_ERR_LEADER_NOT_AVAILABLE;
+}
+
+/* ---- the two machines joined ---------------------------------------------------------------------- */
+
+static void
+step_replica(struct brk *brk, struct partition *p, struct replica_event event)
+{
+    struct replica_effects effects;
+    event.now_ms = brk->now_ms;
+    replica_step(&p->replica, &event, &effects);
+    watch_progress(brk, p, effects.hw_advanced);
+}
+
+static void
+emit_ops(struct brk *brk, const struct plog_ops *ops)
+{
+    for (size_t i = 0; i < ops->count; i++) {
+        brk_disk(brk, ops->ops[i]);
+    }
+}
+
+int64_t
+partition_append(struct brk *brk, struct partition *p, struct buf *buf,
+                 const struct batch_header *header)
+{
+    struct plog_ops ops = {.count = 0};
+    DMQ_ASSERT(p->state == PARTITION_OPEN && p->replica.role == REPLICA_LEADER);
+    const struct plog_batch batch = {.buf = buf, .from = 0, .header = header};
+    int64_t base = plog_append(p->log, &batch, p->replica.leader_epoch, brk->now_ms, &ops);
+    emit_ops(brk, &ops);
+    sync_want(brk, p);
+    brk->stats.batches_appended++;
+    brk->stats.bytes_appended += (int64_t)header->size;
+    step_replica(brk, p, (struct replica_event){.kind = REPLICA_APPENDED, .end = plog_end(p->log)});
+    return base;
+}
+
+void
+partition_on_written(struct brk *brk, struct partition *p, const struct disk_done *done)
+{
+    (void)brk;
+    plog_on_written(p->log, done);
+}
+
+void
+partition_on_synced(struct brk *brk, struct partition *p, uint64_t sync)
+{
+    if (!plog_on_synced(p->log, sync)) {
+        return;
+    }
+    checkpoint_dirty(brk, p);
+    step_replica(brk, p,
+                 (struct replica_event){.kind = REPLICA_SYNCED, .end = plog_synced_end(p->log)});
+}
+
+/* ---- what the image says -------------------------------------------------------------------------- */
+
+/* The topic's own setting, else the broker's. */
+static int64_t
+segment_bytes(const struct brk *brk, const struct image_topic *topic)
+{
+    for (uint32_t i = 0; i < topic->record->config_count; i++) {
+        if (bytes_equal_str(topic->record->config[i].name, "segment.bytes")) {
+            return topic->config.segment_bytes;
+        }
+    }
+    return brk->config.segment_bytes;
+}
+
+static void
+open_log(struct brk *brk, struct partition *p, const struct image_topic *topic)
+{
+    struct log_open *open = brk_alloc(sizeof(*open));
+    char id[UUID_TEXT_SIZE];
+    snprintf(open->dir, sizeof(open->dir), "%s/%s/%d", brk->config.data_dir,
+             uuid_text(p->key.topic_id, id), p->key.partition);
+    snprintf(open->label, sizeof(open->label), "%s", p->label);
+    p->segment_bytes = segment_bytes(brk, topic);
+    open->segment_bytes = p->segment_bytes;
+    open->index_interval_bytes = brk->config.index_interval_bytes;
+    struct log_rows *rows = rows_take(brk, p->key);
+    struct mark_row mark = {.high_watermark = 0};
+    if (rows != NULL) {
+        open->marked = rows->mark != NULL && mark_row_decode(buf_bytes(rows->mark), &mark);
+        open->clean = mark.clean;
+        open->mark = mark.mark;
+        open->epochs = rows->epochs == NULL ? NULL : buf_ref(rows->epochs);
+        open->producers = rows->producers == NULL ? NULL : buf_ref(rows->producers);
+        rows_free(rows);
+    }
+    p->replica.high_watermark = mark.high_watermark; /* held against the log in on_opened */
+    p->state = PARTITION_OPENING;
+    brk->opening++;
+    brk_disk(brk, (struct disk_op){.kind = DISK_OPEN, .log = p->number, .u.open = open});
+}
+
+static struct partition *
+partition_new(struct brk *brk, struct partition_key key, const struct image_topic *topic)
+{
+    struct partition *p = brk_alloc(sizeof(*p));
+    const struct bytes name = topic->record->name;
+    p->key = key;
+    p->number = ++brk->last_number;
+    p->stored_epoch = -1;
+    snprintf(p->label, sizeof(p->label), "%.*s-%d", (int)name.size, (const char *)name.data,
+             key.partition);
+    replica_init(&p->replica);
+    list_init(&p->hw_watches);
+    list_init(&p->sync_watches);
+    list_init(&p->data_watches);
+    HASH_ADD(by_key, brk->partitions, key, sizeof(p->key), p);
+    HASH_ADD(by_number, brk->numbered, number, sizeof(p->number), p);
+    open_log(brk, p, topic);
+    return p;
+}
+
+void
+partition_free(struct brk *brk, struct partition *p)
+{
+    DMQ_ASSERT(list_empty(&p->hw_watches) && list_empty(&p->sync_watches));
+    DMQ_ASSERT(list_empty(&p->data_watches));
+    list_remove(&p->unsynced_link);
+    list_remove(&p->dirty_link);
+    HASH_DELETE(by_key, brk->partitions, p);
+    HASH_DELETE(by_number, brk->numbered, p);
+    plog_free(p->log);
+    free(p);
+}
+
+/* The topic was deleted: by its id, so that a new one of the same name is another partition. */
+static void
+partition_remove(struct brk *brk, struct partition *p)
+{
+    watch_abandon(brk, p);
+    if (p->state == PARTITION_OPENING) {
+        p->removed = true; /* once its recovery is back */
+        return;
+    }
+    struct kv_batch batch = {0};
+    kv_batch_remove_log(&batch, p->key);
+    kv_batch_emit(brk, &batch, KV_REMOVED, false);
+    brk_disk(brk, (struct disk_op){.kind = DISK_DELETE, .log = p->number});
+    partition_free(brk, p);
+}
+
+static bool
+replica_here(const struct brk *brk, const struct partition_record *record)
+{
+    for (uint32_t i = 0; i < record->replicas_count; i++) {
+        if (record->replicas[i] == brk->config.broker_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Leads only in an epoch that was given to this very process: an image from before the restart still
+ * names the former incarnation's leaderships (KAFKA-18045). */
+static bool
+leads_here(const struct brk *brk, const struct partition_record *record)
+{
+    const struct broker_record *self = image_broker(brk->image, brk->config.broker_id);
+    return record->leader == brk->config.broker_id && self != NULL &&
+           uuid_equal(self->incarnation, brk->config.incarnation);
+}
+
+static void
+reconcile_role(struct brk *brk, struct partition *p)
+{
+    const struct partition_record *record =
+        image_partition(brk->image, p->key.topic_id, p->key.partition);
+    const struct image_topic *topic = image_topic_by_id(brk->image, p->key.topic_id);
+    bool async = topic->config.durability == DURABILITY_ASYNC;
+    if (async != p->replica.async) {
+        step_replica(brk, p, (struct replica_event){.kind = REPLICA_DURABILITY, .async = async});
+    }
+    if (record->leader_epoch <= p->replica.leader_epoch) {
+        return;
+    }
+    if (p->replica.role == REPLICA_LEADER) {
+        watch_abandon(brk, p); /* a new epoch: what waits was promised in the old one */
+    }
+    bool leads = leads_here(brk, record) && p->state == PARTITION_OPEN;
+    bool reads = leads_here(brk, record) && p->state == PARTITION_DAMAGED;
+    step_replica(brk, p,
+                 (struct replica_event){.kind = leads || reads ? REPLICA_LEADS : REPLICA_RESIGNS,
+                                        .leader_epoch = record->leader_epoch});
+}
+
+void
+partition_reconcile(struct brk *brk, struct uuid topic_id, int32_t partition)
+{
+    const struct partition_record *record = image_partition(brk->image, topic_id, partition);
+    struct partition *p = partition_find(brk, topic_id, partition);
+    if (record == NULL) {
+        if (p != NULL) {
+            partition_remove(brk, p);
+        }
+        return;
+    }
+    if (!replica_here(brk, record)) {
+        return;
+    }
+    if (p == NULL) {
+        const struct partition_key key = {topic_id, partition};
+        partition_new(brk, key, image_topic_by_id(brk->image, topic_id));
+    } else if (p->log != NULL) {
+        reconcile_role(brk, p);
+    }
+}
+
+void
+partition_reconcile_all(struct brk *brk)
+{
+    for (uint32_t i = 0; i < image_topic_count(brk->image); i++) {
+        const struct image_topic *topic = image_topic_at(brk->image, i);
+        for (uint32_t n = 0; n < topic->partition_count; n++) {
+            partition_reconcile(brk, topic->record->topic_id, (int32_t)n);
+        }
+    }
+}
+
+/* ---- its log is there, or is not -------------------------------------------------------------------- */
+
+void
+partition_set_offline(struct brk *brk, struct partition *p, const char *why)
+{
+    p->state = PARTITION_OFFLINE;
+    snprintf(p->why, sizeof(p->why), "%s", why);
+    list_remove(&p->unsynced_link);
+    list_remove(&p->dirty_link);
+    watch_abandon(brk, p);
+}
+
+void
+partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done)
+{
+    brk->opening--;
+    if (done->u.recovered != NULL) {
+        p->log = plog_new(
+            &(struct plog_config){.number = p->number,
+                                  .segment_bytes = p->segment_bytes,
+                                  .hot_bytes = (size_t)brk->config.hot_bytes,
+                                  .index_interval_bytes = brk->config.index_interval_bytes},
+            done->u.recovered);
+        int64_t checkpointed = p->replica.high_watermark;
+        p->replica.high_watermark = 0;
+        step_replica(brk, p,
+                     (struct replica_event){.kind = REPLICA_OPENED,
+                                            .end = plog_end(p->log),
+                                            .high_watermark = checkpointed});
+    }
+    p->state = PARTITION_OPEN;
+    if (done->err != DMQ_OK) {
+        snprintf(p->why, sizeof(p->why), "%s", done->text);
+        p->state =
+            done->err == DMQ_ERR_DAMAGED && p->log != NULL ? PARTITION_DAMAGED : PARTITION_OFFLINE;
+        brk_log(brk, true, "event=log_not_writable partition=%s error=%s text=\"%s\"", p->label,
+                err_name(done->err), p->why);
+    }
+    if (p->removed) {
+        p->state = PARTITION_CLOSED;
+        partition_remove(brk, p);
+    } else if (p->log != NULL) {
+        if (p->state == PARTITION_OPEN && plog_synced_end(p->log) < plog_end(p->log)) {
+            sync_want(brk, p);
+        }
+        reconcile_role(brk, p);
+        call_unstall_all(brk);
+    }
+    lifecycle_log_settled(brk);
+}

@@ -1,0 +1,164 @@
+/* A partition that this broker holds a replica of: its log, its replica and who waits for them. Only
+ * partition.c joins the two machines. */
+#ifndef BROKER_CORE_PARTITION_H
+#define BROKER_CORE_PARTITION_H
+
+#include "broker/core/brk.h"
+
+enum partition_state {
+    PARTITION_OPENING, /* its log recovers */
+    PARTITION_OPEN,
+    PARTITION_DAMAGED, /* bad bytes below the synced mark: reads below them go on, nothing is written */
+    PARTITION_OFFLINE, /* its log cannot be used */
+    PARTITION_CLOSING, /* clean stop: CLOSE is under way */
+    PARTITION_CLOSED
+};
+
+struct partition_key {
+    struct uuid topic_id;
+    int32_t partition;
+};
+
+struct partition {
+    struct partition_key key;
+    uint32_t number;
+    enum partition_state state;
+    char label[272];       /* "orders-0" */
+    int64_t segment_bytes; /* at which its log rolls */
+    struct plog *log;      /* from OPEN on; NULL before */
+    struct replica replica;
+    bool removed;         /* the topic is gone, but its log still recovers */
+    int32_t stored_epoch; /* newest leader epoch in the store; -1: none */
+    char why[200];        /* DAMAGED, OFFLINE: a sentence */
+    struct list hw_watches;
+    struct list sync_watches;
+    struct list data_watches;
+    struct list unsynced_link; /* in brk->unsynced */
+    struct list dirty_link;    /* in brk->dirty */
+    UT_hash_handle by_key;
+    UT_hash_handle by_number;
+};
+
+struct partition *partition_find(struct brk *brk, struct uuid topic_id, int32_t partition);
+struct partition *partition_by_number(struct brk *brk, uint32_t number);
+
+/* Makes what the image says of this partition true here: opens its log, leads or resigns, or removes
+ * it if the topic is gone. */
+void partition_reconcile(struct brk *brk, struct uuid topic_id, int32_t partition);
+void partition_reconcile_all(struct brk *brk);
+
+/* Whether a client may use it here: DMQ_OK, or why not, for people in text. `epoch` is the leader epoch
+ * that the asker means, -1 if it does not know. *ret_p may be NULL on error. */
+dmq_err partition_locate(struct brk *brk, struct uuid topic_id, int32_t partition, int32_t epoch,
+                         struct partition **ret_p, struct err_msg *err);
+
+/* Whether such an answer of partition_locate may soon be another one. */
+bool partition_may_come(dmq_err err);
+
+/* Appends a checked batch whose sequence is new; returns its base offset. */
+int64_t partition_append(struct brk *brk, struct partition *p, struct buf *buf,
+                         const struct batch_header *header);
+
+/* Completions of its log. */
+void partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done);
+void partition_on_written(struct brk *brk, struct partition *p, const struct disk_done *done);
+void partition_on_synced(struct brk *brk, struct partition *p, uint64_t sync);
+
+/* Takes no writes any more because its folder failed. */
+void partition_set_offline(struct brk *brk, struct partition *p, const char *why);
+
+/* Forgets it; nothing on disk changes. */
+void partition_free(struct brk *brk, struct partition *p);
+
+/* ---- sync.c ----------------------------------------------------------------------------------------- */
+
+void sync_want(struct brk *brk, struct partition *p);
+void sync_emit(struct brk *brk); /* at the end of each step: asks for a SYNC if one is due */
+void sync_on_done(struct brk *brk, const struct disk_done *done);
+
+/* The folder failed: nothing is written to it any more (an fsync error is never retried). */
+void folder_failed(struct brk *brk, const struct disk_done *done);
+
+/* ---- checkpoint.c, rows.c ---------------------------------------------------------------------------- */
+
+/* What the store keeps of a log. */
+struct log_rows {
+    struct partition_key key;
+    struct buf *mark;
+    struct buf *epochs;
+    struct buf *producers;
+    UT_hash_handle hh;
+};
+
+enum log_row_kind { LOG_ROW_MARK = 'm', LOG_ROW_EPOCHS = 'e', LOG_ROW_PRODUCERS = 'p' };
+
+/* Sorts the rows of the store by log; unknown or malformed keys are an error. */
+dmq_err rows_load(struct brk *brk, const struct brk_row *rows, size_t count);
+struct log_rows *rows_take(struct brk *brk,
+                           struct partition_key key); /* NULL: none; caller frees */
+void rows_free(struct log_rows *rows);
+
+/* A mark row: where the log stood after a SYNC, its high watermark, and whether it was closed cleanly
+ * exactly there. False if the row is malformed. */
+struct mark_row {
+    struct log_mark mark;
+    int64_t high_watermark;
+    bool clean;
+};
+bool mark_row_decode(struct bytes value, struct mark_row *ret_row);
+
+/* A batch for the store that is being put together. */
+struct kv_batch {
+    struct kv_op *ops;
+    size_t count;
+    size_t capacity;
+    struct outbuf bytes; /* ops hold positions in it until it is emitted */
+};
+void kv_batch_put(struct kv_batch *batch, struct bytes key, struct bytes value);
+void kv_batch_remove(struct kv_batch *batch, struct bytes key);
+void kv_batch_log_row(struct kv_batch *batch, struct partition_key key, enum log_row_kind kind,
+                      struct bytes value);
+void kv_batch_mark(struct kv_batch *batch, struct partition_key key, const struct mark_row *row);
+void kv_batch_remove_log(struct kv_batch *batch, struct partition_key key);
+
+/* Hands the batch to the store; true completion is KV_DONE with what is pending. */
+struct kv_pending *kv_batch_emit(struct brk *brk, struct kv_batch *batch, enum kv_purpose purpose,
+                                 bool sync);
+
+void checkpoint_dirty(struct brk *brk, struct partition *p);
+void checkpoint_tick(struct brk *brk);
+int64_t checkpoint_deadline(const struct brk *brk);
+void checkpoint_clean(struct brk *brk);        /* clean stop: the exact ends */
+bool checkpoint_remove_clean(struct brk *brk); /* start; false if there was none */
+
+/* ---- lifecycle.c, push.c, init_producer_id.c ----------------------------------------------------------- */
+
+void lifecycle_start(struct brk *brk, struct brk_event *event);
+void lifecycle_kv_done(struct brk *brk, enum kv_purpose purpose);
+void lifecycle_log_settled(struct brk *brk); /* a log opened, failed to, or closed */
+void lifecycle_image_changed(struct brk *brk);
+void lifecycle_controller_up(struct brk *brk);
+void lifecycle_controller_down(struct brk *brk);
+bool lifecycle_on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t count);
+void lifecycle_tick(struct brk *brk);
+int64_t lifecycle_deadline(const struct brk *brk);
+void lifecycle_stop(struct brk *brk);
+void lifecycle_status(struct brk *brk, struct broker_status *ret_status);
+
+/* Whether clients are served at all. */
+bool lifecycle_serves(const struct brk *brk);
+
+/* Sends a request to the controller; returns the tag of its answer. attachments are taken. */
+int64_t controller_send(struct brk *brk, int api_key, const void *body, struct buf **attachments,
+                        size_t count);
+
+/* Takes an answer of the controller apart: its error and sentence, or its body, which must hold no list
+ * and no text. frames are borrowed; count 0: the connection ended before it. */
+dmq_err controller_answer(struct buf **frames, size_t count, const struct struct_desc *desc,
+                          void *ret_response, struct err_msg *err);
+
+void push_on_persisted(struct brk *brk, const struct kv_pending *pending);
+bool producer_ids_on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t count);
+void producer_ids_on_controller_down(struct brk *brk);
+
+#endif

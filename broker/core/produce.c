@@ -1,0 +1,200 @@
+#include "broker/core/call.h"
+#include "broker/core/partition.h"
+
+/* PRODUCE, straight down: each batch is 1 checked, 2 found to be in sequence, 3 appended, 4 parked
+ * until it is as safe as the asker wants, and the asker is 5 told when all of them are. */
+
+#define ACKS_ALL (-1)
+
+static void
+set_error(struct produce_result *result, struct call *call, dmq_err err, const char *text)
+{
+    DMQ_ASSERT(err != DMQ_OK);
+    result->error = err;
+    result->base_offset = -1;
+    result->log_start_offset = -1;
+    result->message = call_text(call, text);
+}
+
+static void
+answer(struct brk *brk, struct call *call)
+{
+    const struct produce_request *request = call->request;
+    const struct produce_response response = {.partitions = call->u.produce,
+                                              .partitions_count = request->partitions_count};
+    call_answer(brk, call, &response, NULL, 0);
+}
+
+/* Parks index of the call until the log is safe up to end, unless it is already. */
+static void
+await(struct brk *brk, struct call *call, uint32_t index, struct partition *p, int64_t end)
+{
+    const struct produce_request *request = call->request;
+    if (request->acks == ACKS_ALL && p->replica.high_watermark < end) {
+        watch_partition(brk, call, WATCH_HW, index, p, end);
+    } else if (request->acks == 1 && !p->replica.async && p->replica.synced_end < end) {
+        watch_partition(brk, call, WATCH_SYNCED, index, p, end);
+    }
+}
+
+static dmq_err
+check(const struct brk *brk, const struct partition *p, struct bytes batch,
+      struct batch_header *ret_header, struct err_msg *err)
+{
+    const struct image_topic *topic = image_topic_by_id(brk->image, p->key.topic_id);
+    const struct batch_limits limits = {.max_bytes = (size_t)topic->config.max_message_bytes,
+                                        .from_client = true};
+    if (p->state != PARTITION_OPEN) {
+        return err_set(err, DMQ_ERR_STORAGE, "%s takes no writes: %s", p->label, p->why);
+    }
+    dmq_err failed = batch_check(batch, &limits, err, ret_header);
+    if (failed == DMQ_OK && (ret_header->attributes & BATCH_TRANSACTIONAL) != 0) {
+        return err_set(err, DMQ_ERR_INVALID_REQUEST, "transactions are not supported yet");
+    }
+    return failed;
+}
+
+static dmq_err
+sequence_error(enum plog_sequence sequence, const struct batch_header *header, struct err_msg *err)
+{
+    switch (sequence) {
+    case PLOG_OLD:
+        return err_set(err, DMQ_ERR_DUPLICATE_SEQUENCE,
+                       "sequence %d of producer %lld is older than the last five batches",
+                       header->base_sequence, (long long)header->producer_id);
+    case PLOG_GAP:
+        return err_set(err, DMQ_ERR_OUT_OF_ORDER_SEQUENCE,
+                       "sequence %d of producer %lld does not follow its last batch",
+                       header->base_sequence, (long long)header->producer_id);
+    case PLOG_FENCED:
+        return err_set(err, DMQ_ERR_INVALID_PRODUCER_EPOCH,
+                       "epoch %d of producer %lld is older than one seen", header->producer_epoch,
+                       (long long)header->producer_id);
+    case PLOG_UNKNOWN:
+        return err_set(err, DMQ_ERR_UNKNOWN_PRODUCER_ID,
+                       "producer %lld begins at sequence %d, but nothing is known of it here",
+                       (long long)header->producer_id, header->base_sequence);
+    case PLOG_NEW:
+    case PLOG_DUPLICATE:
+        break;
+    }
+    DMQ_UNREACHABLE();
+}
+
+static void
+produce_one(struct brk *brk, struct call *call, uint32_t index)
+{
+    const struct produce_request *request = call->request;
+    const struct produce_partition *to = &request->partitions[index];
+    struct produce_result *result = &call->u.produce[index];
+    struct buf *buf = call_attachment(call, index);
+    struct partition *p = NULL;
+    struct batch_header header;
+    struct err_msg err;
+    int64_t base;
+    int64_t end;
+
+    *result = (struct produce_result){.topic_id = to->topic_id, .partition = to->partition};
+    dmq_err failed = partition_locate(brk, to->topic_id, to->partition, to->leader_epoch, &p, &err);
+    if (failed == DMQ_OK) {
+        failed = check(brk, p, buf_bytes(buf), &header, &err);
+    }
+    if (failed != DMQ_OK) {
+        set_error(result, call, failed, err.text);
+        return;
+    }
+    enum plog_sequence sequence = plog_check_sequence(p->log, &header, &base, &end);
+    if (sequence == PLOG_NEW) {
+        base = partition_append(brk, p, buf, &header);
+        end = base + header.last_offset_delta + 1;
+    } else if (sequence == PLOG_DUPLICATE) {
+        brk->stats.duplicates++; /* waits for its end like the first time did */
+    } else {
+        set_error(result, call, sequence_error(sequence, &header, &err), err.text);
+        return;
+    }
+    result->base_offset = base;
+    result->log_start_offset = plog_start(p->log);
+    await(brk, call, index, p, end);
+}
+
+/* Whether a partition is not known or not ready here, but soon may be. */
+static bool
+must_stall(struct brk *brk, struct call *call)
+{
+    const struct produce_request *request = call->request;
+    for (uint32_t i = 0; i < request->partitions_count; i++) {
+        const struct produce_partition *to = &request->partitions[i];
+        struct partition *p;
+        struct err_msg err;
+        dmq_err failed =
+            partition_locate(brk, to->topic_id, to->partition, to->leader_epoch, &p, &err);
+        if (partition_may_come(failed)) {
+            return call_stall(brk, call, failed != DMQ_ERR_LEADER_NOT_AVAILABLE);
+        }
+    }
+    return false;
+}
+
+void
+on_produce(struct brk *brk, struct call *call)
+{
+    const struct produce_request *request = call->request;
+    if (call_attachment_count(call) != request->partitions_count) {
+        call_fail(brk, call, DMQ_ERR_INVALID_REQUEST, "%u partitions come with %zu attachments",
+                  request->partitions_count, call_attachment_count(call));
+        return;
+    }
+    if (request->acks < ACKS_ALL || request->acks > 1) {
+        call_fail(brk, call, DMQ_ERR_INVALID_ACKS, "acks is %d: it must be 0, 1 or -1 for all",
+                  request->acks);
+        return;
+    }
+    if (request->transactional_id.size > 0) {
+        call_fail(brk, call, DMQ_ERR_INVALID_REQUEST, "transactions are not supported yet");
+        return;
+    }
+    if (must_stall(brk, call)) {
+        return;
+    }
+    call->u.produce =
+        arena_alloc(&call->arena, request->partitions_count * sizeof(*call->u.produce));
+    DMQ_ASSERT(call->u.produce != NULL);
+    for (uint32_t i = 0; i < request->partitions_count; i++) {
+        produce_one(brk, call, i);
+    }
+    if (call->watch_count == 0) {
+        answer(brk, call);
+        return;
+    }
+    int64_t deadline = call->answer_by_ms;
+    if (request->timeout_ms > 0 && brk->now_ms + request->timeout_ms < deadline) {
+        deadline = brk->now_ms + request->timeout_ms;
+    }
+    call_park(brk, call, deadline);
+}
+
+/* A batch is safe; or the partition was lost after it was appended. */
+void
+produce_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err)
+{
+    if (err != DMQ_OK) {
+        set_error(&call->u.produce[index], call, DMQ_ERR_MAYBE_WRITTEN,
+                  "the broker lost the partition after the batch was appended: it may be stored");
+    }
+    if (call->watch_count == 0) {
+        answer(brk, call);
+    }
+}
+
+void
+produce_on_deadline(struct brk *brk, struct call *call)
+{
+    for (const struct watch *watch = call->watches; watch != NULL; watch = watch->other) {
+        if (list_linked(&watch->link)) {
+            set_error(&call->u.produce[watch->index], call, DMQ_ERR_REQUEST_TIMED_OUT,
+                      "the batch was appended, but not safe within the time given");
+        }
+    }
+    answer(brk, call);
+}

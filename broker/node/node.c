@@ -1,0 +1,412 @@
+#include "broker/node/node.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "broker/store/store.h"
+#include "libdmq/base/assert.h"
+#include "libdmq/meta/rows.h"
+#include "libdmq/os/clock.h"
+#include "libdmq/os/fs_posix.h"
+#include "libdmq/os/log.h"
+#include "libdmq/os/random.h"
+
+#define REQUESTS_PER_WAKE 64 /* before other sockets get their turn */
+#define MAX_CONNECTION_REQUESTS 1024
+#define MAX_CONNECTION_BYTES (64 * 1024 * 1024)
+#define HOT_BYTES (4 * 1024 * 1024)
+#define LINGER_MS 1000
+#define NO_TIMER (-1)
+
+/* ---- steps ------------------------------------------------------------------------------------------ */
+
+static void
+send_reply(struct node *node, struct brk_effect *effect)
+{
+    struct router *router =
+        effect->u.reply.listener == LISTENER_CLIENT ? &node->client_router : &node->node_router;
+    router_reply(router, effect->u.reply.peer, effect->u.reply.frames, effect->u.reply.count);
+    brk_effect_deinit(effect);
+}
+
+static void
+note_cluster(struct node *node, struct uuid cluster_id)
+{
+    struct err_msg err;
+    if (folder_set_cluster(&node->folder, cluster_id, &err) != DMQ_OK) {
+        log_error("cluster_refused text=\"%s\"", err.text);
+        node->exit_code = DAEMON_EXIT_ERROR;
+        node->exiting = true;
+    }
+    peer_expect_cluster(node->controller, cluster_id);
+}
+
+static void
+carry_out(struct node *node, struct brk_effect *effect)
+{
+    switch (effect->kind) {
+    case BRK_REPLY:
+        send_reply(node, effect);
+        break;
+    case BRK_DISK:
+    case BRK_KV_WRITE:
+        lanes_push(node->lanes, effect);
+        break;
+    case BRK_CONTROLLER_SEND:
+        controller_link_send(node, effect);
+        break;
+    case BRK_CLUSTER:
+        note_cluster(node, effect->u.cluster_id);
+        break;
+    case BRK_READY:
+        printf("ready broker id=%d dmq://%s:%d\n", node->conf->node_id, node->conf->broker->host,
+               node->conf->broker->port);
+        fflush(stdout);
+        break;
+    case BRK_LOG:
+        if (effect->u.log.error) {
+            log_error("%s", effect->u.log.line);
+        } else {
+            log_info("%s", effect->u.log.line);
+        }
+        break;
+    case BRK_EXIT:
+        node->exit_code = effect->u.exit_code;
+        node->exiting = true;
+        break;
+    }
+}
+
+static void
+step(struct node *node, struct brk_event *event)
+{
+    event->now_ms = clock_ms();
+    event->wall_ms = clock_wall_ms();
+    brk_step(node->brk, event, &node->effects);
+    for (size_t i = 0; i < node->effects.count; i++) {
+        carry_out(node, &node->effects.items[i]);
+    }
+    node->effects.count = 0;
+}
+
+void
+node_step(struct node *node, struct brk_event *event)
+{
+    step(node, event);
+    while (node->unsent_count > 0) {
+        struct brk_event failed = {.kind = BRK_CONTROLLER_REPLY};
+        failed.u.reply.tag = node->unsent[--node->unsent_count];
+        step(node, &failed);
+    }
+}
+
+/* ---- time ------------------------------------------------------------------------------------------- */
+
+static int on_timer(zloop_t *loop, int timer_id, void *arg);
+
+/* Arms the loop's one timer for whatever is due first, if that is before it fires anyway. */
+static void
+arm_timer(struct node *node)
+{
+    int64_t due = brk_deadline(node->brk);
+    int64_t link = controller_link_deadline(node);
+    due = link < due ? link : due;
+    if (due == INT64_MAX || (node->timer_id != NO_TIMER && node->timer_due <= due)) {
+        return;
+    }
+    if (node->timer_id != NO_TIMER) {
+        zloop_timer_end(node->loop, node->timer_id);
+    }
+    int64_t wait = due - clock_ms();
+    node->timer_due = due;
+    node->timer_id = zloop_timer(node->loop, wait > 0 ? (size_t)wait : 0, 1, on_timer, node);
+}
+
+/* At the end of every handler of the loop. */
+static int
+settle(struct node *node)
+{
+    if (node->exiting) {
+        return -1;
+    }
+    arm_timer(node);
+    return 0;
+}
+
+static int
+on_timer(zloop_t *loop, int timer_id, void *arg)
+{
+    (void)loop;
+    (void)timer_id;
+    struct node *node = arg;
+    node->timer_id = NO_TIMER;
+    int64_t now = clock_ms();
+    if (controller_link_deadline(node) <= now) {
+        controller_link_process(node);
+    }
+    if (brk_deadline(node->brk) <= now) {
+        node_step(node, &(struct brk_event){.kind = BRK_TICK});
+    }
+    return settle(node);
+}
+
+/* ---- requests --------------------------------------------------------------------------------------- */
+
+/* A request without a header cannot be answered: whoever sent it hears nothing and times out. */
+static void
+take_request(struct node *node, enum api_listener listener)
+{
+    struct router_request *request = &node->request;
+    if (request->header == NULL) {
+        return;
+    }
+    struct brk_event event = {.kind = BRK_REQUEST};
+    event.u.request.listener = listener;
+    event.u.request.peer = buf_ref(request->routing_id);
+    event.u.request.frames = request->msg.frames + 1;
+    event.u.request.count = request->msg.count - 1;
+    for (size_t i = 1; i < request->msg.count; i++) {
+        buf_ref(request->msg.frames[i]);
+    }
+    net_msg_clear(&request->msg); /* one owner again: a batch is stamped in place */
+    node_step(node, &event);
+}
+
+static int on_request(zloop_t *loop, zsock_t *socket, void *arg);
+
+/* Over budget nothing more is received from clients, never from nodes. */
+static void
+steer_clients(struct node *node)
+{
+    bool accepts = brk_accepts_clients(node->brk);
+    if (accepts && !node->client_reading) {
+        zloop_reader(node->loop, node->client_socket, on_request, node);
+    } else if (!accepts && node->client_reading) {
+        zloop_reader_end(node->loop, node->client_socket);
+    }
+    node->client_reading = accepts;
+}
+
+static int
+on_request(zloop_t *loop, zsock_t *socket, void *arg)
+{
+    (void)loop;
+    struct node *node = arg;
+    bool client = socket == node->client_socket;
+    struct router *router = client ? &node->client_router : &node->node_router;
+    for (int i = 0; i < REQUESTS_PER_WAKE && !node->exiting; i++) {
+        if (client && !brk_accepts_clients(node->brk)) {
+            break;
+        }
+        if (router_recv(router, &node->request) != NET_OK) {
+            break;
+        }
+        take_request(node, client ? LISTENER_CLIENT : LISTENER_NODE);
+    }
+    steer_clients(node);
+    return settle(node);
+}
+
+static int
+on_lanes(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    (void)loop;
+    (void)item;
+    struct node *node = arg;
+    struct brk_event event;
+    lanes_clear(node->lanes);
+    while (!node->exiting && lanes_next(node->lanes, &event)) {
+        node_step(node, &event);
+    }
+    steer_clients(node);
+    return settle(node);
+}
+
+static int
+on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    (void)loop;
+    struct node *node = arg;
+    struct signalfd_siginfo info;
+    if (read(item->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        log_info("stopping signal=%u", info.ssi_signo);
+        node_step(node, &(struct brk_event){.kind = BRK_STOP});
+    }
+    return settle(node);
+}
+
+/* ---- start and stop ---------------------------------------------------------------------------------- */
+
+static bool
+bind_router(struct router *router, zsock_t **ret_socket, const char *host, int32_t port)
+{
+    const struct router_options options = {.max_frame_bytes = MAX_CONNECTION_BYTES,
+                                           .send_hwm = MAX_CONNECTION_REQUESTS,
+                                           .recv_hwm = MAX_CONNECTION_REQUESTS,
+                                           .linger_ms = LINGER_MS};
+    struct err_msg err;
+    *ret_socket = zsock_new(ZMQ_ROUTER);
+    DMQ_ASSERT(*ret_socket != NULL);
+    router->socket = zsock_resolve(*ret_socket);
+    router->limits =
+        (struct net_limits){.max_frames = BRK_MAX_FRAMES, .max_bytes = MAX_CONNECTION_BYTES};
+    if (router_configure(router->socket, &options, &err) != DMQ_OK ||
+        router_bind(router->socket, host, port, &err) != DMQ_OK) {
+        log_error("bind_failed text=\"%s\"", err.text);
+        return false;
+    }
+    return true;
+}
+
+static bool
+open_folder(struct node *node)
+{
+    struct err_msg err;
+    if (folder_open(node->conf->data_dir, "broker", node->conf->node_id, &node->folder, &err) !=
+        DMQ_OK) {
+        log_error("folder_refused text=\"%s\"", err.text);
+        return false;
+    }
+    return true;
+}
+
+static void
+fill_config(const struct node *node, struct brk_config *config)
+{
+    const struct service_broker *self = node->conf->broker;
+    const struct settings *settings = &node->conf->settings;
+    *config = (struct brk_config){
+        .broker_id = self->id,
+        .incarnation = random_uuid(),
+        .disk_id = node->folder.identity.disk_id,
+        .cluster_id = node->folder.identity.cluster_id,
+        .new_folder = node->folder.fresh,
+        .client_port = self->port,
+        .node_port = self->peer_port,
+        .advertised_port = self->advertised_port,
+        .heartbeat_ms = setting_number(settings, SETTING_BROKER_HEARTBEAT_INTERVAL_MS),
+        .max_request_bytes = setting_number(settings, SETTING_QUEUED_MAX_REQUEST_BYTES),
+        .max_connection_bytes = MAX_CONNECTION_BYTES,
+        .max_connection_requests = MAX_CONNECTION_REQUESTS,
+        .segment_bytes = setting_number(settings, SETTING_LOG_SEGMENT_BYTES),
+        .hot_bytes = HOT_BYTES,
+        .index_interval_bytes = (int32_t)setting_number(settings, SETTING_LOG_INDEX_INTERVAL_BYTES),
+    };
+    snprintf(config->cluster_name, sizeof(config->cluster_name), "%s",
+             node->conf->services.cluster);
+    snprintf(config->data_dir, sizeof(config->data_dir), "%s", node->folder.path);
+    snprintf(config->host, sizeof(config->host), "%s", self->host);
+    snprintf(config->advertised_host, sizeof(config->advertised_host), "%s", self->advertised_host);
+    snprintf(config->rack, sizeof(config->rack), "%s", self->rack);
+}
+
+/* Reads the store and hands what it holds to the core: its first event. */
+static bool
+start_core(struct node *node)
+{
+    struct brk_config config;
+    struct err_msg err;
+    struct kv *kv;
+    struct brk_event event = {.kind = BRK_STARTED};
+    struct store_rows rows;
+    if (store_open(node->folder.path, node->folder.fresh, &kv, &err) != DMQ_OK ||
+        meta_rows_load(kv, &event.u.started.image, &err) != DMQ_OK) {
+        log_error("store_refused text=\"%s\"", err.text);
+        return false;
+    }
+    if (store_read(kv, bytes_str("log/"), &rows) != DMQ_OK) {
+        log_error("store_refused text=\"the rows of the logs in %s cannot be read\"",
+                  node->folder.path);
+        return false;
+    }
+    node->lanes = lanes_start(fs_posix(), kv);
+    if (node->lanes == NULL) {
+        log_error("start_failed text=\"no thread can be made\"");
+        return false;
+    }
+    fill_config(node, &config);
+    node->brk = brk_new(&config);
+    event.u.started.rows = (const struct brk_row *)rows.rows;
+    event.u.started.count = rows.count;
+    node_step(node, &event);
+    store_rows_deinit(&rows);
+    return true;
+}
+
+static void
+fill_loop(struct node *node)
+{
+    zmq_pollitem_t lanes = {.fd = lanes_fd(node->lanes), .events = ZMQ_POLLIN};
+    zmq_pollitem_t signals = {.fd = node->signal_fd, .events = ZMQ_POLLIN};
+    zloop_poller(node->loop, &lanes, on_lanes, node);
+    zloop_poller(node->loop, &signals, on_signal, node);
+    zloop_reader(node->loop, node->node_socket, on_request, node);
+    steer_clients(node);
+}
+
+/* In every thread signals are blocked, and they arrive here: CZMQ 4.2.1 ends a loop at EINTR. */
+static int
+open_signals(void)
+{
+    sigset_t all;
+    sigset_t ends;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGHUP);
+    return signalfd(-1, &ends, SFD_CLOEXEC);
+}
+
+static void
+node_close(struct node *node)
+{
+    lanes_stop(node->lanes);
+    if (node->controller != NULL) {
+        controller_link_close(node);
+    }
+    brk_effects_deinit(&node->effects);
+    brk_free(node->brk);
+    router_request_deinit(&node->request);
+    zsock_destroy(&node->client_socket);
+    zsock_destroy(&node->node_socket);
+    zloop_destroy(&node->loop);
+    folder_close(&node->folder);
+    close(node->signal_fd);
+    zsys_shutdown();
+}
+
+int
+node_run(const struct daemon_conf *conf)
+{
+    struct node node = {.conf = conf,
+                        .folder = {.lock_fd = -1},
+                        .signal_fd = open_signals(),
+                        .timer_id = NO_TIMER,
+                        .exit_code = DAEMON_EXIT_ERROR};
+    const struct service_broker *self = conf->broker;
+    mallopt(M_MMAP_THRESHOLD, 64 * 1024 * 1024); /* fresh pages for every large frame cost more */
+    mallopt(M_TRIM_THRESHOLD, 128 * 1024 * 1024);
+    zsys_init();
+    zsys_handler_set(NULL);
+    node.loop = zloop_new();
+    DMQ_ASSERT(node.loop != NULL && node.signal_fd >= 0);
+    /* The sockets are bound before the stores are opened, so that nobody is refused meanwhile. */
+    if (open_folder(&node) &&
+        bind_router(&node.client_router, &node.client_socket, self->listen_host, self->port) &&
+        bind_router(&node.node_router, &node.node_socket, self->listen_host, self->peer_port) &&
+        controller_link_open(&node) && start_core(&node)) {
+        fill_loop(&node);
+        controller_link_process(&node);
+        arm_timer(&node);
+        while (!node.exiting && zloop_start(node.loop) == 0) {
+        }
+    }
+    node_close(&node);
+    return node.exit_code;
+}

@@ -1,0 +1,60 @@
+/* The broker's shell: sockets, disks, LevelDB, clock and signals around brk_step. One core thread runs
+ * a zloop; a storage worker, a reader and a store worker carry out what takes time. Nothing here decides
+ * anything. */
+#ifndef BROKER_NODE_NODE_H
+#define BROKER_NODE_NODE_H
+
+#include <czmq.h>
+
+#include "broker/core/core.h"
+#include "broker/node/lanes.h"
+#include "libdmq/conf/daemon_conf.h"
+#include "libdmq/net/peer.h"
+#include "libdmq/net/router.h"
+#include "libdmq/os/folder.h"
+
+struct node {
+    const struct daemon_conf *conf;
+    struct folder folder;
+    struct brk *brk;
+    struct brk_effects effects; /* of the step that runs */
+    zloop_t *loop;
+    zsock_t *client_socket;
+    zsock_t *node_socket;
+    struct router client_router;
+    struct router node_router;
+    struct router_request request; /* used again and again */
+    bool client_reading;           /* the client socket is in the loop */
+    struct lanes *lanes;
+    struct peer *controller;
+    uint64_t controller_generation; /* of its sockets that are in the loop */
+    void *controller_sockets[PEER_MAX_SOCKETS];
+    size_t controller_socket_count;
+    int64_t *unsent; /* tags of requests that could not be sent: told after the step */
+    size_t unsent_count;
+    int signal_fd;
+    int timer_id;      /* of the loop; -1: none */
+    int64_t timer_due; /* when it fires */
+    int exit_code;
+    bool exiting;
+};
+
+/* Runs a broker until it is told to stop; the exit code of the process. */
+int node_run(const struct daemon_conf *conf);
+
+/* One event in, its effects carried out. */
+void node_step(struct node *node, struct brk_event *event);
+
+/* ---- controller_link.c ------------------------------------------------------------------------------ */
+
+bool controller_link_open(struct node *node);
+void controller_link_close(struct node *node);
+
+/* Lets the connection move on: after input on its sockets, and when its deadline has passed. */
+void controller_link_process(struct node *node);
+int64_t controller_link_deadline(const struct node *node);
+
+/* Carries out BRK_CONTROLLER_SEND; takes what it owns. */
+void controller_link_send(struct node *node, struct brk_effect *effect);
+
+#endif
