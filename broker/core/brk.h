@@ -10,7 +10,6 @@
 #ifndef BROKER_CORE_BRK_H
 #define BROKER_CORE_BRK_H
 
-#include <uthash.h>
 
 #include "broker/core/core.h"
 #include "broker/log/plog.h"
@@ -19,6 +18,7 @@
 #include "libdmq/base/err.h"
 #include "libdmq/base/heap.h"
 #include "libdmq/base/list.h"
+#include "libdmq/base/map.h"
 #include "libdmq/meta/image.h"
 #include "libdmq/wire/codec.h"
 

@@ -5,9 +5,9 @@
 #define BROKER_CORE_WAITERS_H
 
 #include <stdint.h>
-#include <uthash.h>
 
 #include "libdmq/base/list.h"
+#include "libdmq/base/map.h"
 
 struct brk;
 struct call;

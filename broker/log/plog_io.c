@@ -12,7 +12,6 @@
 
 /* In the daemons lack of memory ends the process. */
 #define uthash_fatal(message) DMQ_UNREACHABLE()
-#include <uthash.h>
 
 #include "broker/log/log_writer.h"
 #include "broker/log/recovery.h"

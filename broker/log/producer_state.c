@@ -4,7 +4,6 @@
 
 /* In the daemons lack of memory ends the process. */
 #define uthash_fatal(message) DMQ_UNREACHABLE()
-#include <uthash.h>
 
 #include "libdmq/base/arena.h"
 #include "libdmq/base/assert.h"

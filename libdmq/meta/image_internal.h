@@ -6,12 +6,9 @@
 #ifndef DMQ_META_IMAGE_INTERNAL_H
 #define DMQ_META_IMAGE_INTERNAL_H
 
-/* In the daemons lack of memory ends the process. */
-#define uthash_fatal(message) DMQ_UNREACHABLE()
-#include <uthash.h>
-
 #include "libdmq/base/assert.h"
 #include "libdmq/base/buf.h"
+#include "libdmq/base/map.h"
 #include "libdmq/meta/image.h"
 
 /* A topic with its partitions; in undo lists also without an image. */
