@@ -10,7 +10,6 @@
 #ifndef BROKER_CORE_BRK_H
 #define BROKER_CORE_BRK_H
 
-
 #include "broker/core/core.h"
 #include "broker/log/plog.h"
 #include "broker/replica/replica.h"

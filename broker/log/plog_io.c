@@ -10,13 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* In the daemons lack of memory ends the process. */
-#define uthash_fatal(message) DMQ_UNREACHABLE()
-
 #include "broker/log/log_writer.h"
 #include "broker/log/recovery.h"
 #include "libdmq/base/assert.h"
 #include "libdmq/base/list.h"
+#include "libdmq/base/map.h"
 
 #define NONE SIZE_MAX
 

@@ -2,12 +2,10 @@
 
 #include <stdlib.h>
 
-/* In the daemons lack of memory ends the process. */
-#define uthash_fatal(message) DMQ_UNREACHABLE()
-
 #include "libdmq/base/arena.h"
 #include "libdmq/base/assert.h"
 #include "libdmq/base/list.h"
+#include "libdmq/base/map.h"
 #include "libdmq/wire/codec.h"
 
 #define ROW_VERSION 0
