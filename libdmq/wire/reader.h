@@ -18,7 +18,7 @@
 #define READER_MAX_DEPTH 16
 
 /* Values in one frame: above what the largest metadata answer holds. */
-#define READER_MAX_NODES (4u << 20)
+#define READER_MAX_NODES (16u << 20)
 
 struct reader {
     const uint8_t *begin;

@@ -3,25 +3,22 @@
 #include "libdmq/base/assert.h"
 #include "libdmq/wire/desc.h"
 
+static struct_desc_fn *const descs[] = {
+#define STRUCT(name, doc) desc_##name,
+#include "libdmq/wire/messages.def"
+};
+
 size_t
 message_count(void)
 {
-    return 2 + 2 * api_table_count + record_table_count;
+    return sizeof(descs) / sizeof(descs[0]);
 }
 
 const struct struct_desc *
 message_desc(size_t index)
 {
     DMQ_ASSERT(index < message_count());
-    if (index < 2) {
-        return index == 0 ? desc_request_header() : desc_response_header();
-    }
-    index -= 2;
-    if (index < 2 * api_table_count) {
-        const struct api_desc *api = &api_table[index / 2];
-        return index % 2 == 0 ? api->request() : api->response();
-    }
-    return record_table[index - 2 * api_table_count].body();
+    return descs[index]();
 }
 
 static int64_t

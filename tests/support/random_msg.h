@@ -7,7 +7,7 @@
 #include "libdmq/base/rng.h"
 #include "libdmq/wire/messages.h"
 
-/* Every struct that is a message of its own: headers, requests, responses, record bodies. */
+/* Every struct of the table. */
 size_t message_count(void);
 const struct struct_desc *message_desc(size_t index);
 
