@@ -9,6 +9,7 @@
 
 #include "broker/store/store.h"
 #include "libdmq/base/assert.h"
+#include "libdmq/http/http.h"
 #include "libdmq/meta/rows.h"
 #include "libdmq/os/clock.h"
 #include "libdmq/os/fs_posix.h"
@@ -337,15 +338,21 @@ start_core(struct node *node)
     return true;
 }
 
-static void
+static bool
 fill_loop(struct node *node)
 {
+    struct err_msg err;
     zmq_pollitem_t lanes = {.fd = lanes_fd(node->lanes), .events = ZMQ_POLLIN};
     zmq_pollitem_t signals = {.fd = node->signal_fd, .events = ZMQ_POLLIN};
     zloop_poller(node->loop, &lanes, on_lanes, node);
     zloop_poller(node->loop, &signals, on_signal, node);
     zloop_reader(node->loop, node->node_socket, on_request, node);
     steer_clients(node);
+    if (!http_pages_open(node, &err)) {
+        log_error("bind_failed text=\"%s\"", err.text);
+        return false;
+    }
+    return true;
 }
 
 /* In every thread signals are blocked, and they arrive here: CZMQ 4.2.1 ends a loop at EINTR. */
@@ -370,6 +377,7 @@ node_close(struct node *node)
     if (node->controller != NULL) {
         controller_link_close(node);
     }
+    http_stop(node->http);
     brk_effects_deinit(&node->effects);
     brk_free(node->brk);
     router_request_deinit(&node->request);
@@ -400,8 +408,7 @@ node_run(const struct daemon_conf *conf)
     if (open_folder(&node) &&
         bind_router(&node.client_router, &node.client_socket, self->listen_host, self->port) &&
         bind_router(&node.node_router, &node.node_socket, self->listen_host, self->peer_port) &&
-        controller_link_open(&node) && start_core(&node)) {
-        fill_loop(&node);
+        controller_link_open(&node) && start_core(&node) && fill_loop(&node)) {
         controller_link_process(&node);
         arm_timer(&node);
         while (!node.exiting && zloop_start(node.loop) == 0) {

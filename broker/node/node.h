@@ -13,6 +13,8 @@
 #include "libdmq/net/router.h"
 #include "libdmq/os/folder.h"
 
+struct http_server; /* libdmq/http/http.h */
+
 struct node {
     const struct daemon_conf *conf;
     struct folder folder;
@@ -32,6 +34,7 @@ struct node {
     size_t controller_socket_count;
     int64_t *unsent; /* tags of requests that could not be sent: told after the step */
     size_t unsent_count;
+    struct http_server *http; /* NULL: no httpPort */
     int signal_fd;
     int timer_id;      /* of the loop; -1: none */
     int64_t timer_due; /* when it fires */
@@ -56,5 +59,10 @@ int64_t controller_link_deadline(const struct node *node);
 
 /* Carries out BRK_CONTROLLER_SEND; takes what it owns. */
 void controller_link_send(struct node *node, struct brk_effect *effect);
+
+/* ---- http_pages.c ----------------------------------------------------------------------------------- */
+
+/* Serves health and metrics if the broker has an httpPort. */
+bool http_pages_open(struct node *node, struct err_msg *err);
 
 #endif

@@ -1,0 +1,111 @@
+#include <string.h>
+
+#include "broker/node/node.h"
+#include "libdmq/http/http.h"
+#include "libdmq/os/clock.h"
+
+/* What a broker says of itself over HTTP: /health/live, /health/ready and /metrics. */
+
+static void
+put_text(struct http_response *response, const char *text)
+{
+    outbuf_put(&response->body, text, strlen(text));
+}
+
+static void
+health_ready(const struct brk_stats *stats, struct http_response *response)
+{
+    if (stats->ready && !stats->stopping && !stats->folder_offline) {
+        put_text(response, "ready\n");
+        return;
+    }
+    response->status = 503;
+    put_text(response, stats->folder_offline ? "the data folder is offline\n"
+                       : stats->stopping     ? "stopping\n"
+                                             : "not registered with the controller yet\n");
+}
+
+static void
+metrics(const struct node *node, const struct brk_stats *stats, struct http_response *response)
+{
+    struct outbuf *out = &response->body;
+    response->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    http_metric(out, "dmq_broker_ready", "gauge", "1 if clients are served.", stats->ready);
+    http_metric(out, "dmq_broker_folder_offline", "gauge", "1 if the data folder failed.",
+                stats->folder_offline);
+    http_metric(out, "dmq_broker_metadata_version", "gauge", "Metadata version that is applied.",
+                stats->metadata_version);
+    http_metric(out, "dmq_broker_partitions", "gauge", "Partitions that have a replica here.",
+                stats->partitions);
+    http_metric(out, "dmq_broker_requests_total", "counter", "Requests received.", stats->requests);
+    http_metric(out, "dmq_broker_appended_batches_total", "counter", "Record batches appended.",
+                stats->batches_appended);
+    http_metric(out, "dmq_broker_appended_bytes_total", "counter", "Bytes of batches appended.",
+                stats->bytes_appended);
+    http_metric(out, "dmq_broker_duplicate_batches_total", "counter",
+                "Batches that were recognised as retries and not appended again.",
+                stats->duplicates);
+    http_metric(out, "dmq_broker_syncs_total", "counter", "Syncs of the data folder.",
+                stats->syncs);
+    http_metric(out, "dmq_broker_request_bytes", "gauge", "Bytes of requests without answer.",
+                stats->request_bytes);
+    http_metric(out, "dmq_broker_parked_requests", "gauge", "Requests without answer.",
+                stats->parked_calls);
+    http_metric(out, "dmq_broker_dropped_replies_total", "counter",
+                "Answers whose client was gone or did not read.",
+                (int64_t)(node->client_router.dropped + node->node_router.dropped));
+}
+
+static void
+on_page(void *context, const struct http_request *request, struct http_response *response)
+{
+    const struct node *node = context;
+    struct brk_stats stats;
+    brk_stats(node->brk, &stats);
+    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
+        response->status = 405;
+    } else if (strcmp(request->path, "/health/live") == 0) {
+        put_text(response, "live\n");
+    } else if (strcmp(request->path, "/health/ready") == 0) {
+        health_ready(&stats, response);
+    } else if (strcmp(request->path, "/metrics") == 0) {
+        metrics(node, &stats, response);
+    } else {
+        response->status = 404;
+        put_text(response, "there are /health/live, /health/ready and /metrics\n");
+    }
+}
+
+static int
+on_input(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    (void)loop;
+    (void)item;
+    struct node *node = arg;
+    http_process(node->http);
+    return 0;
+}
+
+static int
+on_timeouts(zloop_t *loop, int timer_id, void *arg)
+{
+    (void)timer_id;
+    return on_input(loop, NULL, arg);
+}
+
+bool
+http_pages_open(struct node *node, struct err_msg *err)
+{
+    const struct service_broker *self = node->conf->broker;
+    if (self->http_port == 0) {
+        return true;
+    }
+    if (http_start(self->listen_host, self->http_port, on_page, node, &node->http, err) != DMQ_OK) {
+        return false;
+    }
+    zmq_pollitem_t item = {.fd = http_fd(node->http), .events = ZMQ_POLLIN};
+    zloop_poller(node->loop, &item, on_input, node);
+    /* Silent connections are closed to the second, not to the millisecond. */
+    zloop_timer(node->loop, HTTP_TIMEOUT_S * 1000, 0, on_timeouts, node);
+    return true;
+}
