@@ -1,10 +1,15 @@
 /* The broker's state, shared by the files of this folder and by nobody else.
  *
- *   core.c       the one switch over events, and the effects          call.c     a request's life
- *   dispatch.c   the one switch over calls; authorises before it      waiters.c  what a call waits for
- *   lifecycle.c  start, registration, heartbeats, stop                push.c     metadata comes in
- *   partition.c  the only place that knows both log and replica       sync.c     group commit
- *   checkpoint.c marks, epochs, snapshots in the store                rows.c     their keys and values
+ *   core.c       the one switch over events, and the effects
+ *   call.c       a request's life
+ *   dispatch.c   the one switch over calls; authorises before a handler sees one
+ *   waiters.c    what a call waits for
+ *   lifecycle.c  start, registration, heartbeats, stop
+ *   push.c       metadata comes in
+ *   partition.c  the only place that knows both log and replica
+ *   sync.c       group commit
+ *   checkpoint.c marks, epochs, snapshots in the store
+ *   rows.c       their keys and values
  *   produce.c fetch.c list_offsets.c metadata.c api_versions.c init_producer_id.c forward.c
  *                one straight function per request */
 #ifndef BROKER_CORE_BRK_H
@@ -25,7 +30,7 @@ struct partition;
 struct call;
 struct watch;
 
-/* ---- a client's connection, while it has requests without answer ---------------------------------- */
+/* ---- a client's connection, while it has requests without answer ----------------------------- */
 
 struct connection {
     struct buf *peer;
@@ -34,7 +39,7 @@ struct connection {
     UT_hash_handle hh;
 };
 
-/* ---- what a write to the store was for ------------------------------------------------------------- */
+/* ---- what a write to the store was for ------------------------------------------------------- */
 
 enum kv_purpose {
     KV_STARTED,    /* the clean checkpoints are gone: logs may be opened for writing */
@@ -127,7 +132,7 @@ struct brk {
     struct list producer_id_calls; /* calls that wait for the next block, by stalled_link */
 };
 
-/* ---- core.c ---------------------------------------------------------------------------------------- */
+/* ---- core.c ---------------------------------------------------------------------------------- */
 
 struct brk_effect *brk_emit(struct brk *brk, enum brk_effect_kind kind);
 __attribute__((format(printf, 3, 4))) void brk_log(struct brk *brk, bool error, const char *format,

@@ -6,13 +6,13 @@
 
 #include "broker/core/partition.h"
 
-/* A call is charged to two budgets, its connection's and the broker's, from its arrival to its answer.
- * It is answered exactly once, by call_answer, call_answer_raw or call_fail, which are the only places
- * where a reply is made. */
+/* A call is charged to two budgets, its connection's and the broker's, from its arrival to its
+ * answer. It is answered exactly once, by call_answer, call_answer_raw or call_fail, which are the
+ * only places where a reply is made. */
 
 #define REQUEST_ARENA_BYTES (8 * 1024 * 1024) /* what a request may decode to */
 
-/* ---- budgets -------------------------------------------------------------------------------------- */
+/* ---- budgets --------------------------------------------------------------------------------- */
 
 static struct connection *
 connection_of(struct brk *brk, struct buf *peer)
@@ -59,8 +59,8 @@ discharge(struct brk *brk, struct call *call)
     }
 }
 
-/* The limits are advertised by API_VERSIONS: a client that keeps to them never sees this. One request
- * is always let through, however large its frames are pinned. */
+/* The limits are advertised by API_VERSIONS: a client that keeps to them never sees this. One
+ * request is always let through, however large its frames are pinned. */
 static bool
 over_limit(const struct brk *brk, const struct call *call)
 {
@@ -70,7 +70,7 @@ over_limit(const struct brk *brk, const struct call *call)
             connection->bytes > brk->config.max_connection_bytes);
 }
 
-/* ---- the end of a call ------------------------------------------------------------------------------ */
+/* ---- the end of a call ----------------------------------------------------------------------- */
 
 void
 call_drop(struct brk *brk, struct call *call)
@@ -93,7 +93,8 @@ call_drop(struct brk *brk, struct call *call)
     free(call);
 }
 
-/* The only way out: [header][body][attachment]*. body NULL: an error. Takes body and attachments. */
+/* The only way out: [header][body][attachment]*. body NULL: an error. Takes body and
+ * attachments. */
 static void
 reply(struct brk *brk, struct call *call, const struct response_header *header, struct buf *body,
       struct buf **attachments, size_t count)
@@ -149,7 +150,7 @@ call_fail(struct brk *brk, struct call *call, dmq_err err, const char *format, .
     reply(brk, call, &header, NULL, NULL, 0);
 }
 
-/* ---- its beginning ---------------------------------------------------------------------------------- */
+/* ---- its beginning --------------------------------------------------------------------------- */
 
 /* Decodes header and body; false if the call was answered with an error. */
 static bool
@@ -256,7 +257,7 @@ call_text(struct call *call, const char *text)
     return bytes_of(copy, size);
 }
 
-/* ---- parking ---------------------------------------------------------------------------------------- */
+/* ---- parking --------------------------------------------------------------------------------- */
 
 void
 call_park(struct brk *brk, struct call *call, int64_t deadline_ms)

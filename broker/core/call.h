@@ -65,14 +65,14 @@ void call_drop(struct brk *brk, struct call *call);
 /* call_on_deadline is due at deadline_ms unless the call is answered before. */
 void call_park(struct brk *brk, struct call *call, int64_t deadline_ms);
 
-/* Parks a call that would have to say "unknown" or "not ready", so that it is handled again when this
- * may have changed; false if it waited for that already: then say so. */
+/* Parks a call that would have to say "unknown" or "not ready", so that it is handled again when
+ * this may have changed; false if it waited for that already: then say so. */
 bool call_stall(struct brk *brk, struct call *call, bool newer_metadata_only);
 
 /* Handles every stalled call again, in order of arrival. */
 void call_unstall_all(struct brk *brk);
 
-/* ---- dispatch.c: the switches over calls ----------------------------------------------------------- */
+/* ---- dispatch.c: the switches over calls ----------------------------------------------------- */
 
 void call_dispatch(struct brk *brk, struct call *call);
 
@@ -83,7 +83,7 @@ void call_on_deadline(struct brk *brk, struct call *call);
 /* A READ or FIND_TIME of the call came back; done is taken. */
 void call_on_disk(struct brk *brk, struct call *call, uint32_t index, struct disk_done *done);
 
-/* ---- one handler per request: answers the call, or parks it ---------------------------------------- */
+/* ---- one handler per request: answers the call, or parks it ---------------------------------- */
 
 void on_api_versions(struct brk *brk, struct call *call);
 void on_metadata(struct brk *brk, struct call *call);
@@ -94,7 +94,7 @@ void on_init_producer_id(struct brk *brk, struct call *call);
 void on_forward(struct brk *brk, struct call *call);
 void on_push_metadata(struct brk *brk, struct call *call);
 
-/* ---- and how those that park go on ------------------------------------------------------------------ */
+/* ---- and how those that park go on ----------------------------------------------------------- */
 
 void produce_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err);
 void produce_on_deadline(struct brk *brk, struct call *call);

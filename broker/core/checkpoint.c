@@ -1,8 +1,9 @@
 #include "broker/core/partition.h"
 
-/* What the store keeps of the logs: everything in it can be rebuilt from them, or is checked against
- * them. The synced mark of a log is written, after its SYNC, at most MARK_LATE_MS late, and is durable
- * within about a second, whether the log goes on or not: it is what tells a torn tail from damage. */
+/* What the store keeps of the logs: everything in it can be rebuilt from them, or is checked
+ * against them. The synced mark of a log is written, after its SYNC, at most MARK_LATE_MS late, and
+ * is durable within about a second, whether the log goes on or not: it is what tells a torn tail
+ * from damage. */
 
 #define MARK_LATE_MS 100
 #define MARK_DURABLE_MS 900
@@ -20,8 +21,8 @@ checkpoint_dirty(struct brk *brk, struct partition *p)
     }
 }
 
-/* The rows of one log as they stand. An epoch entry is stored at the latest with the mark that covers
- * it. */
+/* The rows of one log as they stand. An epoch entry is stored at the latest with the mark that
+ * covers it. */
 static void
 put_rows(struct kv_batch *batch, struct partition *p)
 {

@@ -8,7 +8,7 @@
 #include "broker/core/call.h"
 #include "broker/core/partition.h"
 
-/* ---- effects -------------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 static void
 free_frames(struct buf **frames, size_t count)
@@ -108,7 +108,7 @@ brk_exit(struct brk *brk, int exit_code)
     }
 }
 
-/* ---- the machine ---------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 struct brk *
 brk_new(const struct brk_config *config)
@@ -299,7 +299,7 @@ brk_step(struct brk *brk, struct brk_event *event, struct brk_effects *out)
     brk->out = NULL;
 }
 
-/* ---- what the shell asks ---------------------------------------------------------------------------- */
+/* ---- what the shell asks --------------------------------------------------------------------- */
 
 static int64_t
 earlier(int64_t a, int64_t b)

@@ -16,7 +16,7 @@
 struct brk;
 struct image; /* libdmq/meta/image.h */
 
-/* ---- configuration -------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 struct brk_config {
     int32_t broker_id;
@@ -41,7 +41,7 @@ struct brk_config {
     int32_t index_interval_bytes; /* log.index.interval.bytes */
 };
 
-/* ---- events --------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 enum brk_event_kind {
     BRK_STARTED,         /* first event: what the store holds */
@@ -91,7 +91,7 @@ struct brk_event {
     } u;
 };
 
-/* ---- effects -------------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 enum brk_effect_kind {
     BRK_REPLY,    /* to a peer of a listener; silently dropped if it is gone */
@@ -139,8 +139,8 @@ struct brk_effect {
     } u;
 };
 
-/* Grows as a step needs; the caller owns it, carries out items[0..count), then sets count to 0. What
- * one step adds is bounded by the calls and partitions that its event touches. */
+/* Grows as a step needs; the caller owns it, carries out items[0..count), then sets count to 0.
+ * What one step adds is bounded by the calls and partitions that its event touches. */
 struct brk_effects {
     struct brk_effect *items;
     size_t count;
@@ -151,7 +151,7 @@ struct brk_effects {
 void brk_effect_deinit(struct brk_effect *effect);
 void brk_effects_deinit(struct brk_effects *effects);
 
-/* ---- the machine ---------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 struct brk *brk_new(const struct brk_config *config);
 void brk_free(struct brk *brk);
@@ -182,7 +182,8 @@ struct brk_stats {
 };
 void brk_stats(const struct brk *brk, struct brk_stats *ret_stats);
 
-/* The position of a partition's log, for tests and checkers; false if the broker does not hold it. */
+/* The position of a partition's log, for tests and checkers; false if the broker does not hold
+ * it. */
 struct brk_partition_view {
     int64_t end;
     int64_t synced_end;

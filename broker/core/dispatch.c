@@ -5,8 +5,8 @@
  * does. */
 
 /* The one place where a request is let through. A listener serves only the calls that the message
- * table names for it (call.c); access control lists will be consulted here, by the table's operation
- * and resource. */
+ * table names for it (call.c); access control lists will be consulted here, by the table's
+ * operation and resource. */
 static bool
 authorised(const struct call *call)
 {

@@ -2,10 +2,11 @@
 #include "broker/core/partition.h"
 
 /* FETCH: what is there is answered at once, from the hot tail or through a reader; what is not is
- * waited for. A long poll parks on every partition's high watermark and looks again when one moves. */
+ * waited for. A long poll parks on every partition's high watermark and looks again when one
+ * moves. */
 
-/* A batch of the hot tail that is at least so large is sent alone, from the memory in which it came:
- * copying it together with its neighbours would cost more than another fetch. */
+/* A batch of the hot tail that is at least so large is sent alone, from the memory in which it
+ * came: copying it together with its neighbours would cost more than another fetch. */
 #define ALONE_BYTES (128 * 1024)
 
 struct fetch_part {
@@ -91,7 +92,8 @@ survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
     return plog_available(p->log, from->fetch_offset, p->replica.high_watermark, enough);
 }
 
-/* The batches of a hot read as one frame: the very buffer of the producer where that is one batch. */
+/* The batches of a hot read as one frame: the very buffer of the producer where that is one
+ * batch. */
 static struct buf *
 hot_frame(const struct plog_read *read)
 {

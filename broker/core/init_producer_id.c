@@ -1,8 +1,8 @@
 #include "broker/core/call.h"
 #include "broker/core/partition.h"
 
-/* INIT_PRODUCER_ID: one id from the broker's block; the next block is asked for when it is used up. No
- * id is ever given twice: what is left of a block at a restart is lost. */
+/* INIT_PRODUCER_ID: one id from the broker's block; the next block is asked for when it is used up.
+ * No id is ever given twice: what is left of a block at a restart is lost. */
 
 static void
 hand_out(struct brk *brk, struct call *call)

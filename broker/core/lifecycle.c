@@ -8,15 +8,15 @@
  *   STARTING -> OPENING -> REGISTERING -> FENCED <-> SERVING -> HANDING_OVER -> CLOSING -> ENDED
  *
  * It registers when its logs are recovered, for the registration says what state they are in. It
- * serves when the image says that this very incarnation is not fenced. At the end the logs are synced
- * and closed, and only then are their exact ends checkpointed as clean. */
+ * serves when the image says that this very incarnation is not fenced. At the end the logs are
+ * synced and closed, and only then are their exact ends checkpointed as clean. */
 
 #define REGISTER_RETRY_MS 100
 #define HAND_OVER_MS 5000
 
 enum folder_condition { FOLDER_CLEAN, FOLDER_UNCLEAN, FOLDER_DAMAGED, FOLDER_EMPTY };
 
-/* ---- requests to the controller ------------------------------------------------------------------- */
+/* ---- requests to the controller -------------------------------------------------------------- */
 
 int64_t
 controller_send(struct brk *brk, int api_key, const void *body, struct buf **attachments,
@@ -140,7 +140,7 @@ heartbeat_now(struct brk *brk)
     }
 }
 
-/* ---- start ------------------------------------------------------------------------------------------ */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static void
 open_logs(struct brk *brk)
@@ -167,7 +167,7 @@ lifecycle_start(struct brk *brk, struct brk_event *event)
     }
 }
 
-/* ---- stop ------------------------------------------------------------------------------------------- */
+/* ---- stop ------------------------------------------------------------------------------------ */
 
 /* Closes the logs once nothing is unsynced any more, ends once they are closed. */
 static void
@@ -225,7 +225,7 @@ lifecycle_stop(struct brk *brk)
     }
 }
 
-/* ---- progress ---------------------------------------------------------------------------------------- */
+/* ---- progress -------------------------------------------------------------------------------- */
 
 void
 lifecycle_log_settled(struct brk *brk)
@@ -384,7 +384,7 @@ lifecycle_controller_down(struct brk *brk)
     }
 }
 
-/* ---- time -------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 void
 lifecycle_tick(struct brk *brk)

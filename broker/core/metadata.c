@@ -4,7 +4,7 @@
 
 /* METADATA: the image as this broker has it, with addresses that the asker can reach. */
 
-/* ---- addresses -------------------------------------------------------------------------------------- */
+/* ---- addresses ------------------------------------------------------------------------------- */
 
 static const struct endpoint *
 client_endpoint(const struct broker_record *broker)
@@ -55,9 +55,9 @@ ports_differ(const struct image *image)
     return true;
 }
 
-/* Where the asker reaches a broker. Who dialled a listed host is inside: host and port. Who did not is
- * told the advertised host; without one the host that it dialled works if the ports tell the brokers
- * apart (all of them published on one machine). */
+/* Where the asker reaches a broker. Who dialled a listed host is inside: host and port. Who did not
+ * is told the advertised host; without one the host that it dialled works if the ports tell the
+ * brokers apart (all of them published on one machine). */
 static void
 reachable_address(const struct image *image, const struct metadata_request *request,
                   const struct broker_record *broker, struct metadata_broker *to)
@@ -93,7 +93,7 @@ describe_brokers(struct brk *brk, struct call *call, uint32_t *ret_count)
     return brokers;
 }
 
-/* ---- topics ------------------------------------------------------------------------------------------ */
+/* ---- topics ---------------------------------------------------------------------------------- */
 
 static void
 describe_topic(struct call *call, const struct image_topic *topic, struct metadata_topic *to)

@@ -5,7 +5,7 @@
 
 #include "broker/core/call.h"
 
-/* ---- finding -------------------------------------------------------------------------------------- */
+/* ---- finding --------------------------------------------------------------------------------- */
 
 struct partition *
 partition_find(struct brk *brk, struct uuid topic_id, int32_t partition)
@@ -76,7 +76,7 @@ partition_may_come(dmq_err err)
            err == DMQ_ERR_UNKNOWN_LEADER_EPOCH || err == DMQ_ERR_LEADER_NOT_AVAILABLE;
 }
 
-/* ---- the two machines joined ---------------------------------------------------------------------- */
+/* ---- the two machines joined ----------------------------------------------------------------- */
 
 static void
 step_replica(struct brk *brk, struct partition *p, struct replica_event event)
@@ -129,7 +129,7 @@ partition_on_synced(struct brk *brk, struct partition *p, uint64_t sync)
                  (struct replica_event){.kind = REPLICA_SYNCED, .end = plog_synced_end(p->log)});
 }
 
-/* ---- what the image says -------------------------------------------------------------------------- */
+/* ---- what the image says --------------------------------------------------------------------- */
 
 /* The topic's own setting, else the broker's. */
 static int64_t
@@ -230,8 +230,8 @@ replica_here(const struct brk *brk, const struct partition_record *record)
     return false;
 }
 
-/* Leads only in an epoch that was given to this very process: an image from before the restart still
- * names the former incarnation's leaderships (KAFKA-18045). */
+/* Leads only in an epoch that was given to this very process: an image from before the restart
+ * still names the former incarnation's leaderships (KAFKA-18045). */
 static bool
 leads_here(const struct brk *brk, const struct partition_record *record)
 {
@@ -296,7 +296,7 @@ partition_reconcile_all(struct brk *brk)
     }
 }
 
-/* ---- its log is there, or is not -------------------------------------------------------------------- */
+/* ---- its log is there, or is not ------------------------------------------------------------- */
 
 void
 partition_set_offline(struct brk *brk, struct partition *p, const char *why)

@@ -1,5 +1,5 @@
-/* A partition that this broker holds a replica of: its log, its replica and who waits for them. Only
- * partition.c joins the two machines. */
+/* A partition that this broker holds a replica of: its log, its replica and who waits for them.
+ * Only partition.c joins the two machines. */
 #ifndef BROKER_CORE_PARTITION_H
 #define BROKER_CORE_PARTITION_H
 
@@ -8,7 +8,8 @@
 enum partition_state {
     PARTITION_OPENING, /* its log recovers */
     PARTITION_OPEN,
-    PARTITION_DAMAGED, /* bad bytes below the synced mark: reads below them go on, nothing is written */
+    PARTITION_DAMAGED, /* bad bytes below the synced mark: reads below them go on, nothing is
+                          written */
     PARTITION_OFFLINE, /* its log cannot be used */
     PARTITION_CLOSING, /* clean stop: CLOSE is under way */
     PARTITION_CLOSED
@@ -42,13 +43,13 @@ struct partition {
 struct partition *partition_find(struct brk *brk, struct uuid topic_id, int32_t partition);
 struct partition *partition_by_number(struct brk *brk, uint32_t number);
 
-/* Makes what the image says of this partition true here: opens its log, leads or resigns, or removes
- * it if the topic is gone. */
+/* Makes what the image says of this partition true here: opens its log, leads or resigns, or
+ * removes it if the topic is gone. */
 void partition_reconcile(struct brk *brk, struct uuid topic_id, int32_t partition);
 void partition_reconcile_all(struct brk *brk);
 
-/* Whether a client may use it here: DMQ_OK, or why not, for people in text. `epoch` is the leader epoch
- * that the asker means, -1 if it does not know. *ret_p may be NULL on error. */
+/* Whether a client may use it here: DMQ_OK, or why not, for people in text. `epoch` is the leader
+ * epoch that the asker means, -1 if it does not know. *ret_p may be NULL on error. */
 dmq_err partition_locate(struct brk *brk, struct uuid topic_id, int32_t partition, int32_t epoch,
                          struct partition **ret_p, struct err_msg *err);
 
@@ -70,7 +71,7 @@ void partition_set_offline(struct brk *brk, struct partition *p, const char *why
 /* Forgets it; nothing on disk changes. */
 void partition_free(struct brk *brk, struct partition *p);
 
-/* ---- sync.c ----------------------------------------------------------------------------------------- */
+/* ---- sync.c ---------------------------------------------------------------------------------- */
 
 void sync_want(struct brk *brk, struct partition *p);
 void sync_emit(struct brk *brk); /* at the end of each step: asks for a SYNC if one is due */
@@ -79,7 +80,7 @@ void sync_on_done(struct brk *brk, const struct disk_done *done);
 /* The folder failed: nothing is written to it any more (an fsync error is never retried). */
 void folder_failed(struct brk *brk, const struct disk_done *done);
 
-/* ---- checkpoint.c, rows.c ---------------------------------------------------------------------------- */
+/* ---- checkpoint.c, rows.c -------------------------------------------------------------------- */
 
 /* What the store keeps of a log. */
 struct log_rows {
@@ -98,8 +99,8 @@ struct log_rows *rows_take(struct brk *brk,
                            struct partition_key key); /* NULL: none; caller frees */
 void rows_free(struct log_rows *rows);
 
-/* A mark row: where the log stood after a SYNC, its high watermark, and whether it was closed cleanly
- * exactly there. False if the row is malformed. */
+/* A mark row: where the log stood after a SYNC, its high watermark, and whether it was closed
+ * cleanly exactly there. False if the row is malformed. */
 struct mark_row {
     struct log_mark mark;
     int64_t high_watermark;
@@ -131,7 +132,7 @@ int64_t checkpoint_deadline(const struct brk *brk);
 void checkpoint_clean(struct brk *brk);        /* clean stop: the exact ends */
 bool checkpoint_remove_clean(struct brk *brk); /* start; false if there was none */
 
-/* ---- lifecycle.c, push.c, init_producer_id.c ----------------------------------------------------------- */
+/* ---- lifecycle.c, push.c, init_producer_id.c ------------------------------------------------- */
 
 void lifecycle_start(struct brk *brk, struct brk_event *event);
 void lifecycle_kv_done(struct brk *brk, enum kv_purpose purpose);
@@ -152,8 +153,8 @@ bool lifecycle_serves(const struct brk *brk);
 int64_t controller_send(struct brk *brk, int api_key, const void *body, struct buf **attachments,
                         size_t count);
 
-/* Takes an answer of the controller apart: its error and sentence, or its body, which must hold no list
- * and no text. frames are borrowed; count 0: the connection ended before it. */
+/* Takes an answer of the controller apart: its error and sentence, or its body, which must hold no
+ * list and no text. frames are borrowed; count 0: the connection ended before it. */
 dmq_err controller_answer(struct buf **frames, size_t count, const struct struct_desc *desc,
                           void *ret_response, struct err_msg *err);
 

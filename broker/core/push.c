@@ -5,8 +5,8 @@
 #include "libdmq/meta/entry.h"
 
 /* Metadata comes in by pushes of the leading controller. Only a contiguous range is applied; an old
- * one is acknowledged, a gap answered with the version that is here, a stale term refused. The answer
- * leaves when the image is durable, for the controller counts on what was acknowledged. */
+ * one is acknowledged, a gap answered with the version that is here, a stale term refused. The
+ * answer leaves when the image is durable, for the controller counts on what was acknowledged. */
 
 static void
 acknowledge(struct brk *brk, struct call *call)

@@ -17,7 +17,7 @@
 #define MARK_VERSION 1
 #define MARK_CLEAN 1
 
-/* ---- keys and values -------------------------------------------------------------------------------- */
+/* ---- keys and values ------------------------------------------------------------------------- */
 
 static void
 encode_key(struct partition_key key, enum log_row_kind kind, uint8_t out[KEY_SIZE])
@@ -56,7 +56,7 @@ mark_row_encode(const struct mark_row *row, uint8_t out[MARK_SIZE])
     put_be64(out + 30, (uint64_t)row->high_watermark);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static struct log_rows *
 rows_of(struct brk *brk, struct partition_key key)
@@ -120,7 +120,7 @@ rows_free(struct log_rows *rows)
     free(rows);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Notes a position in batch->bytes: it may still move. */
 static struct bytes

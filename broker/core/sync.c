@@ -1,9 +1,9 @@
 #include "broker/core/call.h"
 #include "broker/core/partition.h"
 
-/* Group commit. One SYNC is in flight at a time and covers every write before it in the lane; while it
- * runs, the next batches gather, and the next SYNC covers all of them. A topic with durability=async
- * asks for one once a second, so that its synced mark moves on. */
+/* Group commit. One SYNC is in flight at a time and covers every write before it in the lane; while
+ * it runs, the next batches gather, and the next SYNC covers all of them. A topic with
+ * durability=async asks for one once a second, so that its synced mark moves on. */
 
 #define ASYNC_SYNC_MS 1000
 
@@ -59,8 +59,8 @@ sync_on_done(struct brk *brk, const struct disk_done *done)
     lifecycle_log_settled(brk);
 }
 
-/* Whether it was a write, a sync or a roll that failed: the kernel may have dropped pages and marked
- * them clean, so nothing is retried and nothing more is promised. Reads go on. */
+/* Whether it was a write, a sync or a roll that failed: the kernel may have dropped pages and
+ * marked them clean, so nothing is retried and nothing more is promised. Reads go on. */
 void
 folder_failed(struct brk *brk, const struct disk_done *done)
 {

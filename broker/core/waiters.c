@@ -4,9 +4,9 @@
 #include "broker/core/call.h"
 #include "broker/core/partition.h"
 
-/* Watches live in their call's arena. Lists of acknowledgements are kept in order of offset, so that
- * progress looks only at what it satisfies. A list is detached before its calls are told: telling one
- * may answer another, or park again at the end of the same list. */
+/* Watches live in their call's arena. Lists of acknowledgements are kept in order of offset, so
+ * that progress looks only at what it satisfies. A list is detached before its calls are told:
+ * telling one may answer another, or park again at the end of the same list. */
 
 static struct watch *
 watch_new(struct call *call, enum watch_kind kind, uint32_t index)

@@ -1,6 +1,6 @@
 /* Waiting happens here and nowhere else: what cannot be answered yet is a call with watches and a
- * deadline. A watch fires once; its call is then told by call_on_watch, the one switch. A call that is
- * answered or cancelled takes its watches with it. */
+ * deadline. A watch fires once; its call is then told by call_on_watch, the one switch. A call that
+ * is answered or cancelled takes its watches with it. */
 #ifndef BROKER_CORE_WAITERS_H
 #define BROKER_CORE_WAITERS_H
 
@@ -40,7 +40,8 @@ void watch_id(struct brk *brk, struct call *call, enum watch_kind kind, uint32_t
 /* Takes back what the call still waits for. */
 void watch_cancel_all(struct brk *brk, struct call *call);
 
-/* Fires what a partition's high watermark and synced end satisfy now; `moved`: also every WATCH_DATA. */
+/* Fires what a partition's high watermark and synced end satisfy now; `moved`: also every
+ * WATCH_DATA. */
 void watch_progress(struct brk *brk, struct partition *p, bool moved);
 
 /* Ends all that waits for a partition which this broker does not lead any more, or lost. */

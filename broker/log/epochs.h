@@ -24,8 +24,8 @@ struct epochs {
 
 void epochs_deinit(struct epochs *epochs);
 
-/* A batch of epoch begins at offset. False, and nothing changed, if the epoch is lower than the last
- * one: epochs never fall within a log. */
+/* A batch of epoch begins at offset. False, and nothing changed, if the epoch is lower than the
+ * last one: epochs never fall within a log. */
 bool epochs_note(struct epochs *epochs, int32_t epoch, int64_t offset);
 
 /* Forgets entries that begin at or beyond end. */

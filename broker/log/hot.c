@@ -4,8 +4,8 @@
 
 #include "libdmq/base/assert.h"
 
-/* What a batch costs: its bytes, and its slot and struct. Batches that came in one frame share a buf;
- * each is charged its own part, for they are dropped one after another. */
+/* What a batch costs: its bytes, and its slot and struct. Batches that came in one frame share a
+ * buf; each is charged its own part, for they are dropped one after another. */
 static size_t
 cost(const struct hot_batch *batch)
 {

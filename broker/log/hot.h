@@ -1,5 +1,5 @@
-/* The hot tail of a log: its newest batches, in memory. A batch that the worker has not written yet is
- * nowhere else, so such a batch is never dropped; older ones stay within a budget. */
+/* The hot tail of a log: its newest batches, in memory. A batch that the worker has not written yet
+ * is nowhere else, so such a batch is never dropped; older ones stay within a budget. */
 #ifndef BROKER_LOG_HOT_H
 #define BROKER_LOG_HOT_H
 
@@ -32,7 +32,8 @@ void hot_deinit(struct hot *hot);
 void hot_push(struct hot *hot, struct buf *buf, size_t from, size_t size, int64_t base,
               int64_t end);
 
-/* The oldest batch that was not written is now; returned, valid until the next call. There is one. */
+/* The oldest batch that was not written is now; returned, valid until the next call. There is
+ * one. */
 const struct hot_batch *hot_written(struct hot *hot);
 
 /* Drops the oldest written batches until the written ones pin at most budget bytes. */

@@ -8,7 +8,7 @@
 #define BLOCK_ENTRIES 256 /* read at once where the search has come near */
 #define MAX_ENTRY_SIZE TIME_ENTRY_SIZE
 
-/* ---- search ----------------------------------------------------------------------------------- */
+/* ---- search ---------------------------------------------------------------------------------- */
 
 /* One of the two kinds of index, as a search sees it. */
 struct search {
@@ -121,10 +121,10 @@ time_file_find(struct fs *fs, struct fs_file *file, int64_t base, int64_t timest
     return DMQ_OK;
 }
 
-/* ---- the end of an index ------------------------------------------------------------------------ */
+/* ---- the end of an index --------------------------------------------------------------------- */
 
-/* The last entry of a file, and how many it has; ret_count 0 if it has none, is missing or has a part
- * of one. */
+/* The last entry of a file, and how many it has; ret_count 0 if it has none, is missing or has a
+ * part of one. */
 static dmq_err
 last_entry(struct fs *fs, const char *path, size_t entry_size, uint8_t *entry, uint64_t *ret_count,
            struct err_msg *msg)
@@ -185,7 +185,7 @@ index_files_resume(struct fs *fs, const char *dir, uint64_t size, struct index_r
     return DMQ_OK;
 }
 
-/* ---- whole files ------------------------------------------------------------------------------ */
+/* ---- whole files ----------------------------------------------------------------------------- */
 
 dmq_err
 index_file_equals(struct fs *fs, const char *path, struct bytes bytes, bool *ret_equal,

@@ -1,5 +1,5 @@
-/* Index files: search, compare, replace. A missing file is an empty index; an entry whose checksum is
- * wrong is passed over, which costs a longer scan and never a wrong answer. */
+/* Index files: search, compare, replace. A missing file is an empty index; an entry whose checksum
+ * is wrong is passed over, which costs a longer scan and never a wrong answer. */
 #ifndef BROKER_LOG_INDEX_FILE_H
 #define BROKER_LOG_INDEX_FILE_H
 
@@ -16,9 +16,9 @@ dmq_err index_file_find(struct fs *fs, struct fs_file *file, int64_t base, int64
 dmq_err time_file_find(struct fs *fs, struct fs_file *file, int64_t base, int64_t timestamp,
                        struct time_entry *ret_entry, struct err_msg *msg);
 
-/* The state of the builder, made for its base, of a segment of size bytes that was ended, and its last
- * offset entry, from its two files in dir. resume->good is false where an index is missing or its end
- * does not hold up. */
+/* The state of the builder, made for its base, of a segment of size bytes that was ended, and its
+ * last offset entry, from its two files in dir. resume->good is false where an index is missing or
+ * its end does not hold up. */
 struct index_resume {
     struct index_builder *builder;
     struct index_entry last;

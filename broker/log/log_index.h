@@ -1,6 +1,6 @@
-/* The indexes of a segment: when a batch gets an entry, and how entries look in a file. FORMAT.md has
- * the tables. An index is a hint that every reader checks: each entry carries a checksum, and what it
- * points at must be the batch that it names. */
+/* The indexes of a segment: when a batch gets an entry, and how entries look in a file. FORMAT.md
+ * has the tables. An index is a hint that every reader checks: each entry carries a checksum, and
+ * what it points at must be the batch that it names. */
 #ifndef BROKER_LOG_LOG_INDEX_H
 #define BROKER_LOG_LOG_INDEX_H
 

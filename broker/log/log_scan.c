@@ -40,8 +40,8 @@ make_room(struct log_scan *scan, size_t size)
     return true;
 }
 
-/* Has the size bytes at pos, which are in the file, in memory: keeps what is there of them and reads
- * the rest, at least a chunk. */
+/* Has the size bytes at pos, which are in the file, in memory: keeps what is there of them and
+ * reads the rest, at least a chunk. */
 static enum scan_result
 load(struct log_scan *scan, uint64_t pos, size_t size, struct err_msg *msg)
 {

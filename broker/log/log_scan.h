@@ -7,7 +7,8 @@
 #include "libdmq/base/fs.h"
 #include "libdmq/wire/batch.h"
 
-#define LOG_MAX_BATCH_BYTES ((size_t)256 << 20) /* no batch is larger: a length beyond is damage */
+/* No batch is larger: a length beyond it is damage. */
+#define LOG_MAX_BATCH_BYTES ((size_t)256 << 20)
 
 enum scan_result {
     SCAN_BATCH,
@@ -33,8 +34,8 @@ void log_scan_init(struct log_scan *scan, struct fs *fs, struct fs_file *file, u
                    size_t chunk);
 void log_scan_deinit(struct log_scan *scan);
 
-/* The next batch, checked whole (batch_check). ret_batch lives until the next call. After SCAN_BAD and
- * SCAN_END the position is where it was. */
+/* The next batch, checked whole (batch_check). ret_batch lives until the next call. After SCAN_BAD
+ * and SCAN_END the position is where it was. */
 enum scan_result log_scan_next(struct log_scan *scan, struct batch_header *ret_header,
                                struct bytes *ret_batch, struct err_msg *msg);
 
@@ -42,7 +43,8 @@ enum scan_result log_scan_next(struct log_scan *scan, struct batch_header *ret_h
 enum scan_result log_scan_next_header(struct log_scan *scan, struct batch_header *ret_header,
                                       struct err_msg *msg);
 
-/* The bytes of the batch whose header was just skipped over, from the file. Lives until the next call.
+/* The bytes of the batch whose header was just skipped over, from the file. Lives until the next
+ * call.
  */
 enum scan_result log_scan_reread(struct log_scan *scan, const struct batch_header *header,
                                  struct bytes *ret_batch, struct err_msg *msg);

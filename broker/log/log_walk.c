@@ -47,7 +47,8 @@ log_walk_finish(struct log_walk *walk)
     }
 }
 
-/* The CRC does not cover base offset and length, so these are held against what must stand there. */
+/* The CRC does not cover base offset and length, so these are held against what must stand
+ * there. */
 static bool
 follows(struct log_walk *walk, const struct batch_header *header)
 {

@@ -30,8 +30,8 @@ struct log_walk {
 void log_walk_init(struct log_walk *walk, int64_t base, int32_t interval_bytes);
 void log_walk_deinit(struct log_walk *walk);
 
-/* Walks a file that begins with offset base; missing counts as empty. DMQ_OK however it ends; an error
- * if it cannot be read. */
+/* Walks a file that begins with offset base; missing counts as empty. DMQ_OK however it ends; an
+ * error if it cannot be read. */
 dmq_err log_walk_run(struct log_walk *walk, struct fs *fs, const char *path, struct err_msg *msg);
 
 /* The segment ends here: its time index gets the last entry. */

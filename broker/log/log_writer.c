@@ -31,7 +31,7 @@ failed(struct log_writer *writer, const char *what, int error, struct err_msg *m
     return error == 0 ? DMQ_OK : log_failed(msg, what, name_of(writer, path), error);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void
 keep_rolled(struct log_writer *writer, struct segment_files files)
@@ -116,7 +116,7 @@ log_writer_deinit(struct log_writer *writer)
     segment_close(writer->fs, &writer->files);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static uint64_t
 next_step(const struct log_writer *writer)
@@ -130,8 +130,8 @@ next_step(const struct log_writer *writer)
     return step;
 }
 
-/* Makes space for what ends at end, if it lacks. Small steps are filled with zeroes by the write itself:
- * *ret_zeroes bytes behind it. Larger ones are reserved here. */
+/* Makes space for what ends at end, if it lacks. Small steps are filled with zeroes by the write
+ * itself: *ret_zeroes bytes behind it. Larger ones are reserved here. */
 static int
 make_space(struct log_writer *writer, uint64_t end, uint64_t *ret_zeroes)
 {
@@ -177,8 +177,8 @@ write_all(struct log_writer *writer, const struct bytes *parts, size_t count, ui
     return writer->fs->ops->pwritev(writer->files.log, parts, count, pos);
 }
 
-/* The disk is full: what may have been written of the batches goes, durably, so that none of them can
- * come back behind others that will stand in their place. */
+/* The disk is full: what may have been written of the batches goes, durably, so that none of them
+ * can come back behind others that will stand in their place. */
 static dmq_err
 give_up(struct log_writer *writer, struct err_msg *msg)
 {
@@ -251,7 +251,7 @@ log_writer_index(struct log_writer *writer, struct bytes index, struct bytes tim
     return failed(writer, "writing an index of", error, msg);
 }
 
-/* ---- ending a segment --------------------------------------------------------------------------- */
+/* ---- ending a segment ------------------------------------------------------------------------ */
 
 static int
 write_last_time(struct log_writer *writer)
@@ -324,7 +324,7 @@ log_writer_roll(struct log_writer *writer, int64_t base, struct err_msg *msg)
     return failed(writer, "beginning", empty_files(writer), msg);
 }
 
-/* ---- syncing ---------------------------------------------------------------------------------- */
+/* ---- syncing --------------------------------------------------------------------------------- */
 
 static int
 sync_file(struct log_writer *writer, struct fs_file *file)

@@ -1,9 +1,9 @@
-/* The files of one open log, as its lane writes them: the newest segment, and those before it that are
- * not synced yet.
+/* The files of one open log, as its lane writes them: the newest segment, and those before it that
+ * are not synced yet.
  *
- * Space is made ahead of the batches, in steps that follow the write rate, because an fdatasync that
- * must commit a new file size or new extents costs more than one that overwrites. FORMAT.md has the
- * figures. */
+ * Space is made ahead of the batches, in steps that follow the write rate, because an fdatasync
+ * that must commit a new file size or new extents costs more than one that overwrites. FORMAT.md
+ * has the figures. */
 #ifndef BROKER_LOG_LOG_WRITER_H
 #define BROKER_LOG_LOG_WRITER_H
 
@@ -46,8 +46,8 @@ dmq_err log_writer_open(struct log_writer *writer, struct fs *fs, struct plog_io
 /* Closes the files; nothing is written. */
 void log_writer_deinit(struct log_writer *writer);
 
-/* Writes batches at the end, in one call. On DMQ_ERR_DISK_FULL none of them is in the file. parts has
- * room for WRITER_MAX_PARTS + WRITER_SPARE_PARTS; count <= WRITER_MAX_PARTS. */
+/* Writes batches at the end, in one call. On DMQ_ERR_DISK_FULL none of them is in the file. parts
+ * has room for WRITER_MAX_PARTS + WRITER_SPARE_PARTS; count <= WRITER_MAX_PARTS. */
 #define WRITER_SPARE_PARTS 8
 dmq_err log_writer_append(struct log_writer *writer, struct bytes *parts, size_t count,
                           struct err_msg *msg);

@@ -5,8 +5,8 @@
  *   - the hot tail ends at the end, and what is not written is in it;
  *   - leader epochs and their starts rise, and the last one began below the end.
  *
- * Marks are taken when a SYNC is asked for and count when it comes back: between the two the log may
- * have gone on, and of that nothing is known yet. */
+ * Marks are taken when a SYNC is asked for and count when it comes back: between the two the log
+ * may have gone on, and of that nothing is known yet. */
 #include "broker/log/plog.h"
 
 #include <stdlib.h>
@@ -15,8 +15,8 @@
 #include "broker/log/recovered.h"
 #include "libdmq/base/assert.h"
 
-/* Below this size a batch is copied out of a buffer that pins much more: a small frame pins libzmq's
- * whole receive buffer (8 KiB and more). */
+/* Below this size a batch is copied out of a buffer that pins much more: a small frame pins
+ * libzmq's whole receive buffer (8 KiB and more). */
 #define SMALL_BATCH 8192
 
 struct asked_sync {
@@ -127,7 +127,7 @@ plog_unwritten_bytes(const struct plog *log)
     return log->unwritten_bytes;
 }
 
-/* ---- append ----------------------------------------------------------------------------------- */
+/* ---- append ---------------------------------------------------------------------------------- */
 
 enum plog_sequence
 plog_check_sequence(const struct plog *log, const struct batch_header *header, int64_t *ret_base,
@@ -270,7 +270,7 @@ plog_append(struct plog *log, const struct plog_batch *batch, int32_t leader_epo
     return base;
 }
 
-/* ---- completions ------------------------------------------------------------------------------ */
+/* ---- completions ----------------------------------------------------------------------------- */
 
 void
 plog_on_written(struct plog *log, const struct disk_done *done)
@@ -340,7 +340,7 @@ plog_on_synced(struct plog *log, uint64_t sync)
     return rose;
 }
 
-/* ---- read ------------------------------------------------------------------------------------- */
+/* ---- read ------------------------------------------------------------------------------------ */
 
 static void
 read_hot(const struct plog *log, size_t from, int64_t limit, uint32_t max_bytes,
@@ -449,7 +449,7 @@ plog_find_time(struct plog *log, int64_t timestamp, int64_t limit, struct plog_o
     }
 }
 
-/* ---- what is kept in the key-value store ------------------------------------------------------ */
+/* ---- what is kept in the key-value store ----------------------------------------------------- */
 
 struct buf *
 plog_epochs_row(const struct plog *log)
@@ -486,7 +486,7 @@ plog_last_epoch(const struct plog *log)
     return epochs_last(&log->epochs);
 }
 
-/* ---- invariants ------------------------------------------------------------------------------- */
+/* ---- invariants ------------------------------------------------------------------------------ */
 
 #ifdef DMQ_DEBUG
 static void

@@ -1,7 +1,7 @@
-/* A run of operations is carried out in its order, except that WRITEs wait until something comes that
- * must see them: another kind of operation, or the end of the run. Those of one log that then lie
- * together go to the disk in one call. Of several SYNCs in a run only the last is carried out: all
- * completions come back together, at the end of the run.
+/* A run of operations is carried out in its order, except that WRITEs wait until something comes
+ * that must see them: another kind of operation, or the end of the run. Those of one log that then
+ * lie together go to the disk in one call. Of several SYNCs in a run only the last is carried out:
+ * all completions come back together, at the end of the run.
  *
  * The first operation on the disk that fails, other than for lack of space, ends the lane. */
 #include "broker/log/plog_io.h"
@@ -104,7 +104,7 @@ plog_io_counts(const struct plog_io_lane *lane)
     return lane->counts;
 }
 
-/* ---- results ---------------------------------------------------------------------------------- */
+/* ---- results --------------------------------------------------------------------------------- */
 
 static void
 set_error(struct disk_done *done, dmq_err err, const char *text)
@@ -113,7 +113,8 @@ set_error(struct disk_done *done, dmq_err err, const char *text)
     snprintf(done->text, sizeof(done->text), "%.*s", (int)sizeof(done->text) - 1, text);
 }
 
-/* The result of something done to the disk. A failure that is not for lack of space ends the lane. */
+/* The result of something done to the disk. A failure that is not for lack of space ends the
+ * lane. */
 static void
 conclude(struct plog_io_lane *lane, struct disk_done *done, dmq_err err, const struct err_msg *msg)
 {
@@ -136,7 +137,7 @@ refuse_if_broken(struct plog_io_lane *lane, struct disk_done *done)
     return true;
 }
 
-/* ---- WRITE ------------------------------------------------------------------------------------ */
+/* ---- WRITE ----------------------------------------------------------------------------------- */
 
 static void
 queue_write(struct plog_io_lane *lane, size_t i)
@@ -180,7 +181,8 @@ gather_indexes(struct plog_io_lane *lane, struct log_writer *writer, const struc
     writer->max_timestamp_offset = max_offset;
 }
 
-/* Writes up to WRITER_MAX_PARTS of the WRITEs that wait, from `first` on; the first that was left. */
+/* Writes up to WRITER_MAX_PARTS of the WRITEs that wait, from `first` on; the first that was
+ * left. */
 static size_t
 write_some(struct plog_io_lane *lane, struct open_log *log, size_t first)
 {
@@ -234,7 +236,7 @@ flush(struct plog_io_lane *lane)
     }
 }
 
-/* ---- SYNC ------------------------------------------------------------------------------------- */
+/* ---- SYNC ------------------------------------------------------------------------------------ */
 
 /* The last folder of each level that was synced by a SYNC: neighbours share them. */
 struct synced_folders {
@@ -316,7 +318,7 @@ carry_out_sync(struct plog_io_lane *lane, size_t i)
     }
 }
 
-/* ---- OPEN, ROLL, CLOSE, DELETE -------------------------------------------------------------------- */
+/* ---- OPEN, ROLL, CLOSE, DELETE --------------------------------------------------------------- */
 
 static void
 carry_out_open(struct plog_io_lane *lane, size_t i)
@@ -442,7 +444,8 @@ unlink_file(struct fs *fs, const char *dir, const char *name)
     return fs->ops->unlink(fs, path);
 }
 
-/* Removes a log's folder, and its topic's if that is empty then. What is missing is gone already. */
+/* Removes a log's folder, and its topic's if that is empty then. What is missing is gone
+ * already. */
 static int
 remove_folder(struct fs *fs, const char *dir)
 {
@@ -485,7 +488,7 @@ carry_out_delete(struct plog_io_lane *lane, size_t i)
     }
 }
 
-/* ---- a run -------------------------------------------------------------------------------------- */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 static void
 carry_out(struct plog_io_lane *lane, size_t i, size_t last_sync)

@@ -1,6 +1,6 @@
-/* Where a batch lies is found by the segment's offset index, then by going from header to header. What
- * is found is believed only if its offsets are right: a position that an index gives, or that is
- * remembered from the read before, is a guess. */
+/* Where a batch lies is found by the segment's offset index, then by going from header to header.
+ * What is found is believed only if its offsets are right: a position that an index gives, or that
+ * is remembered from the read before, is a guess. */
 #include "broker/log/plog_reader.h"
 
 #include <inttypes.h>
@@ -45,7 +45,7 @@ plog_reader_new(struct fs *fs)
     return reader;
 }
 
-/* ---- the cache of open segments ------------------------------------------------------------------- */
+/* ---- the cache of open segments -------------------------------------------------------------- */
 
 static void
 drop(struct plog_reader *reader, struct cached_segment *segment)
@@ -146,7 +146,7 @@ damaged_at(const struct cached_segment *segment, int64_t offset, uint64_t pos, s
                    offset, pos, segment->base);
 }
 
-/* ---- where a batch is ----------------------------------------------------------------------------- */
+/* ---- where a batch is ------------------------------------------------------------------------ */
 
 /* A position where a batch of base offset `offset` begins, or is said to. */
 struct place {
@@ -154,7 +154,8 @@ struct place {
     uint64_t pos;
 };
 
-/* Goes from header to header, from a batch that begins at `from`, to the batch that holds offset. */
+/* Goes from header to header, from a batch that begins at `from`, to the batch that holds
+ * offset. */
 static enum scan_result
 walk_to(struct log_scan *scan, struct place from, int64_t offset, struct place *ret_place,
         struct err_msg *msg)
@@ -218,11 +219,11 @@ locate(struct plog_reader *reader, struct cached_segment *segment, int64_t offse
                                 : damaged_at(segment, ret_place->offset, ret_place->pos, msg);
 }
 
-/* ---- READ ------------------------------------------------------------------------------------- */
+/* ---- READ ------------------------------------------------------------------------------------ */
 
 /* How much of data is whole batches in order, the first of base offset *offset, none of which ends
- * beyond limit; *offset is moved behind them. *ret_first is the size that the first one gives itself, 0
- * if it is none. */
+ * beyond limit; *offset is moved behind them. *ret_first is the size that the first one gives
+ * itself, 0 if it is none. */
 static size_t
 whole_batches(struct bytes data, int64_t *offset, int64_t limit, size_t *ret_first)
 {
@@ -347,7 +348,7 @@ read_op(struct plog_reader *reader, const struct disk_op *op, struct disk_done *
     return err;
 }
 
-/* ---- FIND_TIME ---------------------------------------------------------------------------------- */
+/* ---- FIND_TIME ------------------------------------------------------------------------------- */
 
 /* The first record of a batch at or after the timestamp and below the limit. */
 static bool
@@ -369,7 +370,8 @@ find_record(struct plog_reader *reader, struct bytes batch, const struct disk_op
             return false;
         }
     }
-    /* A producer may have sent records that nobody can read, under a right CRC. Its header has to do. */
+    /* A producer may have sent records that nobody can read, under a right CRC. Its header has to
+     * do. */
     done->u.found.offset = reader->records.header.base_offset;
     done->u.found.timestamp = reader->records.header.max_timestamp;
     return true;
@@ -474,7 +476,9 @@ find_time_op(struct plog_reader *reader, const struct disk_op *op, struct disk_d
     return DMQ_OK;
 }
 
-/* ----------------------------------------------------------------------------------------------- */
+/*
+ * -----------------------------------------------------------------------------------------------
+ */
 
 void
 plog_reader_exec(struct plog_reader *reader, struct disk_op *op, struct disk_done *ret_done)

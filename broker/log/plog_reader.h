@@ -1,6 +1,6 @@
-/* A partition's log, the half of the reader threads: READ and FIND_TIME. A reader is used by one thread;
- * it shares nothing with the lane that writes but the files. It never looks at what lies at or beyond
- * an operation's limit, and so never at bytes that are being written. */
+/* A partition's log, the half of the reader threads: READ and FIND_TIME. A reader is used by one
+ * thread; it shares nothing with the lane that writes but the files. It never looks at what lies at
+ * or beyond an operation's limit, and so never at bytes that are being written. */
 #ifndef BROKER_LOG_PLOG_READER_H
 #define BROKER_LOG_PLOG_READER_H
 

@@ -226,7 +226,7 @@ producers_expire(struct producers *producers, int64_t now_ms)
     }
 }
 
-/* ---- rows ------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static void
 fill(const struct producer *producer, struct log_producer *out, struct log_producer_batch *batches)

@@ -1,7 +1,7 @@
-/* What a log remembers of idempotent producers: for each its epoch and its last five batches, so that
- * a retry is recognised (trap 32). It is a function of the batches in the log alone, in their order,
- * and so the same on every replica and after every recovery (trap 36): a snapshot at a roll, and
- * replay from there.
+/* What a log remembers of idempotent producers: for each its epoch and its last five batches, so
+ * that a retry is recognised (trap 32). It is a function of the batches in the log alone, in their
+ * order, and so the same on every replica and after every recovery (trap 36): a snapshot at a roll,
+ * and replay from there.
  *
  * Sequences count records, from 0 in each producer epoch (trap 35), and wrap from 2^31 - 1 to 0. */
 #ifndef BROKER_LOG_PRODUCER_STATE_H

@@ -1,4 +1,5 @@
-/* What OPEN found in a log's folder: made by recovery.c on the storage worker, taken over by plog.c. */
+/* What OPEN found in a log's folder: made by recovery.c on the storage worker, taken over by
+ * plog.c. */
 #ifndef BROKER_LOG_RECOVERED_H
 #define BROKER_LOG_RECOVERED_H
 

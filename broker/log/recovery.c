@@ -1,17 +1,18 @@
-/* How the end is found. Below the mark, everything was synced: a bad byte there is damage, and nothing
- * is touched. From the mark on, unsynced bytes came to the disk in any order or not at all: the first
- * bad batch is the end, whatever good batches lie behind it, and later segments go with it.
+/* How the end is found. Below the mark, everything was synced: a bad byte there is damage, and
+ * nothing is touched. From the mark on, unsynced bytes came to the disk in any order or not at all:
+ * the first bad batch is the end, whatever good batches lie behind it, and later segments go with
+ * it.
  *
  *   segments   |---- A ----|---- B ----|---- C ----|---- D --..........
  *                                ^snapshot  ^mark        ^end   ^space made ahead, zeroes
  *   A          its end is checked: last index entry to the end of the file
  *   B C D      walked whole: offsets, epochs, CRCs; producers replayed from the snapshot on
  *
- * After a clean stop the mark is the exact end, and D is checked as A is. A walk changes nothing; only
- * when the log is known to be sound, later segments are removed, newest first, so that there never is
- * a gap; then the last one is cut, and all this is synced before OPEN comes back: otherwise a batch
- * that is cut here could rise again behind new ones. Indexes are compared with what the walk made, and
- * replaced where they differ. */
+ * After a clean stop the mark is the exact end, and D is checked as A is. A walk changes nothing;
+ * only when the log is known to be sound, later segments are removed, newest first, so that there
+ * never is a gap; then the last one is cut, and all this is synced before OPEN comes back:
+ * otherwise a batch that is cut here could rise again behind new ones. Indexes are compared with
+ * what the walk made, and replaced where they differ. */
 #include "broker/log/recovery.h"
 
 #include <errno.h>
@@ -51,7 +52,7 @@ log_recovered_free(struct log_recovered *r)
     free(r);
 }
 
-/* ---- what there is ---------------------------------------------------------------------------- */
+/* ---- what there is --------------------------------------------------------------------------- */
 
 struct listing {
     struct log_recovered *r;
@@ -106,7 +107,7 @@ list_segments(struct recovery *rec, bool *ret_exists)
     return DMQ_OK;
 }
 
-/* ---- damage ------------------------------------------------------------------------------------- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 /* Damage that leaves nothing to read. */
 static dmq_err
@@ -139,7 +140,7 @@ damaged(struct recovery *rec, size_t i, uint64_t pos, int64_t from, const char *
                    rec->open->label, from, base, pos, why);
 }
 
-/* ---- what the store says ---------------------------------------------------------------------- */
+/* ---- what the store says --------------------------------------------------------------------- */
 
 static dmq_err
 take_rows(struct recovery *rec)
@@ -195,10 +196,10 @@ check_names(struct recovery *rec)
     return DMQ_OK;
 }
 
-/* ---- walking segments --------------------------------------------------------------------------- */
+/* ---- walking segments ------------------------------------------------------------------------ */
 
-/* The epoch is outside the CRC: below the mark it must be the one that the store has, from there on it
- * must not fall. */
+/* The epoch is outside the CRC: below the mark it must be the one that the store has, from there on
+ * it must not fall. */
 static bool
 epoch_fits(struct recovery *rec, const struct batch_header *header)
 {
@@ -290,7 +291,7 @@ compare_indexes(struct recovery *rec, const struct log_walk *walked, bool *ret_e
     return err;
 }
 
-/* ---- segments that need no walk ------------------------------------------------------------------- */
+/* ---- segments that need no walk -------------------------------------------------------------- */
 
 /* Looks from the segment's last index entry to the end of its file, which must be offset `end`. */
 static dmq_err
@@ -333,8 +334,8 @@ check_end(struct recovery *rec, size_t i, int64_t end, struct index_builder *bui
     return err;
 }
 
-/* A segment below the mark and the snapshot. If its end does not hold up the whole of it is looked at:
- * then it is damaged, or its indexes are. */
+/* A segment below the mark and the snapshot. If its end does not hold up the whole of it is looked
+ * at: then it is damaged, or its indexes are. */
 static dmq_err
 check_old(struct recovery *rec, size_t i)
 {
@@ -392,7 +393,7 @@ check_clean(struct recovery *rec, bool *ret_clean)
     return DMQ_OK;
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* First segment that has to be walked: the one that holds the snapshot or the mark, whichever is
  * lower. */
@@ -458,7 +459,7 @@ find_end(struct recovery *rec, size_t first, size_t *ret_last)
     return DMQ_OK;
 }
 
-/* ---- making it so --------------------------------------------------------------------------------- */
+/* ---- making it so ---------------------------------------------------------------------------- */
 
 static dmq_err
 sync_folder(struct recovery *rec)
@@ -545,8 +546,8 @@ put_right(struct recovery *rec, const struct log_walk *walked)
     return err;
 }
 
-/* Segments that were found wanting, all but the last. They are walked once more, for their indexes were
- * not kept: a crash seldom leaves more than one behind. */
+/* Segments that were found wanting, all but the last. They are walked once more, for their indexes
+ * were not kept: a crash seldom leaves more than one behind. */
 static dmq_err
 put_wanting_right(struct recovery *rec)
 {
@@ -594,7 +595,7 @@ recover_unclean(struct recovery *rec)
     return err;
 }
 
-/* ---- a new log -------------------------------------------------------------------------------------- */
+/* ---- a new log ------------------------------------------------------------------------------- */
 
 static dmq_err
 make_folder(struct recovery *rec, const char *path)
@@ -646,10 +647,10 @@ create(struct recovery *rec)
     return error == 0 ? DMQ_OK : log_failed(rec->msg, "making", rec->open->dir, error);
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
-/* Nothing of a log without a mark was ever synced. If its first segment is not there, what is there are
- * names that came to the disk alone. */
+/* Nothing of a log without a mark was ever synced. If its first segment is not there, what is there
+ * are names that came to the disk alone. */
 static dmq_err
 find_segments(struct recovery *rec)
 {

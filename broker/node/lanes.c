@@ -26,7 +26,7 @@ struct lanes {
     struct worker *kv_worker;
 };
 
-/* ---- on the workers' threads -------------------------------------------------------------------------- */
+/* ---- on the workers' threads ----------------------------------------------------------------- */
 
 static void
 run_disk(void *context, void **jobs, size_t count)
@@ -65,7 +65,7 @@ run_kv(void *context, void **jobs, size_t count)
     }
 }
 
-/* ---- on the core thread --------------------------------------------------------------------------------- */
+/* ---- on the core thread ---------------------------------------------------------------------- */
 
 struct lanes *
 lanes_start(struct fs *fs, struct kv *kv)

@@ -1,6 +1,6 @@
-/* What carries out disk and store effects: the data folder's write lane, a reader, the store's lane.
- * Each is a thread; what they finish comes back as events of the core thread, in the order of its
- * lane. */
+/* What carries out disk and store effects: the data folder's write lane, a reader, the store's
+ * lane. Each is a thread; what they finish comes back as events of the core thread, in the order of
+ * its lane. */
 #ifndef BROKER_NODE_LANES_H
 #define BROKER_NODE_LANES_H
 
@@ -9,8 +9,8 @@
 
 struct lanes;
 
-/* kv is used by the store's lane alone from here on, and closed by lanes_stop. NULL if a thread cannot
- * be made. */
+/* kv is used by the store's lane alone from here on, and closed by lanes_stop. NULL if a thread
+ * cannot be made. */
 struct lanes *lanes_start(struct fs *fs, struct kv *kv);
 
 /* Carries out everything that was asked for, then ends the threads. Completions are dropped. */

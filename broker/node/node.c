@@ -23,7 +23,7 @@
 #define LINGER_MS 1000
 #define NO_TIMER (-1)
 
-/* ---- steps ------------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static void
 send_reply(struct node *node, struct brk_effect *effect)
@@ -105,7 +105,7 @@ node_step(struct node *node, struct brk_event *event)
     }
 }
 
-/* ---- time ------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static int on_timer(zloop_t *loop, int timer_id, void *arg);
 
@@ -155,7 +155,7 @@ on_timer(zloop_t *loop, int timer_id, void *arg)
     return settle(node);
 }
 
-/* ---- requests --------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 /* A request without a header cannot be answered: whoever sent it hears nothing and times out. */
 static void
@@ -240,7 +240,7 @@ on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     return settle(node);
 }
 
-/* ---- start and stop ---------------------------------------------------------------------------------- */
+/* ---- start and stop -------------------------------------------------------------------------- */
 
 static bool
 bind_router(struct router *router, zsock_t **ret_socket, const char *host, int32_t port)

@@ -1,6 +1,6 @@
-/* The broker's shell: sockets, disks, LevelDB, clock and signals around brk_step. One core thread runs
- * a zloop; a storage worker, a reader and a store worker carry out what takes time. Nothing here decides
- * anything. */
+/* The broker's shell: sockets, disks, LevelDB, clock and signals around brk_step. One core thread
+ * runs a zloop; a storage worker, a reader and a store worker carry out what takes time. Nothing
+ * here decides anything. */
 #ifndef BROKER_NODE_NODE_H
 #define BROKER_NODE_NODE_H
 
@@ -48,7 +48,7 @@ int node_run(const struct daemon_conf *conf);
 /* One event in, its effects carried out. */
 void node_step(struct node *node, struct brk_event *event);
 
-/* ---- controller_link.c ------------------------------------------------------------------------------ */
+/* ---- controller_link.c ----------------------------------------------------------------------- */
 
 bool controller_link_open(struct node *node);
 void controller_link_close(struct node *node);
@@ -60,7 +60,7 @@ int64_t controller_link_deadline(const struct node *node);
 /* Carries out BRK_CONTROLLER_SEND; takes what it owns. */
 void controller_link_send(struct node *node, struct brk_effect *effect);
 
-/* ---- http_pages.c ----------------------------------------------------------------------------------- */
+/* ---- http_pages.c ---------------------------------------------------------------------------- */
 
 /* Serves health and metrics if the broker has an httpPort. */
 bool http_pages_open(struct node *node, struct err_msg *err);

@@ -1,6 +1,6 @@
-/* The broker's small state in LevelDB, one store per data folder: <data>/store. FORMAT.md beside this
- * file says which rows there are. Nothing in it is a record of a topic: all of it can be rebuilt from
- * the logs and the controller, or is checked against them. */
+/* The broker's small state in LevelDB, one store per data folder: <data>/store. FORMAT.md beside
+ * this file says which rows there are. Nothing in it is a record of a topic: all of it can be
+ * rebuilt from the logs and the controller, or is checked against them. */
 #ifndef BROKER_STORE_STORE_H
 #define BROKER_STORE_STORE_H
 
@@ -8,9 +8,9 @@
 #include "libdmq/base/err.h"
 #include "libdmq/base/kv.h"
 
-/* Opens the store of a folder, or makes it if the folder holds no data yet. A folder with data whose
- * store is gone is DMQ_ERR_DAMAGED: what was synced in its logs cannot be told from a torn tail any
- * more. Otherwise the errors of LevelDB. */
+/* Opens the store of a folder, or makes it if the folder holds no data yet. A folder with data
+ * whose store is gone is DMQ_ERR_DAMAGED: what was synced in its logs cannot be told from a torn
+ * tail any more. Otherwise the errors of LevelDB. */
 dmq_err store_open(const char *data_dir, bool fresh, struct kv **ret_kv, struct err_msg *err);
 
 /* All rows with a prefix, in order of keys; freed by store_rows_deinit. */

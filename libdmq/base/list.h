@@ -1,4 +1,5 @@
-/* A circular doubly linked list whose links are part of other structs. A zeroed link is in no list. */
+/* A circular doubly linked list whose links are part of other structs. A zeroed link is in no
+ * list. */
 #ifndef DMQ_BASE_LIST_H
 #define DMQ_BASE_LIST_H
 

@@ -80,7 +80,7 @@ bench_assign(struct bench *b, dmq_consumer *consumer, int64_t offset)
     return err == DMQ_OK ? CLI_OK : report_error(NULL, &error);
 }
 
-/* ---- result ------------------------------------------------------------------------------------ */
+/* ---- result ---------------------------------------------------------------------------------- */
 
 static double
 percentile_us(const struct bench_result *r, double percent)
@@ -137,7 +137,7 @@ print_result(const struct bench *b, const struct bench_result *r)
     return is_written ? CLI_OK : report_failure("cannot write to stdout");
 }
 
-/* ---- frame ------------------------------------------------------------------------------------- */
+/* ---- frame ----------------------------------------------------------------------------------- */
 
 static int
 parse_options(const struct cli *cli, struct bench *b)

@@ -31,7 +31,7 @@ struct bench_result {
     struct histogram *latency; /* in ns */
 };
 
-/* ---- records ----------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 /* Fresh bytes that do not compress: a counter-based generator, 8 bytes in about a nanosecond. */
 struct bench_bytes {
@@ -46,7 +46,7 @@ uint64_t bench_touch(const void *data, size_t size);
 /* When record number i is due at `throughput` per second. */
 int64_t bench_due_ns(const struct bench *b, int64_t start_ns, int64_t i);
 
-/* ---- frame ------------------------------------------------------------------------------------- */
+/* ---- frame ----------------------------------------------------------------------------------- */
 
 /* The same for all three, so that one script drives them. */
 extern const struct option_spec BENCH_OPTIONS[];

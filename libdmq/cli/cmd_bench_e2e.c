@@ -41,7 +41,7 @@ struct receiver {
     int code;
 };
 
-/* ---- the reading side -------------------------------------------------------------------------- */
+/* ---- the reading side ------------------------------------------------------------------------ */
 
 static void
 receive_batch(struct receiver *receiver, const dmq_batch *batch)
@@ -84,7 +84,7 @@ receive(void *arg)
     return NULL;
 }
 
-/* ---- the sending side -------------------------------------------------------------------------- */
+/* ---- the sending side ------------------------------------------------------------------------ */
 
 static int
 send_all(struct receiver *receiver, dmq_producer *producer, char *value)
@@ -155,7 +155,7 @@ send_and_await(struct receiver *receiver, dmq_producer *producer)
     return code != CLI_OK ? code : await_arrival(receiver);
 }
 
-/* ---- both -------------------------------------------------------------------------------------- */
+/* ---- both ------------------------------------------------------------------------------------ */
 
 static int
 run_both(struct receiver *receiver)

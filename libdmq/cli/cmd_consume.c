@@ -40,7 +40,7 @@ struct consume {
     struct out out;
 };
 
-/* ---- one record -------------------------------------------------------------------------------- */
+/* ---- one record ------------------------------------------------------------------------------ */
 
 static void
 put_headers(struct json_out *json, const struct format_record *record)
@@ -109,7 +109,7 @@ print_record(struct consume *c, const dmq_batch *batch, const dmq_message *messa
     c->bytes += message->value.size;
 }
 
-/* ---- batches ----------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 static void
 check_end(struct consume *c, int32_t partition)
@@ -195,7 +195,7 @@ read_batches(struct consume *c)
     return CLI_OK;
 }
 
-/* ---- where to begin and to end ----------------------------------------------------------------- */
+/* ---- where to begin and to end --------------------------------------------------------------- */
 
 static int
 look_up_ends(struct consume *c)
@@ -253,7 +253,7 @@ consume_from(struct consume *c, int64_t offset, int64_t timestamp)
     return read_batches(c);
 }
 
-/* ---- the command ------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int
 open_and_consume(struct consume *c, int64_t partition, int64_t offset, int64_t timestamp)

@@ -42,7 +42,7 @@ struct dev {
     bool has_failed;
 };
 
-/* ---- events ------------------------------------------------------------------------------------ */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static void
 announce(struct dev *dev)
@@ -137,7 +137,7 @@ on_stdin(struct dev *dev)
     }
 }
 
-/* ---- loop -------------------------------------------------------------------------------------- */
+/* ---- loop ------------------------------------------------------------------------------------ */
 
 /* How long poll may wait: until the next start is due. */
 static int
@@ -230,7 +230,7 @@ end_child(struct dev *dev, struct child *child)
     }
 }
 
-/* ---- the command ------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static bool
 prepare_child(struct dev *dev, int index, const char *name, const char *program, const char *id)

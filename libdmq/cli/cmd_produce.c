@@ -51,7 +51,7 @@ struct produce {
     int code;          /* exit code of the first failure */
 };
 
-/* ---- failures ---------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 /* Names the line that an ordinal stands for. */
 static void
@@ -89,7 +89,7 @@ take_deliveries(struct produce *p)
     } while (count == DELIVERIES_MAX);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static void
 send_line(struct produce *p, const char *data, size_t size)
@@ -172,7 +172,7 @@ read_source(struct produce *p, const char *name)
     }
 }
 
-/* ---- the end ----------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* Waits for everything in flight, after Ctrl-C too: a second Ctrl-C ends the process. */
 static void
@@ -254,7 +254,7 @@ produce_all(struct produce *p)
     return exit_code(p);
 }
 
-/* ---- the command ------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 /* `text` holds the delimiter without its escapes and lives as long as the rule. */
 static int

@@ -42,7 +42,7 @@ print_json(struct json value)
     printf("%.*s\n", (int)(value.end - value.at), value.at);
 }
 
-/* ---- create ------------------------------------------------------------------------------------ */
+/* ---- create ---------------------------------------------------------------------------------- */
 
 /* `--config k=v`... as a member. CLI_OK or CLI_USAGE. */
 static int
@@ -136,7 +136,7 @@ const struct command COMMAND_TOPIC_CREATE = {
     .run = run_create,
 };
 
-/* ---- list -------------------------------------------------------------------------------------- */
+/* ---- list ------------------------------------------------------------------------------------ */
 
 static void
 print_list(const struct cli *cli, dmq_client *client, struct json answer)
@@ -176,7 +176,7 @@ const struct command COMMAND_TOPIC_LIST = {
     .run = run_list,
 };
 
-/* ---- describe ---------------------------------------------------------------------------------- */
+/* ---- describe -------------------------------------------------------------------------------- */
 
 /* "101,102" of [101,102]. */
 static const char *
@@ -298,7 +298,7 @@ const struct command COMMAND_TOPIC_DESCRIBE = {
     .run = run_describe,
 };
 
-/* ---- delete ------------------------------------------------------------------------------------ */
+/* ---- delete ---------------------------------------------------------------------------------- */
 
 static void
 print_deleted(const struct cli *cli, dmq_client *client, struct json answer)

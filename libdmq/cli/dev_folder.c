@@ -17,7 +17,7 @@
 
 enum { SERVICES_BYTES_MAX = 4096 };
 
-/* ---- ports ------------------------------------------------------------------------------------- */
+/* ---- ports ----------------------------------------------------------------------------------- */
 
 struct dev_ports
 dev_ports_parse(const char *json)
@@ -101,7 +101,7 @@ choose_ports(struct dev_ports *ports, int client_port)
     return is_chosen;
 }
 
-/* ---- services.json ----------------------------------------------------------------------------- */
+/* ---- services.json --------------------------------------------------------------------------- */
 
 static void
 read_services(const char *path, struct dev_ports *ports)
@@ -138,7 +138,7 @@ write_services(const char *path, const struct dev_ports *ports)
     return true;
 }
 
-/* ---- folder ------------------------------------------------------------------------------------ */
+/* ---- folder ---------------------------------------------------------------------------------- */
 
 /* mkdir -p. */
 static bool

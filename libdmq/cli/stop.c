@@ -39,7 +39,8 @@ stop_install(dmq_client *client)
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) {
         fds[0] = fds[1] = -1;
     }
-    /* SA_RESETHAND: the second Ctrl-C meets the default action. No SA_RESTART: it must interrupt. */
+    /* SA_RESETHAND: the second Ctrl-C meets the default action. No SA_RESTART: it must
+     * interrupt. */
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);

@@ -18,7 +18,7 @@ struct http_server {
     int fd;
 };
 
-/* ---- requests ----------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static enum MHD_Result
 send_response(struct MHD_Connection *connection, struct http_response *response)
@@ -35,8 +35,8 @@ send_response(struct MHD_Connection *connection, struct http_response *response)
     return queued;
 }
 
-/* libmicrohttpd calls this once with the headers, then with the body piece by piece, then once more with
- * nothing: then it is time to answer. */
+/* libmicrohttpd calls this once with the headers, then with the body piece by piece, then once more
+ * with nothing: then it is time to answer. */
 static enum MHD_Result
 on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
            const char *version, const char *upload, size_t *upload_size, void **state)
@@ -68,7 +68,7 @@ on_request(void *arg, struct MHD_Connection *connection, const char *url, const 
     return sent;
 }
 
-/* ---- listening ---------------------------------------------------------------------------------------- */
+/* ---- listening ------------------------------------------------------------------------------- */
 
 static int
 listen_at(const struct addrinfo *address)
@@ -177,7 +177,7 @@ http_process(struct http_server *server)
     MHD_run(server->daemon);
 }
 
-/* ---- metrics ------------------------------------------------------------------------------------------ */
+/* ---- metrics --------------------------------------------------------------------------------- */
 
 void
 http_metric(struct outbuf *out, const char *name, const char *type, const char *help, int64_t value)

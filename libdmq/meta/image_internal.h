@@ -9,7 +9,6 @@
 #include "libdmq/base/assert.h"
 #include "libdmq/base/buf.h"
 #include "libdmq/base/map.h"
-#include "libdmq/base/map.h"
 #include "libdmq/meta/image.h"
 
 /* A topic with its partitions; in undo lists also without an image. */

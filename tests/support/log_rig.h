@@ -1,5 +1,5 @@
-/* One log with its lane and a reader, on any fs: what the broker's core does with plog.h, without the
- * rest of it. Every operation is carried out at once unless it is held back. */
+/* One log with its lane and a reader, on any fs: what the broker's core does with plog.h, without
+ * the rest of it. Every operation is carried out at once unless it is held back. */
 #ifndef TESTS_SUPPORT_LOG_RIG_H
 #define TESTS_SUPPORT_LOG_RIG_H
 
@@ -56,8 +56,8 @@ void log_rig_deinit(struct log_rig *rig);
 /* OPEN; the result, rig->log is set if it can be used. */
 dmq_err log_rig_open(struct log_rig *rig);
 
-/* Appends a batch of count records with values of value_size bytes; its base offset, or -1 - sequence
- * verdict if it was refused. */
+/* Appends a batch of count records with values of value_size bytes; its base offset, or -1 -
+ * sequence verdict if it was refused. */
 struct rig_batch {
     int32_t count;
     size_t value_size;

@@ -21,7 +21,7 @@
 #define MOST_STRUCTS 256
 #define MOST_BYTES (4u << 20)
 
-/* ---- text ----------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 __attribute__((format(printf, 2, 3))) static void
 put(struct outbuf *out, const char *format, ...)
@@ -44,7 +44,7 @@ put_hex(struct outbuf *out, struct bytes bytes)
     put(out, "\n");
 }
 
-/* ---- structs -------------------------------------------------------------------------------------- */
+/* ---- structs --------------------------------------------------------------------------------- */
 
 /* Those that have a table already. */
 struct described {
@@ -110,7 +110,7 @@ put_struct(struct outbuf *out, struct described *described, const struct struct_
     }
 }
 
-/* ---- calls, records, errors ----------------------------------------------------------------------- */
+/* ---- calls, records, errors ------------------------------------------------------------------ */
 
 static void
 put_listeners(struct outbuf *out, unsigned listeners)
@@ -220,7 +220,7 @@ put_errors(struct outbuf *out)
     put(out, "\n");
 }
 
-/* ---- examples: made by the very codecs ------------------------------------------------------------ */
+/* ---- examples: made by the very codecs ------------------------------------------------------- */
 
 static void
 put_frame(struct outbuf *out, const char *title, const struct struct_desc *desc, const void *msg)
@@ -307,7 +307,7 @@ generate(struct outbuf *out)
     DMQ_ASSERT(!out->failed);
 }
 
-/* ---- the file ------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 static bool
 read_file(const char *path, struct outbuf *out)

@@ -63,7 +63,8 @@ dial(void)
     return fd;
 }
 
-/* Sends text on a connection of its own and serves until the answer is whole; the caller frees it. */
+/* Sends text on a connection of its own and serves until the answer is whole; the caller frees it.
+ */
 static char *
 ask(const char *text)
 {
