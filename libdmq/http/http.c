@@ -109,7 +109,7 @@ open_socket(const char *host, int32_t port, int *ret_fd, struct err_msg *err)
         return DMQ_OK;
     }
     return err_set(err, DMQ_ERR_IO, "HTTP: cannot listen on %s port %" PRId32 ": %s%s", host, port,
-                   strerror(error),
+                   strerrordesc_np(error),
                    error == EADDRINUSE ? "; end the process that has it, or choose another httpPort"
                                        : "");
 }

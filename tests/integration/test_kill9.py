@@ -1,6 +1,6 @@
 """kill -9 of the broker at random moments under load: the client's own log of what was acknowledged
-(value, partition, offset) is compared with what the log holds afterwards: nothing lost, nothing twice,
-everything in order."""
+(value, partition, offset) is compared with what the log holds afterwards: nothing is lost, nothing
+there twice, everything in order."""
 
 import random
 import threading
