@@ -58,6 +58,7 @@ enum {
     X(STALE_BROKER_EPOCH, 77, FATAL, "a newer registration of the broker exists")                  \
     X(THROTTLED, 89, RETRIABLE, "over the limit of requests or bytes in flight")                   \
     X(UNKNOWN_TOPIC_ID, 100, RETRIABLE, "topic id does not exist")                                 \
+    X(DUPLICATE_BROKER, 101, RETRIABLE, "another process has the broker's id")                     \
     X(BROKER_ID_NOT_REGISTERED, 102, RETRIABLE, "broker is not registered")                        \
     X(INCONSISTENT_CLUSTER_ID, 104, FATAL, "node belongs to another cluster")                      \
     X(NOMEM, 1000, FATAL, "out of memory")                                                         \

@@ -1,0 +1,233 @@
+/* A request is decoded once, here, by the descriptors of the message table. Then it is answered at
+ * once, or waits in line for the next entry; either way call_finish() is its end. */
+#include "controller/core/call.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#define REQUEST_ARENA_BYTES (8 * 1024 * 1024) /* what a request may decode to */
+
+/* ---- the one switch over calls ---------------------------------------------------------------------- */
+
+enum route {
+    ROUTE_NONE,    /* not a controller's */
+    ROUTE_NOW,     /* answered from what is committed */
+    ROUTE_DECIDED, /* takes its turn */
+    ROUTE_WRAPPED  /* holds another request */
+};
+
+static enum route
+route_of(int key)
+{
+    switch (key) {
+    case API_API_VERSIONS:
+    case API_BROKER_HEARTBEAT:
+        return ROUTE_NOW;
+    case API_REGISTER_BROKER:
+    case API_ALLOCATE_PRODUCER_IDS:
+    case API_CREATE_TOPIC:
+    case API_DELETE_TOPIC:
+    case API_DESCRIBE_TOPICS:
+        return ROUTE_DECIDED;
+    case API_ENVELOPE:
+        return ROUTE_WRAPPED;
+    default:
+        return ROUTE_NONE;
+    }
+}
+
+static dmq_err
+answer_now(struct ctl *ctl, struct call *call, bool *ret_later)
+{
+    *ret_later = false;
+    if (call->api->key == API_API_VERSIONS) {
+        return on_api_versions(ctl, call);
+    }
+    return on_heartbeat(ctl, call, ret_later);
+}
+
+dmq_err
+call_decide(struct ctl *ctl, struct call *call)
+{
+    switch (call->api->key) {
+    case API_REGISTER_BROKER:
+        return on_register_broker(ctl, call);
+    case API_BROKER_HEARTBEAT:
+        return on_heartbeat_wish(ctl, call);
+    case API_ALLOCATE_PRODUCER_IDS:
+        return on_allocate_producer_ids(ctl, call);
+    case API_CREATE_TOPIC:
+        return on_create_topic(ctl, call);
+    case API_DELETE_TOPIC:
+        return on_delete_topic(ctl, call);
+    default:
+        DMQ_ASSERT(call->api->key == API_DESCRIBE_TOPICS);
+        return on_describe_topics(ctl, call);
+    }
+}
+
+/* ---- decoding ----------------------------------------------------------------------------------------- */
+
+static dmq_err
+decode_header(struct call *call, size_t index, struct request_header *ret_header,
+              struct err_msg *err)
+{
+    if (index + 1 >= call->frame_count) {
+        return err_set(err, DMQ_ERR_INVALID_REQUEST,
+                       "a request has a header frame and a body frame");
+    }
+    dmq_err code = msg_decode(desc_request_header(), 0, buf_bytes(call->frames[index]),
+                              &call->arena, ret_header, err);
+    if (code == DMQ_OK && ret_header->protocol != WIRE_PROTOCOL) {
+        return err_set(err, DMQ_ERR_UNSUPPORTED_VERSION,
+                       "protocol %d is not supported: this controller speaks %d",
+                       ret_header->protocol, WIRE_PROTOCOL);
+    }
+    return code;
+}
+
+/* The call that a header asks for, if the listener has it. */
+static dmq_err
+find_api(const struct request_header *header, enum api_listener listener,
+         const struct api_desc **ret_api, struct err_msg *err)
+{
+    const struct api_desc *api = api_find(header->api_key);
+    if (api == NULL || (api->listeners & listener) == 0 || route_of(api->key) == ROUTE_NONE) {
+        return err_set(err, DMQ_ERR_UNSUPPORTED_VERSION, "api key %d is not served %s",
+                       header->api_key,
+                       listener == LISTENER_CLIENT ? "by controllers" : "on this port");
+    }
+    if (header->api_version < api->min_version || header->api_version > api->max_version) {
+        return err_set(err, DMQ_ERR_UNSUPPORTED_VERSION,
+                       "version %d of %s is not supported: this controller speaks %d to %d",
+                       header->api_version, api->name, api->min_version, api->max_version);
+    }
+    *ret_api = api;
+    return DMQ_OK;
+}
+
+static dmq_err
+decode_body(struct call *call, const struct api_desc *api, size_t index, void **ret_body,
+            struct err_msg *err)
+{
+    const struct struct_desc *desc = api->request();
+    void *body = arena_alloc(&call->arena, desc->size);
+    if (body == NULL) {
+        return err_set(err, DMQ_ERR_NOMEM, "%s: too large", api->name);
+    }
+    *ret_body = body;
+    return msg_decode(desc, call->header.api_version, buf_bytes(call->frames[index]), &call->arena,
+                      body, err);
+}
+
+static int64_t
+deadline_of(const struct ctl *ctl, const struct request_header *header)
+{
+    int64_t left = header->time_left_ms;
+    if (left <= 0) {
+        left = CALL_DEFAULT_TIMEOUT_MS;
+    }
+    return ctl->now_ms + (left < CALL_MAX_TIMEOUT_MS ? left : CALL_MAX_TIMEOUT_MS);
+}
+
+/* The client's request inside an envelope: from here on the call is that one. */
+static dmq_err
+unwrap(struct ctl *ctl, struct call *call, struct err_msg *err)
+{
+    const struct envelope_request *envelope = call->request;
+    struct request_header inner;
+    dmq_err code = decode_header(call, 2, &inner, err);
+    if (code != DMQ_OK) {
+        return code;
+    }
+    call->principal = envelope->principal;
+    call->outer = call->header;
+    call->header = inner;
+    call->enveloped = true; /* what is wrong from here on is answered inside */
+    int64_t inner_by_ms = deadline_of(ctl, &inner);
+    call->answer_by_ms = inner_by_ms < call->answer_by_ms ? inner_by_ms : call->answer_by_ms;
+    code = find_api(&inner, LISTENER_CLIENT, &call->api, err);
+    if (code == DMQ_OK && route_of(call->api->key) != ROUTE_DECIDED) {
+        return err_set(err, DMQ_ERR_UNSUPPORTED_VERSION, "%s is not forwarded to controllers",
+                       call->api->name);
+    }
+    return code == DMQ_OK ? decode_body(call, call->api, 3, &call->request, err) : code;
+}
+
+static dmq_err
+decode(struct ctl *ctl, struct call *call, enum api_listener listener, struct err_msg *err)
+{
+    dmq_err code = decode_header(call, 0, &call->header, err);
+    if (code != DMQ_OK) {
+        return code;
+    }
+    call->answer_by_ms = deadline_of(ctl, &call->header);
+    code = find_api(&call->header, listener, &call->api, err);
+    if (code == DMQ_OK) {
+        code = decode_body(call, call->api, 1, &call->request, err);
+    }
+    if (code == DMQ_OK && route_of(call->api->key) == ROUTE_WRAPPED) {
+        code = unwrap(ctl, call, err);
+    }
+    return code;
+}
+
+/* ---- the way of a call ---------------------------------------------------------------------------------- */
+
+void
+call_free(struct call *call)
+{
+    buf_unref(call->from);
+    buf_unref(call->body);
+    for (size_t i = 0; i < call->frame_count; i++) {
+        buf_unref(call->frames[i]);
+    }
+    free(call->frames);
+    arena_deinit(&call->arena);
+    free(call);
+}
+
+static struct call *
+new_call(const struct ctl_event *event)
+{
+    struct call *call = ctl_alloc(sizeof(*call));
+    call->from = event->u.request.from;
+    call->frame_count = event->u.request.count;
+    call->frames = ctl_alloc((call->frame_count + 1) * sizeof(struct buf *));
+    for (size_t i = 0; i < call->frame_count; i++) {
+        call->frames[i] = event->u.request.frames[i];
+    }
+    arena_init(&call->arena, REQUEST_ARENA_BYTES);
+    return call;
+}
+
+static void
+put_in_line(struct ctl *ctl, struct call *call)
+{
+    if (ctl->failed || ctl->waiting_count == CTL_MAX_WAITING) {
+        err_set(&call->err, DMQ_ERR_THROTTLED, "controller %" PRId32 " has %zu requests waiting",
+                ctl->config.controller_id, ctl->waiting_count);
+        call_finish(ctl, call);
+        return;
+    }
+    DL_APPEND(ctl->waiting, call);
+    ctl->waiting_count++;
+}
+
+void
+call_start(struct ctl *ctl, const struct ctl_event *event)
+{
+    struct call *call = new_call(event);
+    bool later = true;
+    ctl->stats.requests++;
+    call->err.code = decode(ctl, call, event->u.request.listener, &call->err);
+    if (call->err.code == DMQ_OK && route_of(call->api->key) == ROUTE_NOW) {
+        call->err.code = answer_now(ctl, call, &later);
+    }
+    if (call->err.code != DMQ_OK || !later) {
+        call_finish(ctl, call);
+        return;
+    }
+    put_in_line(ctl, call);
+}

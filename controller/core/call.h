@@ -1,0 +1,68 @@
+/* A request under way, from its arrival to its answer. */
+#ifndef CONTROLLER_CORE_CALL_H
+#define CONTROLLER_CORE_CALL_H
+
+#include "controller/core/ctl.h"
+
+#define CALL_DEFAULT_TIMEOUT_MS 30000
+#define CALL_MAX_TIMEOUT_MS 600000
+
+struct call {
+    struct call *prev; /* utlist: waiting, or of the batch */
+    struct call *next;
+    const struct api_desc *api; /* NULL until it is known */
+    struct request_header header;
+    struct buf *from;
+    struct buf **frames; /* header, body, attachments */
+    size_t frame_count;
+    struct arena arena;
+    void *request; /* decoded body */
+    int64_t answer_by_ms;
+
+    /* A client's request that a broker forwarded: header and api above are those of the client's
+     * request; this is what the answer is wrapped into. */
+    bool enveloped;
+    struct request_header outer;
+    struct bytes principal;
+
+    /* The answer, once it is decided: error or body. */
+    struct err_msg err;
+    struct buf *body;
+};
+
+/* Takes from and frames. Decodes the request and answers it or puts it in line. */
+void call_start(struct ctl *ctl, const struct ctl_event *event);
+void call_free(struct call *call);
+
+/* Answers with what the call holds (err or body) at the committed version, and frees it. */
+void call_finish(struct ctl *ctl, struct call *call);
+
+/* Sets the body: a response struct of the call's api. */
+void call_set_body(struct call *call, const void *response);
+
+/* ---- handlers: each sets the body, or returns an error with its sentence in call->err ------------- */
+
+/* Answered at once, from what is committed. A heartbeat that calls for an entry comes later, as a
+ * wish. */
+dmq_err on_api_versions(struct ctl *ctl, struct call *call);
+dmq_err on_heartbeat(struct ctl *ctl, struct call *call, bool *ret_later);
+
+/* Decided in turn, against the working image. What was proposed before an error is undone. */
+dmq_err on_register_broker(struct ctl *ctl, struct call *call);
+dmq_err on_heartbeat_wish(struct ctl *ctl, struct call *call);
+dmq_err on_create_topic(struct ctl *ctl, struct call *call);
+dmq_err on_delete_topic(struct ctl *ctl, struct call *call);
+dmq_err on_describe_topics(struct ctl *ctl, struct call *call);
+dmq_err on_allocate_producer_ids(struct ctl *ctl, struct call *call);
+
+/* The switch over the above. */
+dmq_err call_decide(struct ctl *ctl, struct call *call);
+
+/* describe_topics.c: a topic as clients see it, lists from the arena. */
+void describe_topic(const struct image_topic *topic, struct arena *arena,
+                    struct topic_description *ret_description);
+
+/* UNKNOWN_TOPIC_OR_PARTITION, and the topic that was probably meant. */
+dmq_err unknown_topic(const struct image *image, struct bytes name, struct err_msg *err);
+
+#endif

@@ -1,0 +1,188 @@
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "controller/core/call.h"
+#include "libdmq/meta/names.h"
+
+#define DEFAULT_PARTITIONS 1
+#define DEFAULT_REPLICATION_FACTOR 3
+
+/* What is to be created, defaults filled in. */
+struct plan {
+    const struct create_topic_request *request;
+    struct topic_config config;
+    uint32_t partition_count;
+    uint32_t factor;
+    struct uuid topic_id;
+};
+
+/* ---- checks ----------------------------------------------------------------------------------------- */
+
+static dmq_err
+check_name(const struct create_topic_request *request, struct err_msg *err)
+{
+    dmq_err code = topic_name_check(request->topic_name, err);
+    if (code == DMQ_OK && topic_name_internal(request->topic_name)) {
+        return err_set(err, DMQ_ERR_INVALID_TOPIC,
+                       "topic names that begin with __ are kept for the cluster: choose another");
+    }
+    return code;
+}
+
+static dmq_err
+check_partitions(const struct ctl *ctl, struct plan *plan, struct err_msg *err)
+{
+    int32_t asked = plan->request->partition_count;
+    if (asked != -1 && (asked < 1 || asked > META_MAX_PARTITIONS_PER_TOPIC)) {
+        return err_set(err, DMQ_ERR_INVALID_PARTITIONS,
+                       "%" PRId32 " partitions: give 1 to %d, or -1 for the default, %d", asked,
+                       META_MAX_PARTITIONS_PER_TOPIC, DEFAULT_PARTITIONS);
+    }
+    plan->partition_count = asked == -1 ? DEFAULT_PARTITIONS : (uint32_t)asked;
+    if (image_topic_count(ctl->image) >= META_MAX_TOPICS) {
+        return err_set(err, DMQ_ERR_POLICY_VIOLATION,
+                       "there are %d topics already: delete some first", META_MAX_TOPICS);
+    }
+    if (image_partition_total(ctl->image) + plan->partition_count > META_MAX_PARTITIONS) {
+        return err_set(err, DMQ_ERR_POLICY_VIOLATION,
+                       "the cluster has %" PRIu32 " partitions, %d is the most: ask for fewer",
+                       image_partition_total(ctl->image), META_MAX_PARTITIONS);
+    }
+    return DMQ_OK;
+}
+
+static dmq_err
+check_factor(const struct ctl *ctl, struct plan *plan, struct err_msg *err)
+{
+    int32_t asked = plan->request->replication_factor;
+    uint32_t live = placement_live(ctl->image);
+    if (asked != -1 && (asked < 1 || asked > META_MAX_REPLICAS)) {
+        return err_set(err, DMQ_ERR_INVALID_REPLICATION_FACTOR,
+                       "replication factor %" PRId32 ": give 1 to %d, or -1 for the default", asked,
+                       META_MAX_REPLICAS);
+    }
+    if (live == 0) {
+        return err_set(err, DMQ_ERR_LEADER_NOT_AVAILABLE,
+                       "no broker is live at the moment: try again when one is");
+    }
+    if (asked == -1) {
+        plan->factor = live < DEFAULT_REPLICATION_FACTOR ? live : DEFAULT_REPLICATION_FACTOR;
+    } else if ((uint32_t)asked > live) {
+        return err_set(err, DMQ_ERR_INVALID_REPLICATION_FACTOR,
+                       "replication factor %" PRId32
+                       " needs as many live brokers, there %s %" PRIu32
+                       ": ask for fewer replicas, or start more brokers",
+                       asked, live == 1 ? "is" : "are", live);
+    } else {
+        plan->factor = (uint32_t)asked;
+    }
+    return DMQ_OK;
+}
+
+static dmq_err
+check_config(struct plan *plan, struct err_msg *err)
+{
+    const struct create_topic_request *request = plan->request;
+    dmq_err code = topic_config_check_all(request->config, request->config_count, err);
+    if (code != DMQ_OK) {
+        return code;
+    }
+    plan->config = topic_config_of(request->config, request->config_count);
+    if (plan->config.min_insync_replicas > (int64_t)plan->factor) {
+        return err_set(err, DMQ_ERR_INVALID_CONFIG,
+                       "min.insync.replicas %" PRId64 " is above the replication factor %" PRIu32
+                       ": nothing could be written with acks=all",
+                       plan->config.min_insync_replicas, plan->factor);
+    }
+    return DMQ_OK;
+}
+
+static dmq_err
+check(const struct ctl *ctl, struct plan *plan, struct err_msg *err)
+{
+    dmq_err code = check_partitions(ctl, plan, err);
+    if (code == DMQ_OK) {
+        code = check_factor(ctl, plan, err);
+    }
+    return code == DMQ_OK ? check_config(plan, err) : code;
+}
+
+/* ---- records ---------------------------------------------------------------------------------------- */
+
+static void
+propose_partitions(struct ctl *ctl, const struct plan *plan)
+{
+    int32_t *replicas = ctl_alloc((size_t)plan->partition_count * plan->factor * sizeof(int32_t));
+    placement_place(ctl->image, plan->partition_count, plan->factor, replicas);
+    for (uint32_t i = 0; i < plan->partition_count; i++) {
+        int32_t *mine = &replicas[(size_t)i * plan->factor];
+        struct partition_record record = {
+            .topic_id = plan->topic_id,
+            .partition = (int32_t)i,
+            .replicas = mine,
+            .replicas_count = plan->factor,
+            .isr = mine, /* all of them are empty, so all are in sync */
+            .isr_count = plan->factor,
+            .leader = mine[0],
+            .durability = (int8_t)plan->config.durability,
+            .min_isr = topic_config_min_isr(&plan->config, plan->factor),
+        };
+        ctl_propose(ctl, RECORD_PARTITION, &record);
+    }
+    free(replicas);
+}
+
+static void
+propose(struct ctl *ctl, struct plan *plan)
+{
+    do {
+        plan->topic_id = rng_uuid(&ctl->rng);
+    } while (image_topic_by_id(ctl->image, plan->topic_id) != NULL);
+    struct topic_record record = {.name = plan->request->topic_name,
+                                  .topic_id = plan->topic_id,
+                                  .request_id = plan->request->request_id,
+                                  .config = plan->request->config,
+                                  .config_count = plan->request->config_count};
+    ctl_propose(ctl, RECORD_TOPIC, &record);
+    propose_partitions(ctl, plan);
+}
+
+static void
+answer(struct call *call, const struct image_topic *topic)
+{
+    struct arena arena;
+    struct create_topic_response response;
+    arena_init(&arena, SIZE_MAX);
+    describe_topic(topic, &arena, &response.topic);
+    call_set_body(call, &response);
+    arena_deinit(&arena);
+}
+
+dmq_err
+on_create_topic(struct ctl *ctl, struct call *call)
+{
+    struct plan plan = {.request = call->request};
+    const struct create_topic_request *request = plan.request;
+    dmq_err code = check_name(request, &call->err);
+    if (code != DMQ_OK) {
+        return code;
+    }
+    const struct image_topic *known = image_topic_by_name(ctl->image, request->topic_name);
+    if (known != NULL) {
+        bool again = !uuid_is_zero(request->request_id) &&
+                     uuid_equal(known->record->request_id, request->request_id);
+        if (!again) {
+            return err_set(&call->err, DMQ_ERR_TOPIC_EXISTS, "topic '%.*s' exists already",
+                           (int)request->topic_name.size, (const char *)request->topic_name.data);
+        }
+        answer(call, known); /* the first answer was lost on its way */
+        return DMQ_OK;
+    }
+    code = check(ctl, &plan, &call->err);
+    if (code != DMQ_OK) {
+        return code;
+    }
+    propose(ctl, &plan);
+    answer(call, image_topic_by_id(ctl->image, plan.topic_id));
+    return DMQ_OK;
+}

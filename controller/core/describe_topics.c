@@ -1,0 +1,96 @@
+#include <stdio.h>
+
+#include "controller/core/call.h"
+#include "libdmq/base/nearest.h"
+
+/* Names are compared with each other only where that is quick. */
+#define MAX_COMPARED 2000
+
+void
+describe_topic(const struct image_topic *topic, struct arena *arena,
+               struct topic_description *ret_description)
+{
+    struct topic_partition *partitions =
+        arena_alloc(arena, topic->partition_count * sizeof(*partitions));
+    DMQ_ASSERT(partitions != NULL && topic->partition_count > 0);
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        const struct partition_record *p = topic->partitions[i];
+        partitions[i] = (struct topic_partition){.partition = p->partition,
+                                                 .leader = p->leader,
+                                                 .replicas = p->replicas,
+                                                 .replicas_count = p->replicas_count,
+                                                 .isr = p->isr,
+                                                 .isr_count = p->isr_count,
+                                                 .leader_epoch = p->leader_epoch};
+    }
+    *ret_description = (struct topic_description){
+        .topic_name = topic->record->name,
+        .topic_id = topic->record->topic_id,
+        .partition_count = (int32_t)topic->partition_count,
+        .replication_factor = (int16_t)topic->partitions[0]->replicas_count,
+        .config = topic->record->config,
+        .config_count = topic->record->config_count,
+        .partitions = partitions,
+        .partitions_count = topic->partition_count,
+    };
+}
+
+/* A topic whose name is near; NULL if there is none. */
+static const struct image_topic *
+nearest_topic(const struct image *image, struct bytes name)
+{
+    const struct image_topic *best = NULL;
+    size_t least = name.size / 3 + 1;
+    uint32_t count = image_topic_count(image);
+    for (uint32_t i = 0; i < count && count <= MAX_COMPARED; i++) {
+        const struct image_topic *topic = image_topic_at(image, i);
+        size_t distance = nearest_distance(name, topic->record->name);
+        if (distance < least) {
+            least = distance;
+            best = topic;
+        }
+    }
+    return best;
+}
+
+dmq_err
+unknown_topic(const struct image *image, struct bytes name, struct err_msg *err)
+{
+    const struct image_topic *near = nearest_topic(image, name);
+    char hint[128] = "";
+    if (near != NULL) {
+        snprintf(hint, sizeof(hint), ": did you mean '%.*s'?", (int)near->record->name.size,
+                 (const char *)near->record->name.data);
+    }
+    return err_set(err, DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION, "there is no topic '%.*s'%s",
+                   name.size > 100 ? 100 : (int)name.size, (const char *)name.data, hint);
+}
+
+dmq_err
+on_describe_topics(struct ctl *ctl, struct call *call)
+{
+    const struct describe_topics_request *request = call->request;
+    bool all = request->topic_names_count == 0;
+    uint32_t count = all ? image_topic_count(ctl->image) : request->topic_names_count;
+    struct arena arena;
+    arena_init(&arena, SIZE_MAX);
+    struct topic_description *topics = arena_alloc(&arena, count * sizeof(*topics));
+    struct describe_topics_response response = {.topics = topics, .topics_count = count};
+    dmq_err code = DMQ_OK;
+    DMQ_ASSERT(topics != NULL);
+    for (uint32_t i = 0; i < count && code == DMQ_OK; i++) {
+        const struct image_topic *topic =
+            all ? image_topic_at(ctl->image, i)
+                : image_topic_by_name(ctl->image, request->topic_names[i]);
+        if (topic == NULL) {
+            code = unknown_topic(ctl->image, request->topic_names[i], &call->err);
+        } else {
+            describe_topic(topic, &arena, &topics[i]);
+        }
+    }
+    if (code == DMQ_OK) {
+        call_set_body(call, &response);
+    }
+    arena_deinit(&arena);
+    return code;
+}

@@ -1,0 +1,257 @@
+/* Committed entries go to every broker at once; one push at most is on its way to each. The answer,
+ * and each heartbeat, say what a broker has applied: whatever is missing then is the next push, so
+ * a lost one repairs itself. A broker whose version is not known gets an empty range, which it
+ * answers with its version. One that is behind the entries kept in memory, or whose image differs,
+ * gets a snapshot. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "controller/core/ctl.h"
+#include "libdmq/meta/entry.h"
+
+#define PUSH_TIMEOUT_MS 5000
+#define PUSH_RETRY_MS 100
+#define MAX_PUSH_ENTRIES 1000
+#define MAX_PUSH_BYTES (4 * 1024 * 1024) /* of several entries; one goes whatever its size */
+#define RECENT_ARENA_BYTES (64 * 1024 * 1024)
+
+/* ---- entries that are kept -------------------------------------------------------------------------- */
+
+static struct recent *
+recent_at(const struct ctl *ctl, size_t index)
+{
+    DMQ_ASSERT(index < ctl->recent_count);
+    return &ctl->recent[(ctl->recent_head + index) % CTL_MAX_RECENT];
+}
+
+static void
+drop_oldest(struct ctl *ctl)
+{
+    struct recent *oldest = recent_at(ctl, 0);
+    ctl->recent_bytes -= oldest->encoded->size;
+    buf_unref(oldest->encoded);
+    arena_deinit(&oldest->arena);
+    ctl->recent_head = (ctl->recent_head + 1) % CTL_MAX_RECENT;
+    ctl->recent_count--;
+}
+
+void
+push_keep(struct ctl *ctl, struct buf *encoded)
+{
+    struct err_msg err;
+    while (ctl->recent_count == CTL_MAX_RECENT ||
+           (ctl->recent_count > 0 && ctl->recent_bytes + encoded->size > CTL_MAX_RECENT_BYTES)) {
+        drop_oldest(ctl);
+    }
+    ctl->recent_count++;
+    ctl->recent_bytes += encoded->size;
+    struct recent *newest = recent_at(ctl, ctl->recent_count - 1);
+    newest->encoded = encoded;
+    arena_init(&newest->arena, RECENT_ARENA_BYTES);
+    dmq_err code = msg_decode(desc_metadata_entry(), 0, buf_bytes(encoded), &newest->arena,
+                              &newest->entry, &err);
+    DMQ_ASSERT(code == DMQ_OK && newest->entry.version == ctl->version);
+}
+
+void
+push_free(struct ctl *ctl)
+{
+    while (ctl->recent_count > 0) {
+        drop_oldest(ctl);
+    }
+    free(ctl->recent);
+}
+
+/* ---- what to push ----------------------------------------------------------------------------------- */
+
+static struct buf *
+encode(const struct ctl *ctl, struct push_metadata_request *request)
+{
+    request->cluster_id = image_cluster_id(ctl->image);
+    request->controller_id = ctl->config.controller_id;
+    request->leader_term = CTL_TERM;
+    struct buf *body = msg_encode_buf(desc_push_metadata_request(), 0, request);
+    DMQ_ASSERT(body != NULL);
+    return body;
+}
+
+/* The entries behind from, as many as one push takes. */
+static struct buf *
+encode_range(const struct ctl *ctl, int64_t from)
+{
+    struct metadata_entry entries[MAX_PUSH_ENTRIES];
+    struct push_metadata_request request = {
+        .prev_version = from, .version = from, .entries = entries};
+    size_t bytes = 0;
+    for (size_t i = 0; i < ctl->recent_count; i++) {
+        const struct recent *recent = recent_at(ctl, i);
+        if (recent->entry.version <= from) {
+            continue;
+        }
+        bytes += recent->encoded->size;
+        bool full = request.entries_count == MAX_PUSH_ENTRIES ||
+                    (request.entries_count > 0 && bytes > MAX_PUSH_BYTES);
+        if (full) {
+            break;
+        }
+        DMQ_ASSERT(recent->entry.version == request.version + 1);
+        entries[request.entries_count++] = recent->entry;
+        request.version = recent->entry.version;
+    }
+    return encode(ctl, &request);
+}
+
+struct snapshot {
+    struct outbuf bytes;
+    struct {
+        size_t from;
+        size_t size;
+    } *records;
+    size_t count;
+    size_t capacity;
+};
+
+static dmq_err
+add_to_snapshot(void *arg, struct bytes record)
+{
+    struct snapshot *s = arg;
+    if (s->count == s->capacity) {
+        s->capacity = s->capacity == 0 ? 256 : s->capacity * 2;
+        s->records = realloc(s->records, s->capacity * sizeof(*s->records));
+        DMQ_ASSERT(s->records != NULL);
+    }
+    s->records[s->count].from = s->bytes.size;
+    s->records[s->count].size = record.size;
+    s->count++;
+    outbuf_put(&s->bytes, record.data, record.size);
+    return DMQ_OK;
+}
+
+static struct buf *
+encode_snapshot(const struct ctl *ctl)
+{
+    struct snapshot s = {0};
+    struct metadata_entry entry = {.version = ctl->version, .term = CTL_TERM};
+    dmq_err code = meta_snapshot(ctl->image, add_to_snapshot, &s);
+    DMQ_ASSERT(code == DMQ_OK && !s.bytes.failed);
+    entry.records = ctl_alloc((s.count + 1) * sizeof(struct bytes));
+    entry.records_count = (uint32_t)s.count;
+    for (size_t i = 0; i < s.count; i++) {
+        entry.records[i] = bytes_of(s.bytes.data + s.records[i].from, s.records[i].size);
+    }
+    struct push_metadata_request request = {
+        .snapshot = true, .version = ctl->version, .entries = &entry, .entries_count = 1};
+    struct buf *body = encode(ctl, &request);
+    free(entry.records);
+    free(s.records);
+    outbuf_deinit(&s.bytes);
+    return body;
+}
+
+/* The next push to a broker; NULL if it lacks nothing, or the snapshot that it needs must wait for
+ * the entry in flight, which the image holds already. */
+static struct buf *
+next_push(const struct ctl *ctl, const struct session *session)
+{
+    int64_t acked = session->acked_version;
+    if (acked == -1) {
+        return encode_range(ctl, ctl->version); /* empty: a question */
+    }
+    if (acked == ctl->version && !session->digest_wrong) {
+        return NULL;
+    }
+    bool kept = ctl->recent_count > 0 && recent_at(ctl, 0)->entry.version <= acked + 1;
+    if (kept && !session->digest_wrong) {
+        return encode_range(ctl, acked);
+    }
+    return ctl->batch.in_flight ? NULL : encode_snapshot(ctl);
+}
+
+static void
+push_one(struct ctl *ctl, struct session *session)
+{
+    if (!session->peer_up || session->push_number != 0 || session->push_after_ms > ctl->now_ms) {
+        return;
+    }
+    struct buf *body = next_push(ctl, session);
+    if (body == NULL) {
+        return;
+    }
+    session->push_number = ++ctl->last_push;
+    ctl->stats.pushes++;
+    struct ctl_effect *effect = ctl_emit(ctl, CTL_PUSH);
+    effect->u.push.broker_id = session->broker_id;
+    effect->u.push.number = session->push_number;
+    effect->u.push.body = body;
+    effect->u.push.timeout_ms = PUSH_TIMEOUT_MS;
+}
+
+void
+push_all(struct ctl *ctl)
+{
+    for (size_t i = 0; ctl->ready && i < ctl->session_count; i++) {
+        push_one(ctl, &ctl->sessions[i]);
+    }
+}
+
+/* ---- what came of it --------------------------------------------------------------------------------- */
+
+static dmq_err
+take_answer(struct ctl *ctl, struct session *session, struct bytes body, struct err_msg *err)
+{
+    struct arena arena;
+    struct push_metadata_response response;
+    arena_init(&arena, 65536);
+    int64_t before = session->acked_version;
+    dmq_err code = msg_decode(desc_push_metadata_response(), 0, body, &arena, &response, err);
+    if (code == DMQ_OK && response.status.broker_id != session->broker_id) {
+        code = err_set(err, DMQ_ERR_WRONG_NODE, "broker %" PRId32 " answered",
+                       response.status.broker_id);
+    }
+    if (code == DMQ_OK) {
+        code = session_take_status(ctl, &response.status, err);
+    }
+    if (code == DMQ_OK && session->acked_version == before) {
+        session->push_after_ms = ctl->now_ms + PUSH_RETRY_MS; /* no progress: not at once again */
+    }
+    arena_deinit(&arena);
+    return code;
+}
+
+void
+push_on_done(struct ctl *ctl, const struct ctl_event *event)
+{
+    struct err_msg err = {.text = ""};
+    struct session *session = session_find(ctl, event->u.pushed.broker_id);
+    if (session == NULL || session->push_number != event->u.pushed.number) {
+        return; /* of a former incarnation */
+    }
+    session->push_number = 0;
+    dmq_err code = event->u.pushed.err;
+    if (code == DMQ_OK) {
+        code = take_answer(ctl, session, event->u.pushed.body, &err);
+    }
+    if (code != DMQ_OK) {
+        ctl->stats.pushes_failed++;
+        session->push_after_ms = ctl->now_ms + PUSH_RETRY_MS;
+        ctl_log(ctl, false, "push_failed broker=%" PRId32 " error=%s text=\"%s\"",
+                session->broker_id, err_name(code), err.text);
+    }
+    push_all(ctl);
+}
+
+int64_t
+push_deadline(const struct ctl *ctl)
+{
+    int64_t deadline = INT64_MAX;
+    for (size_t i = 0; ctl->ready && i < ctl->session_count; i++) {
+        const struct session *session = &ctl->sessions[i];
+        bool waits = session->peer_up && session->push_number == 0 &&
+                     session->push_after_ms > ctl->now_ms &&
+                     (session->acked_version != ctl->version || session->digest_wrong);
+        if (waits && session->push_after_ms < deadline) {
+            deadline = session->push_after_ms;
+        }
+    }
+    return deadline;
+}

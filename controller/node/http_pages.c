@@ -1,0 +1,110 @@
+#include <string.h>
+
+#include "controller/node/node.h"
+#include "libdmq/http/http.h"
+
+/* What a controller says of itself over HTTP: /health/live, /health/ready and /metrics. */
+
+static void
+put_text(struct http_response *response, const char *text)
+{
+    outbuf_put(&response->body, text, strlen(text));
+}
+
+static void
+health_ready(const struct ctl_stats *stats, struct http_response *response)
+{
+    if (!stats->ready) {
+        response->status = 503;
+    }
+    put_text(response, stats->ready    ? "ready\n"
+                       : stats->failed ? "the store failed\n"
+                                       : "the cluster is not formed yet\n");
+}
+
+static void
+metrics(const struct node *node, const struct ctl_stats *stats, struct http_response *response)
+{
+    struct outbuf *out = &response->body;
+    response->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    http_metric(out, "dmq_controller_ready", "gauge", "1 if the cluster is formed.", stats->ready);
+    http_metric(out, "dmq_controller_metadata_version", "gauge", "Metadata version committed.",
+                stats->version);
+    http_metric(out, "dmq_controller_term", "gauge", "Term of the leading controller.",
+                stats->term);
+    http_metric(out, "dmq_controller_brokers", "gauge", "Brokers registered.", stats->brokers);
+    http_metric(out, "dmq_controller_brokers_fenced", "gauge", "Brokers that do not serve.",
+                stats->brokers_fenced);
+    http_metric(out, "dmq_controller_topics", "gauge", "Topics.", stats->topics);
+    http_metric(out, "dmq_controller_partitions", "gauge", "Partitions.", stats->partitions);
+    http_metric(out, "dmq_controller_leaderless_partitions", "gauge",
+                "Partitions without a leader.", stats->leaderless);
+    http_metric(out, "dmq_controller_requests_total", "counter", "Requests received.",
+                stats->requests);
+    http_metric(out, "dmq_controller_failed_requests_total", "counter",
+                "Requests answered with an error.", stats->requests_failed);
+    http_metric(out, "dmq_controller_waiting_requests", "gauge",
+                "Requests that wait for their turn.", stats->waiting);
+    http_metric(out, "dmq_controller_committed_entries_total", "counter",
+                "Entries committed by this process.", stats->entries);
+    http_metric(out, "dmq_controller_pushes_total", "counter", "Pushes of metadata to brokers.",
+                stats->pushes);
+    http_metric(out, "dmq_controller_failed_pushes_total", "counter", "Pushes without success.",
+                stats->pushes_failed);
+    http_metric(out, "dmq_controller_dropped_replies_total", "counter",
+                "Answers whose asker was gone or did not read.", (int64_t)node->router.dropped);
+}
+
+static void
+on_page(void *context, const struct http_request *request, struct http_response *response)
+{
+    const struct node *node = context;
+    struct ctl_stats stats;
+    ctl_stats(node->ctl, &stats);
+    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
+        response->status = 405;
+    } else if (strcmp(request->path, "/health/live") == 0) {
+        put_text(response, "live\n");
+    } else if (strcmp(request->path, "/health/ready") == 0) {
+        health_ready(&stats, response);
+    } else if (strcmp(request->path, "/metrics") == 0) {
+        metrics(node, &stats, response);
+    } else {
+        response->status = 404;
+        put_text(response, "there are /health/live, /health/ready and /metrics\n");
+    }
+}
+
+static int
+on_input(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    (void)loop;
+    (void)item;
+    struct node *node = arg;
+    http_process(node->http);
+    return node_settle(node);
+}
+
+static int
+on_timeouts(zloop_t *loop, int timer_id, void *arg)
+{
+    (void)timer_id;
+    return on_input(loop, NULL, arg);
+}
+
+bool
+http_pages_open(struct node *node, struct err_msg *err)
+{
+    const struct service_controller *self = node->conf->controller;
+    if (self->http_port == 0) {
+        return true;
+    }
+    if (http_start(self->listen_host, self->http_port, on_page, node, &node->http, err) != DMQ_OK) {
+        return false;
+    }
+    zmq_pollitem_t item = {.fd = http_fd(node->http), .events = ZMQ_POLLIN};
+    zloop_poller(node->loop, &item, on_input, node);
+    /* Silent connections are closed to the second, not to the millisecond. */
+    zloop_timer(node->loop, HTTP_TIMEOUT_S * 1000, 0, on_timeouts, node);
+    return true;
+}

@@ -1,0 +1,38 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "controller/node/node.h"
+#include "libdmq/os/log.h"
+
+extern char **environ;
+
+int
+main(int argc, char **argv)
+{
+    struct daemon_conf conf;
+    struct err_msg err;
+    (void)argc;
+    if (daemon_conf_load(PLACE_CONTROLLER, argv + 1, environ, &conf, &err) != DMQ_OK) {
+        fprintf(stderr, "dmq-controller: %s\n", err.text);
+        return DAEMON_EXIT_USAGE;
+    }
+    int exit_code = DAEMON_EXIT_OK;
+    if (conf.help) {
+        daemon_conf_print_help(PLACE_CONTROLLER);
+    } else if (conf.version) {
+        printf("dmq-controller %s\n", DMQ_VERSION);
+    } else if (conf.services.controller_count != 1) {
+        fprintf(stderr,
+                "dmq-controller: services.json names %zu controllers: this version runs with "
+                "one\n",
+                conf.services.controller_count);
+        exit_code = DAEMON_EXIT_USAGE;
+    } else {
+        enum log_level level = LOG_LEVEL_INFO;
+        log_level_parse(setting_text(&conf.settings, SETTING_LOG_LEVEL), &level);
+        log_init(level, "controller", conf.node_id);
+        exit_code = node_run(&conf);
+    }
+    daemon_conf_deinit(&conf);
+    return exit_code;
+}

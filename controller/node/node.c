@@ -1,0 +1,387 @@
+#include "controller/node/node.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "controller/store/store.h"
+#include "libdmq/base/assert.h"
+#include "libdmq/http/http.h"
+#include "libdmq/os/clock.h"
+#include "libdmq/os/log.h"
+#include "libdmq/os/random.h"
+
+#define REQUESTS_PER_WAKE 64 /* before other sockets get their turn */
+#define LINGER_MS 1000
+#define NO_TIMER (-1)
+
+/* ---- steps ------------------------------------------------------------------------------------------ */
+
+void
+node_exit(struct node *node, int exit_code)
+{
+    node->exit_code = exit_code;
+    node->exiting = true;
+}
+
+/* The folder keeps its cluster: a store that was swapped under it is found out here. */
+static void
+take_cluster(struct node *node, struct uuid cluster_id)
+{
+    struct err_msg err;
+    char text[UUID_TEXT_SIZE];
+    if (folder_set_cluster(&node->folder, cluster_id, &err) != DMQ_OK) {
+        log_error("cluster_refused text=\"%s\"", err.text);
+        node_exit(node, DAEMON_EXIT_ERROR);
+        return;
+    }
+    log_info("ready cluster=%s", uuid_text(cluster_id, text));
+    printf("ready controller id=%d tcp://%s:%d\n", node->conf->node_id,
+           node->conf->controller->host, node->conf->controller->port);
+    fflush(stdout);
+}
+
+static void
+carry_out(struct node *node, struct ctl_effect *effect)
+{
+    switch (effect->kind) {
+    case CTL_PERSIST:
+        lanes_persist(node->lanes, effect->u.persist.version, effect->u.persist.entry);
+        break;
+    case CTL_REPLY:
+        router_reply(&node->router, effect->u.reply.to, effect->u.reply.frames,
+                     effect->u.reply.count);
+        ctl_effect_deinit(effect);
+        break;
+    case CTL_CONNECT:
+        links_connect(node, effect);
+        break;
+    case CTL_PUSH:
+        links_push(node, effect);
+        break;
+    case CTL_PROBE:
+        links_probe(node, effect->u.probe);
+        break;
+    case CTL_READY:
+        take_cluster(node, effect->u.cluster_id);
+        break;
+    case CTL_LOG:
+        if (effect->u.log.error) {
+            log_error("%s", effect->u.log.line);
+        } else {
+            log_info("%s", effect->u.log.line);
+        }
+        break;
+    case CTL_FAIL:
+        node_exit(node, DAEMON_EXIT_ERROR);
+        break;
+    }
+}
+
+static void
+step(struct node *node, struct ctl_event *event)
+{
+    event->now_ms = clock_ms();
+    ctl_step(node->ctl, event, &node->effects);
+    for (size_t i = 0; i < node->effects.count; i++) {
+        carry_out(node, &node->effects.items[i]);
+    }
+    node->effects.count = 0;
+}
+
+void
+node_step(struct node *node, struct ctl_event *event)
+{
+    struct ctl_event more;
+    step(node, event);
+    while (links_next_event(node, &more)) {
+        step(node, &more);
+    }
+}
+
+/* ---- time ------------------------------------------------------------------------------------------- */
+
+static int on_timer(zloop_t *loop, int timer_id, void *arg);
+
+/* Arms the loop's one timer for whatever is due first, if that is before it fires anyway. */
+static void
+arm_timer(struct node *node)
+{
+    int64_t due = ctl_deadline(node->ctl);
+    int64_t links = links_deadline(node);
+    due = links < due ? links : due;
+    if (due == INT64_MAX || (node->timer_id != NO_TIMER && node->timer_due <= due)) {
+        return;
+    }
+    if (node->timer_id != NO_TIMER) {
+        zloop_timer_end(node->loop, node->timer_id);
+    }
+    int64_t wait = due - clock_ms();
+    node->timer_due = due;
+    node->timer_id = zloop_timer(node->loop, wait > 0 ? (size_t)wait : 0, 1, on_timer, node);
+}
+
+int
+node_settle(struct node *node)
+{
+    if (node->exiting) {
+        return -1;
+    }
+    arm_timer(node);
+    return 0;
+}
+
+static int
+on_timer(zloop_t *loop, int timer_id, void *arg)
+{
+    (void)loop;
+    (void)timer_id;
+    struct node *node = arg;
+    node->timer_id = NO_TIMER;
+    links_process_due(node, clock_ms());
+    if (ctl_deadline(node->ctl) <= clock_ms()) {
+        node_step(node, &(struct ctl_event){.kind = CTL_TICK});
+    }
+    return node_settle(node);
+}
+
+/* ---- what comes in ---------------------------------------------------------------------------------- */
+
+/* A request without a header cannot be answered: whoever sent it hears nothing and times out. */
+static void
+take_request(struct node *node)
+{
+    struct router_request *request = &node->request;
+    if (request->header == NULL) {
+        return;
+    }
+    struct ctl_event event = {.kind = CTL_REQUEST};
+    event.u.request.listener = LISTENER_CONTROLLER;
+    event.u.request.from = net_msg_take(&request->msg, 0);
+    event.u.request.frames = request->msg.frames + 1;
+    event.u.request.count = request->msg.count - 1;
+    event.u.request.peer = request->msg.peer;
+    node_step(node, &event);
+    request->msg.count = 0; /* the step took the references */
+}
+
+static int
+on_request(zloop_t *loop, zsock_t *socket, void *arg)
+{
+    (void)loop;
+    (void)socket;
+    struct node *node = arg;
+    for (int i = 0; i < REQUESTS_PER_WAKE && !node->exiting; i++) {
+        if (router_recv(&node->router, &node->request) != NET_OK) {
+            break;
+        }
+        take_request(node);
+    }
+    return node_settle(node);
+}
+
+static int
+on_lanes(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    (void)loop;
+    (void)item;
+    struct node *node = arg;
+    struct ctl_event event;
+    lanes_clear(node->lanes);
+    while (!node->exiting && lanes_next(node->lanes, &event)) {
+        node_step(node, &event);
+    }
+    return node_settle(node);
+}
+
+static int
+on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    (void)loop;
+    struct node *node = arg;
+    struct signalfd_siginfo info;
+    if (read(item->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        log_info("stopping signal=%u", info.ssi_signo);
+        node_exit(node, DAEMON_EXIT_OK);
+    }
+    return node_settle(node);
+}
+
+/* ---- start and stop ---------------------------------------------------------------------------------- */
+
+static bool
+open_folder(struct node *node)
+{
+    struct err_msg err;
+    if (folder_open(node->conf->data_dir, "controller", node->conf->node_id, &node->folder, &err) !=
+        DMQ_OK) {
+        log_error("folder_refused text=\"%s\"", err.text);
+        return false;
+    }
+    return true;
+}
+
+static bool
+open_socket(struct node *node)
+{
+    const struct router_options options = {.max_frame_bytes = NODE_MAX_FRAME_BYTES,
+                                           .send_hwm = NODE_MAX_REQUESTS,
+                                           .recv_hwm = NODE_MAX_REQUESTS,
+                                           .linger_ms = LINGER_MS};
+    const struct service_controller *self = node->conf->controller;
+    struct err_msg err;
+    node->socket = zsock_new(ZMQ_ROUTER);
+    DMQ_ASSERT(node->socket != NULL);
+    node->router.socket = zsock_resolve(node->socket);
+    node->router.limits = (struct net_limits){.max_frames = 16, .max_bytes = NODE_MAX_FRAME_BYTES};
+    if (router_configure(node->router.socket, &options, &err) != DMQ_OK ||
+        router_bind(node->router.socket, self->listen_host, self->port, &err) != DMQ_OK) {
+        log_error("bind_failed text=\"%s\"", err.text);
+        return false;
+    }
+    return true;
+}
+
+static dmq_err
+load_entry(void *arg, int64_t version, struct bytes entry)
+{
+    struct node *node = arg;
+    struct ctl_event event = {.kind = CTL_LOADED};
+    event.u.loaded.version = version;
+    event.u.loaded.entry = entry;
+    node_step(node, &event);
+    return node->exiting ? DMQ_ERR_DAMAGED : DMQ_OK;
+}
+
+/* A folder that belongs to a cluster but has no entries has lost them, and with them every promise
+ * that they held. */
+static bool
+check_not_lost(const struct node *node)
+{
+    struct ctl_stats stats;
+    ctl_stats(node->ctl, &stats);
+    if (stats.version == 0 && !uuid_is_zero(node->folder.identity.cluster_id)) {
+        log_error(
+            "store_refused text=\"the folder %s belongs to a cluster, but its store is empty: "
+            "restore it, or give an empty folder to form a new cluster\"",
+            node->folder.path);
+        return false;
+    }
+    return true;
+}
+
+static void
+make_core(struct node *node)
+{
+    const struct settings *settings = &node->conf->settings;
+    const struct ctl_config config = {
+        .controller_id = node->conf->node_id,
+        .instance_id = random_uuid(),
+        .session_timeout_ms = setting_number(settings, SETTING_BROKER_SESSION_TIMEOUT_MS),
+        .max_message_bytes = NODE_MAX_FRAME_BYTES,
+        .max_requests = NODE_MAX_REQUESTS,
+        .seed = random_u64(),
+        .new_cluster_id = random_uuid(),
+    };
+    node->ctl = ctl_new(&config);
+}
+
+static bool
+start_core(struct node *node)
+{
+    struct kv *kv;
+    struct err_msg err;
+    bool may_be_new = uuid_is_zero(node->folder.identity.cluster_id);
+    if (store_open(node->folder.path, may_be_new, &kv, &err) != DMQ_OK) {
+        log_error("store_refused text=\"%s\"", err.text);
+        return false;
+    }
+    node->lanes = lanes_start(kv);
+    if (node->lanes == NULL) {
+        log_error("start_failed text=\"no thread can be made\"");
+        return false;
+    }
+    make_core(node);
+    if (store_load(kv, load_entry, node, &err) != DMQ_OK) {
+        log_error("store_refused text=\"%s\"", err.text);
+        return false;
+    }
+    if (!check_not_lost(node)) {
+        return false;
+    }
+    node_step(node, &(struct ctl_event){.kind = CTL_STARTED});
+    return !node->exiting;
+}
+
+static bool
+fill_loop(struct node *node)
+{
+    struct err_msg err;
+    zmq_pollitem_t lanes = {.fd = lanes_fd(node->lanes), .events = ZMQ_POLLIN};
+    zmq_pollitem_t signals = {.fd = node->signal_fd, .events = ZMQ_POLLIN};
+    zloop_poller(node->loop, &lanes, on_lanes, node);
+    zloop_poller(node->loop, &signals, on_signal, node);
+    zloop_reader(node->loop, node->socket, on_request, node);
+    if (!http_pages_open(node, &err)) {
+        log_error("bind_failed text=\"%s\"", err.text);
+        return false;
+    }
+    return true;
+}
+
+/* In every thread signals are blocked, and they arrive here: CZMQ 4.2.1 ends a loop at EINTR. */
+static int
+open_signals(void)
+{
+    sigset_t all;
+    sigset_t ends;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGHUP);
+    return signalfd(-1, &ends, SFD_CLOEXEC);
+}
+
+static void
+node_close(struct node *node)
+{
+    lanes_stop(node->lanes);
+    links_close(node);
+    http_stop(node->http);
+    ctl_effects_deinit(&node->effects);
+    ctl_free(node->ctl);
+    router_request_deinit(&node->request);
+    zsock_destroy(&node->socket);
+    zloop_destroy(&node->loop);
+    folder_close(&node->folder);
+    close(node->signal_fd);
+    zsys_shutdown();
+}
+
+int
+node_run(const struct daemon_conf *conf)
+{
+    struct node node = {.conf = conf,
+                        .folder = {.lock_fd = -1},
+                        .signal_fd = open_signals(),
+                        .timer_id = NO_TIMER,
+                        .exit_code = DAEMON_EXIT_ERROR};
+    mallopt(M_MMAP_THRESHOLD, 64 * 1024 * 1024); /* fresh pages for every large frame cost more */
+    mallopt(M_TRIM_THRESHOLD, 128 * 1024 * 1024);
+    zsys_init();
+    zsys_handler_set(NULL);
+    node.loop = zloop_new();
+    DMQ_ASSERT(node.loop != NULL && node.signal_fd >= 0);
+    /* The socket is bound before the store is opened, so that nobody is refused meanwhile. */
+    if (open_folder(&node) && open_socket(&node) && start_core(&node) && fill_loop(&node)) {
+        arm_timer(&node);
+        while (!node.exiting && zloop_start(node.loop) == 0) {
+        }
+    }
+    node_close(&node);
+    return node.exit_code;
+}

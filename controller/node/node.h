@@ -1,0 +1,90 @@
+/* The controller's shell: sockets, LevelDB, clock and signals around ctl_step. One core thread runs a
+ * zloop; one worker stores entries, another looks whether brokers that fell silent have ended. Nothing
+ * here decides anything. */
+#ifndef CONTROLLER_NODE_NODE_H
+#define CONTROLLER_NODE_NODE_H
+
+#include <czmq.h>
+
+#include "controller/core/core.h"
+#include "libdmq/base/queue.h"
+#include "libdmq/conf/daemon_conf.h"
+#include "libdmq/net/peer.h"
+#include "libdmq/net/router.h"
+#include "libdmq/os/folder.h"
+#include "libdmq/os/wakeup.h"
+
+#define NODE_MAX_FRAME_BYTES (64 * 1024 * 1024)
+#define NODE_MAX_REQUESTS 1024
+
+struct http_server; /* libdmq/http/http.h */
+struct kv;          /* libdmq/base/kv.h */
+struct lanes;       /* lanes.c */
+struct link;        /* links.c */
+
+struct node {
+    const struct daemon_conf *conf;
+    struct folder folder;
+    struct ctl *ctl;
+    struct ctl_effects effects; /* of the step that runs */
+    zloop_t *loop;
+    zsock_t *socket;
+    struct router router;
+    struct router_request request; /* used again and again */
+    struct lanes *lanes;
+    struct link *links;       /* connections to brokers */
+    struct http_server *http; /* NULL: no httpPort */
+    int signal_fd;
+    int timer_id;      /* of the loop; -1: none */
+    int64_t timer_due; /* when it fires */
+    int exit_code;
+    bool exiting;
+};
+
+/* Runs a controller until it is told to stop; the exit code of the process. */
+int node_run(const struct daemon_conf *conf);
+
+/* One event in, its effects carried out. */
+void node_step(struct node *node, struct ctl_event *event);
+
+/* At the end of every handler of the loop: what a zloop handler returns. */
+int node_settle(struct node *node);
+
+/* The process is to end. */
+void node_exit(struct node *node, int exit_code);
+
+/* ---- lanes.c: what takes time, on threads of its own -------------------------------------------------- */
+
+/* Takes kv over. NULL if no thread can be made. */
+struct lanes *lanes_start(struct kv *kv);
+
+/* Finishes what was pushed, closes the store. NULL is a no-op. */
+void lanes_stop(struct lanes *lanes);
+void lanes_persist(struct lanes *lanes, int64_t version, struct buf *entry); /* takes entry */
+void lanes_probe(struct lanes *lanes, int32_t broker_id, const char *host, int32_t port);
+
+/* Readable when something has come back. */
+int lanes_fd(const struct lanes *lanes);
+void lanes_clear(struct lanes *lanes);
+
+/* The next event; false if nothing came back. */
+bool lanes_next(struct lanes *lanes, struct ctl_event *ret_event);
+
+/* ---- links.c: connections to the brokers' node ports -------------------------------------------------- */
+
+void links_connect(struct node *node, const struct ctl_effect *effect);
+void links_push(struct node *node, struct ctl_effect *effect); /* takes what it owns */
+void links_probe(struct node *node, int32_t broker_id);
+
+/* Events that came up while effects were carried out; false if there is none. */
+bool links_next_event(struct node *node, struct ctl_event *ret_event);
+int64_t links_deadline(const struct node *node);
+void links_process_due(struct node *node, int64_t now_ms);
+void links_close(struct node *node);
+
+/* ---- http_pages.c ------------------------------------------------------------------------------------- */
+
+/* Serves health and metrics if the controller has an httpPort. */
+bool http_pages_open(struct node *node, struct err_msg *err);
+
+#endif
