@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "broker/core/partition.h"
+#include "libdmq/base/utf8.h"
 
 /* A call is charged to two budgets, its connection's and the broker's, from its arrival to its
  * answer. It is answered exactly once, by call_answer, call_answer_raw or call_fail, which are the
@@ -144,6 +145,7 @@ call_fail(struct brk *brk, struct call *call, dmq_err err, const char *format, .
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    utf8_repair(text);
     DMQ_ASSERT(err != DMQ_OK);
     struct response_header header = {
         .error = err, .metadata_version = image_version(brk->image), .message = bytes_str(text)};

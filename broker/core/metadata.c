@@ -132,8 +132,10 @@ describe_name(struct brk *brk, struct call *call, struct bytes name, struct meta
         return;
     }
     dmq_err bad = topic_name_check(name, &err);
-    *to = (struct metadata_topic){
-        .name = name, .error = bad != DMQ_OK ? bad : DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION};
+    /* A name that is too long for an answer is not repeated in it. */
+    *to =
+        (struct metadata_topic){.name = name.size <= TOPIC_NAME_MAX ? name : bytes_str(""),
+                                .error = bad != DMQ_OK ? bad : DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION};
 }
 
 static void

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "libdmq/base/utf8.h"
+
 static const struct {
     dmq_err code;
     int32_t cls;
@@ -52,6 +54,7 @@ err_set(struct err_msg *msg, dmq_err code, const char *format, ...)
     va_start(args, format);
     msg->code = code;
     vsnprintf(msg->text, sizeof(msg->text), format, args);
+    utf8_repair(msg->text); /* it goes out as str */
     va_end(args);
     return code;
 }

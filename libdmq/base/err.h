@@ -20,7 +20,8 @@ struct err_msg {
     char text[256];
 };
 
-/* Sets both and returns code. A sentence that is too long is cut. */
+/* Sets both and returns code. A sentence that is too long is cut; what is not UTF-8 in it becomes
+ * '?'. */
 __attribute__((format(printf, 3, 4))) dmq_err err_set(struct err_msg *msg, dmq_err code,
                                                       const char *format, ...);
 

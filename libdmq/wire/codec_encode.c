@@ -5,8 +5,8 @@
 #include <msgpack.h>
 
 #include "libdmq/base/assert.h"
+#include "libdmq/base/utf8.h"
 #include "libdmq/wire/desc.h"
-#include "libdmq/wire/utf8.h"
 
 static int
 put(void *data, const char *bytes, size_t size)

@@ -6,7 +6,7 @@
 #include "libdmq/wire/reader.h"
 
 #include "libdmq/base/assert.h"
-#include "libdmq/wire/utf8.h"
+#include "libdmq/base/utf8.h"
 
 enum token_type {
     TOKEN_NIL,

@@ -1,7 +1,7 @@
 /* The msgpack cursor. Input: number of reads, so many bytes that say which, then the frame. */
 #include "libdmq/base/assert.h"
+#include "libdmq/base/utf8.h"
 #include "libdmq/wire/reader.h"
-#include "libdmq/wire/utf8.h"
 
 #define MOST_READS 64
 

@@ -367,8 +367,10 @@ bring_up_to_date(const char *path, bool write)
         result =
             write_file(path, bytes_of(text, (size_t)(begin - text)), part, bytes_str(end)) ? 0 : 1;
     } else {
-        fprintf(stderr, "%s differs from the message table: run protocol_doc --write %s\n", path,
-                path);
+        fprintf(stderr,
+                "%s differs from the message table: run bin/protocol_doc --write %s in the build "
+                "folder\n",
+                path, path);
     }
 out:
     outbuf_deinit(&old);

@@ -9,7 +9,6 @@
 
 #include "libdmq/base/buf.h"
 #include "libdmq/wire/reader.h"
-#include "libdmq/wire/utf8.h"
 
 #define FRAME(literal) bytes_of(literal, sizeof(literal) - 1)
 #define VALUE(literal) {(const uint8_t *)(literal), sizeof(literal) - 1}
@@ -230,50 +229,6 @@ the_budget_of_values_holds(void **state)
     assert_string_equal(reader.why, "the frame holds too many values");
 }
 
-static void
-utf8_as_the_rfc_has_it(void **state)
-{
-    (void)state;
-    static const char *const good[] = {"",
-                                       "abc",
-                                       "\x7f",
-                                       "\xc2\x80",
-                                       "\xdf\xbf",
-                                       "\xe0\xa0\x80",
-                                       "\xed\x9f\xbf",
-                                       "\xee\x80\x80",
-                                       "\xef\xbf\xbf",
-                                       "\xf0\x90\x80\x80",
-                                       "\xf4\x8f\xbf\xbf",
-                                       "a\xc3\xbcz"};
-    static const char *const bad[] = {"\x80",
-                                      "\xbf",
-                                      "\xc0\x80",
-                                      "\xc1\xbf",
-                                      "\xc2",
-                                      "\xc2\x41",
-                                      "\xc2\xc2",
-                                      "\xe0\x9f\xbf",
-                                      "\xe1\x80",
-                                      "\xe1\x80\x41",
-                                      "\xed\xa0\x80",
-                                      "\xed\xbf\xbf",
-                                      "\xf0\x8f\xbf\xbf",
-                                      "\xf0\x90\x80",
-                                      "\xf1\x80\x80\x41",
-                                      "\xf4\x90\x80\x80",
-                                      "\xf5\x80\x80\x80",
-                                      "\xfe",
-                                      "\xff"};
-    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-        assert_true(utf8_valid(bytes_str(good[i])));
-    }
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        assert_false(utf8_valid(bytes_str(bad[i])));
-    }
-    assert_true(utf8_valid(bytes_of("a\0b", 3)));
-}
-
 int
 main(void)
 {
@@ -284,7 +239,6 @@ main(void)
         cmocka_unit_test(counts_are_compared_with_the_bytes_left),
         cmocka_unit_test(every_type_can_be_skipped),
         cmocka_unit_test(the_budget_of_values_holds),
-        cmocka_unit_test(utf8_as_the_rfc_has_it),
     };
     return cmocka_run_group_tests_name("reader", tests, NULL, NULL);
 }

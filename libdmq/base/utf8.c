@@ -1,4 +1,4 @@
-#include "libdmq/wire/utf8.h"
+#include "libdmq/base/utf8.h"
 
 /* The leading bytes of each length, and what the second byte may be: RFC 3629, section 4. The
  * second byte's range excludes overlong forms (E0, F0), surrogates (ED) and what lies above
@@ -35,15 +35,37 @@ character_size(const uint8_t *p, size_t left)
     return 0;
 }
 
+/* Bytes of the valid character at p; 0 if there is none. */
+static size_t
+valid_size(const uint8_t *p, size_t left)
+{
+    return *p < 0x80 ? 1 : character_size(p, left);
+}
+
 bool
 utf8_valid(struct bytes text)
 {
     for (size_t i = 0; i < text.size;) {
-        size_t size = text.data[i] < 0x80 ? 1 : character_size(text.data + i, text.size - i);
+        size_t size = valid_size(text.data + i, text.size - i);
         if (size == 0) {
             return false;
         }
         i += size;
     }
     return true;
+}
+
+void
+utf8_repair(char *text)
+{
+    size_t left = strlen(text);
+    while (left > 0) {
+        size_t size = valid_size((const uint8_t *)text, left);
+        if (size == 0) {
+            *text = '?';
+            size = 1;
+        }
+        text += size;
+        left -= size;
+    }
 }
