@@ -1,0 +1,315 @@
+/* Connections of the machine as ZeroMQ sockets: one DEALER and its monitor each, closed when the
+ * monitor says that it ended (libdmq/net/peer_link.h). */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "libdmq/api/api.h"
+#include "libdmq/api/probe.h"
+#include "libdmq/base/assert.h"
+#include "libdmq/net/address.h"
+#include "libdmq/net/frames.h"
+#include "libdmq/net/peer_link.h"
+#include "libdmq/os/clock.h"
+
+#define MAX_FRAME_BYTES ((int64_t)1 << 30) /* of an answer */
+#define MAX_RECEIVED 64                    /* messages of one connection in a row */
+#define UNSENT_MS 1                        /* until a socket that took nothing is tried again */
+
+/* A message that the socket did not take at once: only the first of a connection, while libzmq is
+ * about to finish the handshake, for its queue is longer than what may be in flight. */
+struct unsent {
+    struct unsent *next;
+    size_t count;
+    struct buf *frames[];
+};
+
+struct link {
+    struct peer_link sockets;
+    bool open;
+    bool failed; /* no socket could be made: the machine is to be told */
+    struct unsent *first_unsent;
+    struct unsent *last_unsent;
+    struct net_msg msg;
+};
+
+static struct link *
+link_of(struct dmq_client *client, uint32_t conn)
+{
+    if (conn >= client->link_count) {
+        uint32_t count = client->machine->conn_count;
+        struct link **links = realloc(client->links, count * sizeof(struct link *));
+        if (links == NULL) {
+            return NULL;
+        }
+        client->links = links;
+        while (client->link_count < count) {
+            links[client->link_count++] = NULL;
+        }
+    }
+    if (client->links[conn] == NULL) {
+        client->links[conn] = calloc(1, sizeof(struct link));
+    }
+    return client->links[conn];
+}
+
+static void
+drop_first_unsent(struct link *link)
+{
+    struct unsent *unsent = link->first_unsent;
+    link->first_unsent = unsent->next;
+    for (size_t i = 0; i < unsent->count; i++) {
+        buf_unref(unsent->frames[i]);
+    }
+    free(unsent);
+}
+
+static void
+close_link(struct link *link)
+{
+    if (link->open) {
+        peer_link_close(&link->sockets, true); /* nothing of it may arrive late */
+        link->open = false;
+    }
+    while (link->first_unsent != NULL) {
+        drop_first_unsent(link);
+    }
+    net_msg_clear(&link->msg);
+}
+
+void
+links_close(struct dmq_client *client)
+{
+    for (uint32_t i = 0; i < client->link_count; i++) {
+        struct link *link = client->links[i];
+        if (link != NULL) {
+            close_link(link);
+            net_msg_deinit(&link->msg);
+            free(link);
+        }
+    }
+    free(client->links);
+    client->links = NULL;
+    client->link_count = 0;
+}
+
+/* Tells the machine that a connection ended. It may ask for another one at once. */
+static void
+tell_ended(struct dmq_client *client, uint32_t conn, const struct err_msg *reason)
+{
+    struct client_event event = {.type = CLIENT_DISCONNECTED, .conn = conn};
+    event.u.reason = reason;
+    client_log(client, 1, "%s", reason->text);
+    loop_step(client, &event);
+}
+
+void
+link_connect(struct dmq_client *client, uint32_t conn)
+{
+    char endpoint[ADDRESS_SIZE];
+    const struct conn *to = client->machine->conns[conn];
+    struct link *link = link_of(client, conn);
+    address_print(to->host, to->port, endpoint);
+    if (link == NULL) {
+        client->machine->broken = true;
+        return;
+    }
+    link->open = peer_link_open(&link->sockets, client->zmq_context, endpoint, MAX_FRAME_BYTES);
+    link->failed = !link->open; /* not told here: a step is under way */
+}
+
+void
+link_disconnect(struct dmq_client *client, uint32_t conn)
+{
+    const struct conn *to = client->machine->conns[conn];
+    client_log(client, 1, "%s", to->last_error.text);
+    close_link(client->links[conn]);
+}
+
+static void
+keep_unsent(struct link *link, struct buf *const *frames, size_t count)
+{
+    struct unsent *unsent = malloc(sizeof(*unsent) + count * sizeof(struct buf *));
+    if (unsent == NULL) {
+        return; /* the machine's deadline ends the connection */
+    }
+    unsent->next = NULL;
+    unsent->count = count;
+    for (size_t i = 0; i < count; i++) {
+        unsent->frames[i] = buf_ref(frames[i]);
+    }
+    if (link->first_unsent == NULL) {
+        link->first_unsent = unsent;
+    } else {
+        link->last_unsent->next = unsent;
+    }
+    link->last_unsent = unsent;
+}
+
+void
+link_send(struct dmq_client *client, uint32_t conn, struct buf *const *frames, size_t count)
+{
+    struct link *link = client->links[conn];
+    DMQ_ASSERT(link != NULL && link->open);
+    if (link->first_unsent != NULL || net_send(link->sockets.dealer, frames, count) == NET_AGAIN) {
+        keep_unsent(link, frames, count);
+    }
+}
+
+/* ---- input -------------------------------------------------------------------------------------*/
+
+static void
+report_end(struct dmq_client *client, uint32_t conn, const char *why)
+{
+    const struct conn *to = client->machine->conns[conn];
+    struct err_msg reason;
+    /* libzmq does not say why a connection could not be made: a plain one tells. */
+    if (to->state != CONN_CONNECTING || !probe(to->host, to->port, &reason)) {
+        err_set(&reason, DMQ_ERR_NETWORK, "%s:%d: %s", to->host, (int)to->port, why);
+    }
+    close_link(client->links[conn]);
+    tell_ended(client, conn, &reason);
+}
+
+static void
+look_at_monitor(struct dmq_client *client, uint32_t conn)
+{
+    const char *why;
+    struct client_event event = {.type = CLIENT_CONNECTED, .conn = conn};
+    switch (peer_link_poll(&client->links[conn]->sockets, &why)) {
+    case LINK_QUIET:
+        break;
+    case LINK_READY:
+        loop_step(client, &event);
+        break;
+    case LINK_ENDED:
+        report_end(client, conn, why);
+        break;
+    }
+}
+
+static void
+receive(struct dmq_client *client, uint32_t conn)
+{
+    static const struct net_limits limits = {0};
+    struct link *link = client->links[conn];
+    for (int i = 0; i < MAX_RECEIVED && link->open; i++) {
+        if (net_recv(link->sockets.dealer, &limits, &link->msg) != NET_OK) {
+            return;
+        }
+        struct client_event event = {.type = CLIENT_RESPONSE, .conn = conn};
+        event.u.response.frames = link->msg.frames;
+        event.u.response.count = link->msg.fault == NULL ? link->msg.count : 0;
+        loop_step(client, &event);
+        net_msg_clear(&link->msg);
+    }
+}
+
+static void
+send_unsent(struct link *link)
+{
+    while (link->first_unsent != NULL) {
+        struct unsent *unsent = link->first_unsent;
+        if (net_send(link->sockets.dealer, unsent->frames, unsent->count) == NET_AGAIN) {
+            return;
+        }
+        drop_first_unsent(link);
+    }
+}
+
+/* Two items for each open link, behind that of the wakeup; conns says whose they are. */
+struct poll_set {
+    zmq_pollitem_t *items;
+    uint32_t *conns;
+    int count;
+};
+
+static bool
+fill_poll_set(struct dmq_client *client, struct poll_set *set)
+{
+    size_t most = 1 + 2 * (size_t)client->link_count;
+    *set = (struct poll_set){.items = calloc(most, sizeof(*set->items)),
+                             .conns = calloc(most, sizeof(*set->conns)),
+                             .count = 1};
+    if (set->items == NULL || set->conns == NULL) {
+        return false;
+    }
+    set->items[0] = (zmq_pollitem_t){.fd = client->wakeup.fd, .events = ZMQ_POLLIN};
+    for (uint32_t i = 0; i < client->link_count; i++) {
+        struct link *link = client->links[i];
+        if (link == NULL || !link->open) {
+            continue;
+        }
+        send_unsent(link);
+        set->conns[set->count] = i;
+        set->items[set->count++] =
+            (zmq_pollitem_t){.socket = link->sockets.monitor, .events = ZMQ_POLLIN};
+        set->conns[set->count] = i;
+        set->items[set->count++] =
+            (zmq_pollitem_t){.socket = link->sockets.dealer, .events = ZMQ_POLLIN};
+    }
+    return true;
+}
+
+static bool
+has_unsent(const struct dmq_client *client)
+{
+    for (uint32_t i = 0; i < client->link_count; i++) {
+        if (client->links[i] != NULL && client->links[i]->first_unsent != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True if there was one. */
+static bool
+tell_failed(struct dmq_client *client)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < client->link_count; i++) {
+        struct link *link = client->links[i];
+        if (link == NULL || !link->failed) {
+            continue;
+        }
+        const struct conn *to = client->machine->conns[i];
+        struct err_msg reason;
+        err_set(&reason, DMQ_ERR_IO, "%s:%d: no socket can be made: too many files are open?",
+                to->host, (int)to->port);
+        link->failed = false;
+        found = true;
+        tell_ended(client, i, &reason);
+    }
+    return found;
+}
+
+void
+links_poll(struct dmq_client *client, int64_t timeout_ms)
+{
+    struct poll_set set;
+    if (tell_failed(client)) {
+        return;
+    }
+    if (fill_poll_set(client, &set)) {
+        timeout_ms = has_unsent(client) && timeout_ms > UNSENT_MS ? UNSENT_MS : timeout_ms;
+        zmq_poll(set.items, set.count, (long)timeout_ms);
+        if ((set.items[0].revents & ZMQ_POLLIN) != 0) {
+            wakeup_clear(&client->wakeup);
+        }
+        /* Handling one may close or reopen another: each is looked at only while it is the same. */
+        for (int i = 1; i < set.count; i += 2) {
+            struct link *link = client->links[set.conns[i]];
+            if (link->open && link->sockets.dealer == set.items[i + 1].socket &&
+                (set.items[i + 1].revents & ZMQ_POLLIN) != 0) {
+                receive(client, set.conns[i]);
+            }
+            if (link->open && link->sockets.monitor == set.items[i].socket &&
+                (set.items[i].revents & ZMQ_POLLIN) != 0) {
+                look_at_monitor(client, set.conns[i]);
+            }
+        }
+    }
+    free(set.items);
+    free(set.conns);
+}

@@ -1,0 +1,50 @@
+/* A producer's struct, for producer.c (the application's side) and delivery.c (the other). */
+#ifndef LIBDMQ_API_PRODUCER_H
+#define LIBDMQ_API_PRODUCER_H
+
+#include "libdmq/api/api.h"
+#include "libdmq/client/accum.h"
+
+/* A call that waits for one record; freed by whichever of the two comes last. */
+struct send_waiter {
+    bool done;
+    bool abandoned; /* the call has given up */
+    struct err_msg result;
+    dmq_delivery delivery;
+};
+
+/* Outcomes of one batch, for dmq_producer_poll. */
+struct delivered {
+    struct delivered *next;
+    struct send_opaque *opaques;
+    uint32_t count;
+    uint32_t taken;
+    dmq_err code;
+    int32_t partition;
+    int64_t base_offset; /* -1: not known */
+};
+
+struct dmq_producer {
+    struct gate gate;
+    struct dmq_client *client;
+    struct dmq_producer *next; /* of the client's; changed by the background thread only */
+    struct dmq_producer *prev;
+    uint64_t id;
+    struct command *close_command;
+    bool closed; /* under the client's gate */
+
+    /* ---- under the gate */
+    struct accum accum;
+    struct delivered *first_delivered;
+    struct delivered *last_delivered;
+    bool is_source;  /* of the client's readiness */
+    uint64_t failed; /* records since the last flush */
+    struct err_msg first_failure;
+    struct err_msg failure; /* the client is gone */
+};
+
+/* With the gate held. */
+void delivery_take_back(struct dmq_producer *producer, struct send_batch *batch);
+void delivery_free(struct dmq_producer *producer);
+
+#endif
