@@ -1,0 +1,507 @@
+#include "tests/sim/sim_broker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libdmq/base/assert.h"
+#include "libdmq/meta/rows.h"
+
+struct queued {
+    struct list link;
+    struct brk_effect effect;
+};
+
+/* ---- events and effects ------------------------------------------------------------------------------ */
+
+static void step(struct sim_broker *sim, struct brk_event *event);
+
+static void
+enqueue(struct list *queue, const struct brk_effect *effect)
+{
+    struct queued *queued = calloc(1, sizeof(*queued));
+    DMQ_ASSERT(queued != NULL);
+    queued->effect = *effect;
+    list_append(queue, &queued->link);
+}
+
+static void
+keep_reply(struct sim_broker *sim, struct brk_effect *effect)
+{
+    struct response_header header;
+    struct arena arena;
+    struct err_msg err;
+    arena_init(&arena, 4096);
+    dmq_err failed = msg_decode(desc_response_header(), 0, buf_bytes(effect->u.reply.frames[0]),
+                                &arena, &header, &err);
+    DMQ_ASSERT(failed == DMQ_OK);
+    arena_deinit(&arena);
+    if (header.correlation_id == sim->pushing && sim->pushing != 0) {
+        sim->pushing = 0;
+        brk_effect_deinit(effect);
+        return;
+    }
+    if (sim->drop_replies) {
+        sim->replies_dropped++;
+        brk_effect_deinit(effect);
+        return;
+    }
+    struct sim_reply *reply = calloc(1, sizeof(*reply));
+    DMQ_ASSERT(reply != NULL);
+    reply->correlation_id = header.correlation_id;
+    reply->frames = effect->u.reply.frames;
+    reply->count = effect->u.reply.count;
+    buf_unref(effect->u.reply.peer);
+    list_append(&sim->replies, &reply->link);
+}
+
+static void
+answer_controller_call(struct sim_broker *sim, struct brk_effect *effect)
+{
+    struct brk_event event = {.kind = BRK_CONTROLLER_REPLY};
+    struct buf *frames[2];
+    sim_controller_answer(sim->ctl, effect, frames);
+    event.u.reply.tag = effect->u.send.tag;
+    event.u.reply.frames = frames;
+    event.u.reply.count = 2;
+    brk_effect_deinit(effect);
+    step(sim, &event);
+}
+
+static void
+carry_out(struct sim_broker *sim, struct brk_effect *effect)
+{
+    switch (effect->kind) {
+    case BRK_REPLY:
+        keep_reply(sim, effect);
+        break;
+    case BRK_DISK:
+        enqueue(effect->u.disk.kind == DISK_READ || effect->u.disk.kind == DISK_FIND_TIME
+                    ? &sim->read_queue
+                    : &sim->disk_queue,
+                effect);
+        break;
+    case BRK_KV_WRITE:
+        enqueue(&sim->store_queue, effect);
+        break;
+    case BRK_CONTROLLER_SEND:
+        answer_controller_call(sim, effect);
+        break;
+    case BRK_READY:
+        sim->ready = true;
+        break;
+    case BRK_EXIT:
+        sim->exited = true;
+        sim->exit_code = effect->u.exit_code;
+        break;
+    case BRK_CLUSTER:
+    case BRK_LOG:
+        break;
+    }
+}
+
+static void
+step(struct sim_broker *sim, struct brk_event *event)
+{
+    struct brk_effects effects = {0};
+    event->now_ms = sim->now_ms;
+    event->wall_ms = 1700000000000 + sim->now_ms;
+    brk_step(sim->brk, event, &effects);
+    for (size_t i = 0; i < effects.count; i++) {
+        carry_out(sim, &effects.items[i]);
+    }
+    effects.count = 0;
+    brk_effects_deinit(&effects);
+}
+
+/* ---- lanes --------------------------------------------------------------------------------------------- */
+
+static void
+run_disk(struct sim_broker *sim, struct brk_effect *effect, bool read)
+{
+    struct brk_event event = {.kind = BRK_DISK_DONE};
+    if (read) {
+        plog_reader_exec(sim->reader, &effect->u.disk, &event.u.disk_done);
+    } else {
+        plog_io_exec(sim->lane, &effect->u.disk, 1, &event.u.disk_done);
+    }
+    if (simfs_is_dead(sim->disk)) {
+        disk_done_deinit(&event.u.disk_done);
+        sim->crashed = true; /* in the middle of the effect */
+        return;
+    }
+    step(sim, &event);
+}
+
+static void
+run_store(struct sim_broker *sim, struct brk_effect *effect)
+{
+    struct kv *kv = sim->kv;
+    struct brk_event event = {.kind = BRK_KV_DONE};
+    event.u.kv_done.id = effect->u.kv.id;
+    event.u.kv_done.err =
+        kv->ops->write(kv, effect->u.kv.ops, effect->u.kv.count, effect->u.kv.sync);
+    brk_effect_deinit(effect);
+    step(sim, &event);
+}
+
+static struct buf *
+header_frame(struct sim_broker *sim, int api_key)
+{
+    const struct request_header header = {.protocol = WIRE_PROTOCOL,
+                                          .api_key = (int16_t)api_key,
+                                          .correlation_id = ++sim->correlation,
+                                          .metadata_version = sim->metadata_version};
+    struct buf *frame = msg_encode_buf(desc_request_header(), 0, &header);
+    DMQ_ASSERT(frame != NULL);
+    return frame;
+}
+
+static void
+send_request(struct sim_broker *sim, enum api_listener listener, struct buf **frames, size_t count)
+{
+    struct brk_event event = {.kind = BRK_REQUEST};
+    event.u.request.listener = listener;
+    event.u.request.peer = buf_copy(bytes_str("peer"));
+    event.u.request.frames = frames;
+    event.u.request.count = count;
+    step(sim, &event);
+}
+
+/* Hands over what the broker has not applied yet. */
+static bool
+push(struct sim_broker *sim)
+{
+    struct brk_stats stats;
+    brk_stats(sim->brk, &stats);
+    if (sim->pushing != 0) {
+        return false;
+    }
+    struct buf *body = sim_controller_push(sim->ctl, stats.metadata_version);
+    if (body == NULL) {
+        return false;
+    }
+    struct buf *frames[2] = {header_frame(sim, API_PUSH_METADATA), body};
+    sim->pushing = sim->correlation;
+    send_request(sim, LISTENER_NODE, frames, 2);
+    return true;
+}
+
+/* One effect of a lane that has one; false if none has. */
+static bool
+run_one(struct sim_broker *sim)
+{
+    struct list *lanes[] = {&sim->disk_queue, &sim->store_queue, &sim->read_queue};
+    size_t start = rng_below(&sim->rng, 3);
+    for (size_t i = 0; i < 3; i++) {
+        struct list *lane = lanes[(start + i) % 3];
+        if (list_empty(lane)) {
+            continue;
+        }
+        if (lane != &sim->read_queue && ++sim->boundaries == sim->crash_at) {
+            sim->crashed = true;
+            return false;
+        }
+        struct queued *queued = LIST_ENTRY(list_pop(lane), struct queued, link);
+        if (lane == &sim->store_queue) {
+            run_store(sim, &queued->effect);
+        } else {
+            run_disk(sim, &queued->effect, lane == &sim->read_queue);
+        }
+        free(queued);
+        return true;
+    }
+    return false;
+}
+
+bool
+sim_broker_run(struct sim_broker *sim)
+{
+    while (!sim->crashed && !sim->exited && (push(sim) || run_one(sim))) {
+    }
+    return !sim->crashed;
+}
+
+bool
+sim_broker_wait(struct sim_broker *sim, int64_t ms)
+{
+    int64_t until = sim->now_ms + ms;
+    while (sim_broker_run(sim) && !sim->exited) {
+        int64_t due = brk_deadline(sim->brk);
+        if (due > until) {
+            sim->now_ms = until;
+            return true;
+        }
+        sim->now_ms = due > sim->now_ms ? due : sim->now_ms;
+        step(sim, &(struct brk_event){.kind = BRK_TICK});
+    }
+    return !sim->crashed;
+}
+
+/* ---- the process --------------------------------------------------------------------------------------- */
+
+void
+sim_broker_init(struct sim_broker *sim, uint64_t seed)
+{
+    *sim = (struct sim_broker){.now_ms = 1000};
+    rng_init(&sim->rng, seed);
+    sim->disk = simfs_new(rng_next(&sim->rng));
+    sim->store = simkv_new();
+    sim->ctl = sim_controller_new();
+    list_init(&sim->disk_queue);
+    list_init(&sim->store_queue);
+    list_init(&sim->read_queue);
+    list_init(&sim->replies);
+    simfs_make_folder(sim->disk, "/data");
+}
+
+static void
+drop_queue(struct list *queue)
+{
+    struct list *link;
+    while ((link = list_pop(queue)) != NULL) {
+        struct queued *queued = LIST_ENTRY(link, struct queued, link);
+        brk_effect_deinit(&queued->effect);
+        free(queued);
+    }
+}
+
+/* What a process that ended leaves behind in memory: nothing. */
+static void
+forget_process(struct sim_broker *sim)
+{
+    drop_queue(&sim->disk_queue);
+    drop_queue(&sim->store_queue);
+    drop_queue(&sim->read_queue);
+    struct list *link;
+    while ((link = list_pop(&sim->replies)) != NULL) {
+        sim_reply_free(LIST_ENTRY(link, struct sim_reply, link));
+    }
+    brk_free(sim->brk);
+    plog_io_free(sim->lane);
+    plog_reader_free(sim->reader);
+    if (sim->kv != NULL) {
+        sim->kv->ops->close(sim->kv);
+    }
+    sim->kv = NULL;
+    sim->brk = NULL;
+    sim->lane = NULL;
+    sim->reader = NULL;
+    sim->pushing = 0;
+    sim->exited = false;
+    sim->ready = false;
+    sim->crashed = false;
+}
+
+void
+sim_broker_deinit(struct sim_broker *sim)
+{
+    forget_process(sim);
+    sim_controller_free(sim->ctl);
+    simkv_free(sim->store);
+    simfs_free(sim->disk);
+}
+
+struct rows {
+    struct brk_row rows[1024];
+    size_t count;
+    struct buf *copies[2048];
+    size_t copy_count;
+};
+
+static struct bytes
+copy(struct rows *rows, struct bytes bytes)
+{
+    struct buf *buf = buf_copy(bytes);
+    DMQ_ASSERT(buf != NULL && rows->copy_count < 2048);
+    rows->copies[rows->copy_count++] = buf;
+    return buf_bytes(buf);
+}
+
+static dmq_err
+collect(void *arg, struct bytes key, struct bytes value)
+{
+    struct rows *rows = arg;
+    DMQ_ASSERT(rows->count < 1024);
+    rows->rows[rows->count].key = copy(rows, key);
+    rows->rows[rows->count++].value = copy(rows, value);
+    return DMQ_OK;
+}
+
+/* A crash disarms the disk. */
+static void
+arm_disk(struct sim_broker *sim)
+{
+    uint64_t changes = simfs_counts(sim->disk)->changes;
+    if (sim->die_at > changes) {
+        simfs_die_after(sim->disk, sim->die_at - changes);
+    }
+}
+
+void
+sim_broker_start(struct sim_broker *sim)
+{
+    arm_disk(sim);
+    struct brk_config config = {.broker_id = SIM_BROKER_ID,
+                                .cluster_name = "sim",
+                                .data_dir = "/data",
+                                .incarnation = rng_uuid(&sim->rng),
+                                .disk_id = {.b = {0xd1}},
+                                .cluster_id = sim->used_before ? sim->ctl->cluster_id
+                                                               : (struct uuid){.b = {0}},
+                                .new_folder = !sim->used_before,
+                                .host = "sim",
+                                .client_port = 9501,
+                                .node_port = 10501,
+                                .heartbeat_ms = 500,
+                                .max_request_bytes = 1 << 24,
+                                .max_connection_bytes = 1 << 26,
+                                .max_connection_requests = 100000,
+                                .segment_bytes = 1 << 20,
+                                .hot_bytes = 4096,
+                                .index_interval_bytes = 256};
+    struct rows *rows = calloc(1, sizeof(*rows));
+    struct kv *kv = simkv_open(sim->store);
+    struct brk_event event = {.kind = BRK_STARTED};
+    struct err_msg err;
+    DMQ_ASSERT(rows != NULL && sim->brk == NULL);
+    dmq_err failed = meta_rows_load(kv, &event.u.started.image, &err);
+    DMQ_ASSERT(failed == DMQ_OK);
+    failed = kv->ops->scan(kv, bytes_str("log/"), collect, rows);
+    DMQ_ASSERT(failed == DMQ_OK);
+    event.u.started.rows = rows->rows;
+    event.u.started.count = rows->count;
+    sim->used_before = true;
+    sim->lane = plog_io_new(simfs_fs(sim->disk));
+    sim->reader = plog_reader_new(simfs_fs(sim->disk));
+    sim->kv = kv;
+    sim->brk = brk_new(&config);
+    step(sim, &event);
+    for (size_t i = 0; i < rows->copy_count; i++) {
+        buf_unref(rows->copies[i]);
+    }
+    free(rows);
+    if (!sim->exited) {
+        step(sim, &(struct brk_event){.kind = BRK_CONTROLLER_UP});
+    }
+    sim_broker_wait(sim, 1000);
+}
+
+bool
+sim_broker_stop(struct sim_broker *sim)
+{
+    step(sim, &(struct brk_event){.kind = BRK_STOP});
+    bool alive = sim_broker_wait(sim, 10000);
+    if (alive) {
+        DMQ_ASSERT(sim->exited && sim->exit_code == 0);
+        forget_process(sim);
+    }
+    return alive;
+}
+
+void
+sim_broker_crash(struct sim_broker *sim, enum simfs_crash how)
+{
+    forget_process(sim);
+    simfs_crash(sim->disk, how, rng_next(&sim->rng));
+    if (how != SIMFS_KEEP) {
+        simkv_crash(sim->store, rng_next(&sim->rng));
+    }
+}
+
+static int
+count_segment(void *arg, const char *name)
+{
+    size_t *count = arg;
+    size_t size = strlen(name);
+    *count += size > 4 && strcmp(name + size - 4, ".log") == 0;
+    return 0;
+}
+
+size_t
+sim_broker_segments(struct sim_broker *sim, struct uuid topic_id, int32_t partition)
+{
+    char id[UUID_TEXT_SIZE];
+    char path[128];
+    size_t count = 0;
+    struct fs *fs = simfs_fs(sim->disk);
+    snprintf(path, sizeof(path), "/data/%s/%d", uuid_text(topic_id, id), partition);
+    fs->ops->list(fs, path, count_segment, &count);
+    return count;
+}
+
+/* ---- requests -------------------------------------------------------------------------------------------- */
+
+int64_t
+sim_broker_request(struct sim_broker *sim, int api_key, const void *body, struct buf **attachments,
+                   size_t count)
+{
+    struct buf *frames[BRK_MAX_FRAMES];
+    DMQ_ASSERT(count + 2 <= BRK_MAX_FRAMES);
+    frames[0] = header_frame(sim, api_key);
+    frames[1] = msg_encode_buf(api_find(api_key)->request(), 0, body);
+    DMQ_ASSERT(frames[1] != NULL);
+    for (size_t i = 0; i < count; i++) {
+        frames[2 + i] = attachments[i];
+    }
+    int64_t correlation = sim->correlation;
+    send_request(sim, LISTENER_CLIENT, frames, count + 2);
+    return correlation;
+}
+
+int64_t
+sim_broker_node_request(struct sim_broker *sim, int api_key, const void *body)
+{
+    struct buf *frames[2] = {header_frame(sim, api_key),
+                             msg_encode_buf(api_find(api_key)->request(), 0, body)};
+    DMQ_ASSERT(frames[1] != NULL);
+    int64_t correlation = sim->correlation;
+    send_request(sim, LISTENER_NODE, frames, 2);
+    return correlation;
+}
+
+int64_t
+sim_broker_raw_request(struct sim_broker *sim, struct buf **frames, size_t count)
+{
+    send_request(sim, LISTENER_CLIENT, frames, count);
+    return 0;
+}
+
+struct sim_reply *
+sim_broker_reply(struct sim_broker *sim, int64_t correlation_id)
+{
+    LIST_FOREACH (link, &sim->replies) {
+        struct sim_reply *reply = LIST_ENTRY(link, struct sim_reply, link);
+        if (reply->correlation_id == correlation_id) {
+            list_remove(link);
+            return reply;
+        }
+    }
+    return NULL;
+}
+
+void
+sim_reply_free(struct sim_reply *reply)
+{
+    for (size_t i = 0; i < reply->count; i++) {
+        buf_unref(reply->frames[i]);
+    }
+    free(reply->frames);
+    free(reply);
+}
+
+dmq_err
+sim_reply_decode(const struct sim_reply *reply, int api_key, struct arena *arena, void *ret_body)
+{
+    struct response_header header;
+    struct err_msg err;
+    dmq_err failed =
+        msg_decode(desc_response_header(), 0, buf_bytes(reply->frames[0]), arena, &header, &err);
+    if (failed == DMQ_OK && header.error != DMQ_OK) {
+        return header.error;
+    }
+    if (failed != DMQ_OK || reply->count < 2) {
+        return DMQ_ERR_INVALID_REQUEST;
+    }
+    return msg_decode(api_find(api_key)->response(), 0, buf_bytes(reply->frames[1]), arena,
+                      ret_body, &err);
+}

@@ -1,0 +1,257 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "tests/sim/sim_client.h"
+
+static struct sim_broker sim;
+static struct uuid topic;
+
+static int
+setup(void **state)
+{
+    (void)state;
+    const struct config_entry config = {bytes_str("segment.bytes"), bytes_str("4096")};
+    sim_broker_init(&sim, 1);
+    sim_broker_start(&sim);
+    assert_true(sim.ready);
+    topic = sim_controller_create_topic(sim.ctl, SIM_BROKER_ID, "t", 1, &config, 1);
+    return sim_broker_run(&sim) ? 0 : -1;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    sim_broker_deinit(&sim);
+    return 0;
+}
+
+/* Batches of three records; the timestamp of batch i is 1000 + 10 i. */
+static void
+produce(int batches)
+{
+    char value[200];
+    memset(value, 'v', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    for (int i = 0; i < batches; i++) {
+        const struct sim_batch batch = {.value = value, .count = 3, .timestamp = 1000 + 10 * i};
+        assert_int_equal(sim_produce(&sim, topic, 0, -1, &batch).err, DMQ_OK);
+    }
+}
+
+static struct sim_fetch
+from(int64_t offset)
+{
+    return (struct sim_fetch){.topic_id = topic, .epoch = -1, .offset = offset};
+}
+
+static struct sim_fetched
+fetch(struct sim_fetch what)
+{
+    return sim_fetch(&sim, &what);
+}
+
+/* A batch is never cut: a fetch inside one returns it whole. */
+static void
+a_fetch_inside_a_batch_returns_the_batch(void **state)
+{
+    (void)state;
+    produce(2);
+    assert_int_equal(fetch(from(1)).first_offset, 0);
+    assert_int_equal(fetch(from(5)).first_offset, 3);
+    assert_int_equal(fetch(from(3)).first_offset, 3);
+}
+
+/* Through rolls, out of the hot tail and off the disk: every record once, in order. */
+static void
+everything_is_read_hot_and_cold(void **state)
+{
+    (void)state;
+    produce(60);
+    assert_true(sim_broker_segments(&sim, topic, 0) > 5);
+    int64_t offset = 0;
+    int rounds = 0;
+    while (offset < 180) {
+        struct sim_fetch what = from(offset);
+        what.max_bytes = 2000;
+        struct sim_fetched fetched = fetch(what);
+        assert_int_equal(fetched.err, DMQ_OK);
+        assert_int_equal(fetched.first_offset, offset);
+        assert_true(fetched.bytes <= 2000);
+        offset = fetched.end;
+        rounds++;
+    }
+    assert_int_equal(offset, 180);
+    assert_true(rounds > 20);
+    assert_int_equal(fetch(from(180)).batches, 0);
+}
+
+static void
+the_first_batch_always_fits(void **state)
+{
+    (void)state;
+    produce(3);
+    struct sim_fetch what = from(0);
+    what.max_bytes = 1;
+    struct sim_fetched fetched = fetch(what);
+    assert_int_equal(fetched.batches, 1);
+    assert_int_equal(fetched.end, 3);
+}
+
+/* What is not synced is not there for a consumer. */
+static void
+nothing_above_the_high_watermark_is_read(void **state)
+{
+    (void)state;
+    produce(1);
+    sim_produce_send(&sim, topic, 0, -1, sim_batch_make(&(struct sim_batch){.value = "unsynced"}));
+    struct sim_fetch what = from(3);
+    int64_t correlation = sim_fetch_send(&sim, &what);
+    struct sim_fetched fetched = sim_fetch_answer(&sim, correlation);
+    assert_true(fetched.answered);
+    assert_int_equal(fetched.batches, 0);
+    assert_int_equal(fetched.high_watermark, 3);
+    sim_broker_run(&sim);
+    assert_int_equal(fetch(from(3)).end, 4);
+}
+
+static void
+a_long_poll_waits_for_data(void **state)
+{
+    (void)state;
+    struct sim_fetch what = from(0);
+    what.min_bytes = 1;
+    what.max_wait_ms = 500;
+    int64_t correlation = sim_fetch_send(&sim, &what);
+    sim_broker_wait(&sim, 300);
+    assert_false(sim_fetch_answer(&sim, correlation).answered);
+    produce(1);
+    assert_int_equal(sim_fetch_answer(&sim, correlation).end, 3);
+}
+
+static void
+a_long_poll_ends_empty_at_its_time(void **state)
+{
+    (void)state;
+    struct sim_fetch what = from(0);
+    what.min_bytes = 1;
+    what.max_wait_ms = 500;
+    int64_t correlation = sim_fetch_send(&sim, &what);
+    sim_broker_wait(&sim, 499);
+    assert_false(sim_fetch_answer(&sim, correlation).answered);
+    sim_broker_wait(&sim, 1);
+    struct sim_fetched fetched = sim_fetch_answer(&sim, correlation);
+    assert_true(fetched.answered);
+    assert_int_equal(fetched.batches, 0);
+}
+
+/* min_bytes holds a poll back through many small appends, without growing. */
+static void
+a_long_poll_waits_for_enough(void **state)
+{
+    (void)state;
+    struct sim_fetch what = from(0);
+    what.min_bytes = 3000;
+    what.max_wait_ms = 5000;
+    int64_t correlation = sim_fetch_send(&sim, &what);
+    produce(3);
+    assert_false(sim_fetch_answer(&sim, correlation).answered);
+    produce(4);
+    struct sim_fetched fetched = sim_fetch_answer(&sim, correlation);
+    assert_true(fetched.answered);
+    assert_true(fetched.bytes >= 3000);
+}
+
+static void
+offsets_out_of_range_are_refused(void **state)
+{
+    (void)state;
+    produce(1);
+    assert_int_equal(fetch(from(-1)).err, DMQ_ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(fetch(from(4)).err, DMQ_ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(fetch(from(INT64_MAX)).err, DMQ_ERR_OFFSET_OUT_OF_RANGE);
+    assert_int_equal(fetch(from(3)).err, DMQ_OK);
+}
+
+/* trap 7: a fetch carries the leader epoch: older is fenced, newer is not known yet. */
+static void
+trap_07_the_leader_epoch_is_checked(void **state)
+{
+    (void)state;
+    produce(1);
+    struct sim_fetch what = from(0);
+    what.epoch = 0;
+    assert_int_equal(fetch(what).err, DMQ_OK);
+    what.epoch = 1;
+    assert_int_equal(fetch(what).err, DMQ_ERR_UNKNOWN_LEADER_EPOCH);
+    sim_broker_crash(&sim, SIMFS_LOSE);
+    sim_broker_start(&sim); /* trap 14a: a new incarnation leads in a new epoch */
+    what.epoch = 0;
+    assert_int_equal(fetch(what).err, DMQ_ERR_FENCED_LEADER_EPOCH);
+}
+
+static dmq_err
+list_offsets(int64_t timestamp, int64_t *ret_offset, int64_t *ret_timestamp)
+{
+    struct list_offsets_partition of = {
+        .topic_id = topic, .leader_epoch = -1, .timestamp = timestamp};
+    const struct list_offsets_request request = {.partitions = &of, .partitions_count = 1};
+    int64_t correlation = sim_broker_request(&sim, API_LIST_OFFSETS, &request, NULL, 0);
+    sim_broker_run(&sim);
+    struct sim_reply *reply = sim_broker_reply(&sim, correlation);
+    assert_non_null(reply);
+    struct list_offsets_response response;
+    struct arena arena;
+    arena_init(&arena, 1 << 16);
+    assert_int_equal(sim_reply_decode(reply, API_LIST_OFFSETS, &arena, &response), DMQ_OK);
+    *ret_offset = response.partitions[0].offset;
+    *ret_timestamp = response.partitions[0].timestamp;
+    dmq_err err = response.partitions[0].error;
+    arena_deinit(&arena);
+    sim_reply_free(reply);
+    return err;
+}
+
+static void
+offsets_are_found_by_time(void **state)
+{
+    (void)state;
+    int64_t offset;
+    int64_t timestamp;
+    produce(40);
+    assert_int_equal(list_offsets(-2, &offset, &timestamp), DMQ_OK);
+    assert_int_equal(offset, 0);
+    assert_int_equal(list_offsets(-1, &offset, &timestamp), DMQ_OK);
+    assert_int_equal(offset, 120);
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(list_offsets(1000 + 10 * i, &offset, &timestamp), DMQ_OK);
+        assert_int_equal(offset, 3 * i);
+        assert_int_equal(timestamp, 1000 + 10 * i);
+        assert_int_equal(list_offsets(1000 + 10 * i - 3, &offset, &timestamp), DMQ_OK);
+        assert_int_equal(offset, 3 * i);
+    }
+    assert_int_equal(list_offsets(5000, &offset, &timestamp), DMQ_OK);
+    assert_int_equal(offset, -1);
+    assert_int_equal(list_offsets(-7, &offset, &timestamp), DMQ_ERR_INVALID_TIMESTAMP);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_fetch_inside_a_batch_returns_the_batch, setup, teardown),
+        cmocka_unit_test_setup_teardown(everything_is_read_hot_and_cold, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_first_batch_always_fits, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_above_the_high_watermark_is_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_poll_waits_for_data, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_poll_ends_empty_at_its_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_long_poll_waits_for_enough, setup, teardown),
+        cmocka_unit_test_setup_teardown(offsets_out_of_range_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(trap_07_the_leader_epoch_is_checked, setup, teardown),
+        cmocka_unit_test_setup_teardown(offsets_are_found_by_time, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
