@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <utlist.h>
 
 #define REQUEST_ARENA_BYTES (8 * 1024 * 1024) /* what a request may decode to */
 
@@ -202,16 +201,29 @@ new_call(const struct ctl_event *event)
     return call;
 }
 
+void
+call_cancel(struct ctl *ctl, struct call *call)
+{
+    err_set(&call->err, DMQ_ERR_CANCELLED, "controller %" PRId32 " stops: its store failed",
+            ctl->config.controller_id);
+    call_finish(ctl, call);
+}
+
 static void
 put_in_line(struct ctl *ctl, struct call *call)
 {
-    if (ctl->failed || ctl->waiting_count == CTL_MAX_WAITING) {
-        err_set(&call->err, DMQ_ERR_THROTTLED, "controller %" PRId32 " has %zu requests waiting",
+    if (ctl->failed) {
+        call_cancel(ctl, call);
+        return;
+    }
+    if (ctl->waiting_count == CTL_MAX_WAITING) {
+        err_set(&call->err, DMQ_ERR_THROTTLED,
+                "controller %" PRId32 " has %zu requests waiting: try again later",
                 ctl->config.controller_id, ctl->waiting_count);
         call_finish(ctl, call);
         return;
     }
-    DL_APPEND(ctl->waiting, call);
+    list_append(&ctl->waiting, &call->link);
     ctl->waiting_count++;
 }
 

@@ -8,8 +8,7 @@
 #define CALL_MAX_TIMEOUT_MS 600000
 
 struct call {
-    struct call *prev; /* utlist: waiting, or of the batch */
-    struct call *next;
+    struct list link;           /* waiting, or of the batch */
     const struct api_desc *api; /* NULL until it is known */
     struct request_header header;
     struct buf *from;
@@ -36,6 +35,9 @@ void call_free(struct call *call);
 
 /* Answers with what the call holds (err or body) at the committed version, and frees it. */
 void call_finish(struct ctl *ctl, struct call *call);
+
+/* Answers that it will not be done, for the process ends. */
+void call_cancel(struct ctl *ctl, struct call *call);
 
 /* Sets the body: a response struct of the call's api. */
 void call_set_body(struct call *call, const void *response);

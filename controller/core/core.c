@@ -1,3 +1,5 @@
+#include "controller/core/core.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -98,6 +100,8 @@ ctl_new(const struct ctl_config *config)
     DMQ_ASSERT(config->session_timeout_ms > 0 && !uuid_is_zero(config->new_cluster_id));
     ctl->config = *config;
     rng_init(&ctl->rng, config->seed);
+    list_init(&ctl->waiting);
+    list_init(&ctl->batch.calls);
     ctl->image = image_new();
     ctl->digest = image_digest(ctl->image);
     ctl->recent = ctl_alloc(CTL_MAX_RECENT * sizeof(*ctl->recent));
@@ -143,14 +147,16 @@ on_peer(struct ctl *ctl, enum ctl_event_kind kind, int32_t broker_id)
     if (session == NULL) {
         return;
     }
-    session->peer_up = kind == CTL_PEER_UP;
+    bool was_up = session->peer_up;
+    session->peer_up = kind == CTL_PEER_UP || (was_up && kind == CTL_PEER_GONE);
     if (kind == CTL_PEER_UP) {
         session->gone = false;
+        session->push_after_ms = ctl->now_ms;
         push_all(ctl);
     } else if (kind == CTL_PEER_DOWN && !session->fenced) {
         /* libzmq does not tell a process that ended from a network that went silent. */
         ctl_emit(ctl, CTL_PROBE)->u.probe = broker_id;
-    } else if (kind == CTL_PEER_GONE) {
+    } else if (kind == CTL_PEER_GONE && !was_up) { /* else it is old news */
         session->gone = true;
         ctl->duties = true;
     }

@@ -16,6 +16,7 @@
 #include "controller/core/core.h"
 #include "libdmq/base/arena.h"
 #include "libdmq/base/assert.h"
+#include "libdmq/base/list.h"
 #include "libdmq/base/rng.h"
 #include "libdmq/meta/image.h"
 #include "libdmq/wire/codec.h"
@@ -41,10 +42,13 @@ struct session {
     bool fenced;            /* as committed; the image may be ahead */
     int64_t acked_version;  /* what it has applied, as it said; -1: not known */
     bool digest_wrong;      /* its image at a version is not ours: needs a snapshot */
+    bool ahead;             /* it says that it has applied more than is committed: logged once */
     bool want_fence;        /* as it said last */
     bool want_shutdown;
     bool peer_up;          /* the connection to its node port is open */
     uint64_t push_number;  /* of the push on its way; 0: none */
+    int64_t push_base;     /* acked_version when it left */
+    int64_t push_end;      /* version that it brings the broker to */
     int64_t push_after_ms; /* no push before: the last one failed */
 };
 
@@ -69,7 +73,7 @@ struct batch {
     size_t *ends;        /* where record i ends in bytes */
     size_t count;
     size_t capacity;
-    struct call *calls; /* decided; answered when it is committed */
+    struct list calls; /* decided; answered when it is committed */
     size_t call_count;
     struct buf *encoded; /* in flight: what was handed out */
 };
@@ -87,7 +91,7 @@ struct ctl {
     bool failed; /* the store failed: nothing is decided any more */
 
     struct batch batch;
-    struct call *waiting; /* requests that need a decision, in order of arrival (utlist) */
+    struct list waiting; /* requests that need a decision, in order of arrival */
     size_t waiting_count;
 
     struct session *sessions; /* by broker id, ascending */
@@ -151,8 +155,8 @@ void session_connect(struct ctl *ctl, const struct session *session);
 void session_advance(struct ctl *ctl, int64_t now_ms);
 void session_tick(struct ctl *ctl);
 
-/* What a broker said of itself, in a heartbeat or an answer to a push. DMQ_OK, or why it is not to be
- * believed: BROKER_ID_NOT_REGISTERED, STALE_BROKER_EPOCH. */
+/* What a broker said of itself, in a heartbeat or an answer to a push. DMQ_OK, or why it is not to
+ * be believed: BROKER_ID_NOT_REGISTERED, STALE_BROKER_EPOCH. */
 dmq_err session_take_status(struct ctl *ctl, const struct broker_status *status,
                             struct err_msg *err);
 
@@ -192,7 +196,8 @@ enum leave {
     LEAVE_EMPTY    /* it came back with nothing */
 };
 
-/* Takes the broker out of leaderships and in-sync replicas; others are elected where they can be. */
+/* Takes the broker out of leaderships and in-sync replicas; others are elected where they can be.
+ */
 void change_leave(struct ctl *ctl, int32_t broker_id, enum leave leave);
 
 /* Moves leaderships of the broker to others in sync. True if none is left that another live broker

@@ -3,13 +3,13 @@
  * the next one sees them, and an undo list remembers what they replaced. All of them leave as one
  * entry, which is atomic: it is stored, applied by brokers and undone as a whole.
  *
- *   waiting --decide--> batch (open) --close--> in flight --persisted--> committed --> answers, pushes
+ *   waiting --decide--> batch (open) --close--> in flight --persisted--> committed --> answers,
+ * pushes
  *
  * "Persisted" is "committed" while there is one voter: committed() is the one place that the quorum
  * changes. Reads take their turn like writes, so that nobody is told what may still be undone. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <utlist.h>
 
 #include "controller/core/call.h"
 #include "libdmq/meta/entry.h"
@@ -76,7 +76,7 @@ decide_call(struct ctl *ctl, struct call *call)
         buf_unref(call->body);
         call->body = NULL;
     }
-    DL_APPEND(ctl->batch.calls, call);
+    list_append(&ctl->batch.calls, &call->link);
     ctl->batch.call_count++;
 }
 
@@ -96,23 +96,20 @@ decide_all(struct ctl *ctl)
         return;
     }
     session_decide(ctl);
-    while (ctl->waiting != NULL && batch->call_count < CTL_MAX_BATCH_CALLS &&
+    while (!list_empty(&ctl->waiting) && batch->call_count < CTL_MAX_BATCH_CALLS &&
            batch->count < CTL_MAX_BATCH_RECORDS) {
-        struct call *call = ctl->waiting;
-        DL_DELETE(ctl->waiting, call);
+        struct list *link = list_pop(&ctl->waiting);
         ctl->waiting_count--;
-        decide_call(ctl, call);
+        decide_call(ctl, LIST_ENTRY(link, struct call, link));
     }
 }
 
 static void
 finish_calls(struct ctl *ctl)
 {
-    struct call *call, *next;
-    DL_FOREACH_SAFE (ctl->batch.calls, call, next) {
-        DL_DELETE(ctl->batch.calls, call);
+    for (struct list *link; (link = list_pop(&ctl->batch.calls)) != NULL;) {
         ctl->batch.call_count--;
-        call_finish(ctl, call);
+        call_finish(ctl, LIST_ENTRY(link, struct call, link));
     }
     DMQ_ASSERT(ctl->batch.call_count == 0);
 }
@@ -170,7 +167,7 @@ void
 decide(struct ctl *ctl)
 {
     while (ctl->started && !ctl->failed && !ctl->batch.in_flight &&
-           (ctl->waiting != NULL || ctl->duties || !ctl->ready)) {
+           (!list_empty(&ctl->waiting) || ctl->duties || !ctl->ready)) {
         open_batch(ctl);
         decide_all(ctl);
         close_batch(ctl);
@@ -202,12 +199,12 @@ committed(struct ctl *ctl)
 static void
 abandon(struct ctl *ctl, dmq_err err)
 {
-    struct call *call;
     meta_undo_rollback(ctl->image);
     ctl->batch.in_flight = false;
     buf_unref(ctl->batch.encoded);
     ctl->batch.encoded = NULL;
-    DL_FOREACH (ctl->batch.calls, call) {
+    LIST_FOREACH (link, &ctl->batch.calls) {
+        struct call *call = LIST_ENTRY(link, struct call, link);
         buf_unref(call->body);
         call->body = NULL;
         /* Whether the entry reached the disk is unknown: the next start may find it. */
@@ -215,6 +212,10 @@ abandon(struct ctl *ctl, dmq_err err)
                 ctl->config.controller_id, err_text(err));
     }
     finish_calls(ctl);
+    for (struct list *link; (link = list_pop(&ctl->waiting)) != NULL;) {
+        ctl->waiting_count--;
+        call_cancel(ctl, LIST_ENTRY(link, struct call, link));
+    }
     ctl_fail(ctl, "store_failed error=%s version=%" PRId64, err_name(err), ctl->batch.version);
 }
 
@@ -260,20 +261,18 @@ decide_load(struct ctl *ctl, int64_t version, struct bytes encoded)
 }
 
 static void
-free_calls(struct call *calls)
+free_calls(struct list *calls)
 {
-    struct call *call, *next;
-    DL_FOREACH_SAFE (calls, call, next) {
-        DL_DELETE(calls, call);
-        call_free(call);
+    for (struct list *link; (link = list_pop(calls)) != NULL;) {
+        call_free(LIST_ENTRY(link, struct call, link));
     }
 }
 
 void
 decide_free(struct ctl *ctl)
 {
-    free_calls(ctl->waiting);
-    free_calls(ctl->batch.calls);
+    free_calls(&ctl->waiting);
+    free_calls(&ctl->batch.calls);
     buf_unref(ctl->batch.encoded);
     outbuf_deinit(&ctl->batch.bytes);
     free(ctl->batch.ends);

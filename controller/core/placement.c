@@ -35,19 +35,24 @@ find(struct candidate *all, uint32_t count, int32_t broker_id)
 }
 
 static void
+count_replicas(const struct partition_record *p, struct candidate *all, uint32_t count)
+{
+    for (uint32_t r = 0; r < p->replicas_count; r++) {
+        struct candidate *c = find(all, count, p->replicas[r]);
+        if (c != NULL) {
+            c->replicas++;
+            c->leaders += r == 0;
+        }
+    }
+}
+
+static void
 count_present(const struct image *image, struct candidate *all, uint32_t count)
 {
     for (uint32_t i = 0; i < image_topic_count(image); i++) {
         const struct image_topic *topic = image_topic_at(image, i);
         for (uint32_t k = 0; k < topic->partition_count; k++) {
-            const struct partition_record *p = topic->partitions[k];
-            for (uint32_t r = 0; r < p->replicas_count; r++) {
-                struct candidate *c = find(all, count, p->replicas[r]);
-                if (c != NULL) {
-                    c->replicas++;
-                    c->leaders += r == 0;
-                }
-            }
+            count_replicas(topic->partitions[k], all, count);
         }
     }
 }

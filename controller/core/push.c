@@ -77,7 +77,7 @@ encode(const struct ctl *ctl, struct push_metadata_request *request)
 
 /* The entries behind from, as many as one push takes. */
 static struct buf *
-encode_range(const struct ctl *ctl, int64_t from)
+encode_range(const struct ctl *ctl, int64_t from, int64_t *ret_end)
 {
     struct metadata_entry entries[MAX_PUSH_ENTRIES];
     struct push_metadata_request request = {
@@ -98,6 +98,7 @@ encode_range(const struct ctl *ctl, int64_t from)
         entries[request.entries_count++] = recent->entry;
         request.version = recent->entry.version;
     }
+    *ret_end = request.version;
     return encode(ctl, &request);
 }
 
@@ -151,18 +152,19 @@ encode_snapshot(const struct ctl *ctl)
 /* The next push to a broker; NULL if it lacks nothing, or the snapshot that it needs must wait for
  * the entry in flight, which the image holds already. */
 static struct buf *
-next_push(const struct ctl *ctl, const struct session *session)
+next_push(const struct ctl *ctl, const struct session *session, int64_t *ret_end)
 {
     int64_t acked = session->acked_version;
+    *ret_end = ctl->version;
     if (acked == -1) {
-        return encode_range(ctl, ctl->version); /* empty: a question */
+        return encode_range(ctl, ctl->version, ret_end); /* empty: a question */
     }
     if (acked == ctl->version && !session->digest_wrong) {
         return NULL;
     }
     bool kept = ctl->recent_count > 0 && recent_at(ctl, 0)->entry.version <= acked + 1;
     if (kept && !session->digest_wrong) {
-        return encode_range(ctl, acked);
+        return encode_range(ctl, acked, ret_end);
     }
     return ctl->batch.in_flight ? NULL : encode_snapshot(ctl);
 }
@@ -173,11 +175,14 @@ push_one(struct ctl *ctl, struct session *session)
     if (!session->peer_up || session->push_number != 0 || session->push_after_ms > ctl->now_ms) {
         return;
     }
-    struct buf *body = next_push(ctl, session);
+    int64_t end;
+    struct buf *body = next_push(ctl, session, &end);
     if (body == NULL) {
         return;
     }
     session->push_number = ++ctl->last_push;
+    session->push_base = session->acked_version;
+    session->push_end = end;
     ctl->stats.pushes++;
     struct ctl_effect *effect = ctl_emit(ctl, CTL_PUSH);
     effect->u.push.broker_id = session->broker_id;
@@ -202,7 +207,6 @@ take_answer(struct ctl *ctl, struct session *session, struct bytes body, struct 
     struct arena arena;
     struct push_metadata_response response;
     arena_init(&arena, 65536);
-    int64_t before = session->acked_version;
     dmq_err code = msg_decode(desc_push_metadata_response(), 0, body, &arena, &response, err);
     if (code == DMQ_OK && response.status.broker_id != session->broker_id) {
         code = err_set(err, DMQ_ERR_WRONG_NODE, "broker %" PRId32 " answered",
@@ -211,8 +215,10 @@ take_answer(struct ctl *ctl, struct session *session, struct bytes body, struct 
     if (code == DMQ_OK) {
         code = session_take_status(ctl, &response.status, err);
     }
-    if (code == DMQ_OK && session->acked_version == before) {
-        session->push_after_ms = ctl->now_ms + PUSH_RETRY_MS; /* no progress: not at once again */
+    bool stuck =
+        session->acked_version == session->push_base && session->acked_version < session->push_end;
+    if (code == DMQ_OK && stuck) {
+        session->push_after_ms = ctl->now_ms + PUSH_RETRY_MS; /* not at once again */
     }
     arena_deinit(&arena);
     return code;

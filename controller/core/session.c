@@ -9,7 +9,8 @@
 
 #include "controller/core/ctl.h"
 
-/* A step comes at least so often while leases run; a longer gap means that this process stood still. */
+/* A step comes at least so often while leases run; a longer gap means that this process stood
+ * still. */
 #define STEPS_PER_LEASE 8
 
 /* ---- the table -------------------------------------------------------------------------------------- */
@@ -161,9 +162,13 @@ session_deadline(const struct ctl *ctl)
 static void
 take_version(struct ctl *ctl, struct session *session, const struct broker_status *status)
 {
-    if (status->applied_version > ctl->version) {
+    bool ahead = status->applied_version > ctl->version;
+    if (ahead && !session->ahead) {
         ctl_log(ctl, true, "broker_ahead broker=%" PRId32 " applied=%" PRId64 " committed=%" PRId64,
                 status->broker_id, status->applied_version, ctl->version);
+    }
+    session->ahead = ahead;
+    if (ahead) {
         return;
     }
     if (status->applied_version < session->acked_version) {

@@ -1,8 +1,7 @@
-/* One connection to each broker that the core named, kept up by a struct peer. A push that cannot be
- * sent, or whose connection ends, comes back like one that failed: exactly once. */
+/* One connection to each broker that the core named, kept up by a struct peer. A push that cannot
+ * be sent, or whose connection ends, comes back like one that failed: exactly once. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <utlist.h>
 
 #include "controller/node/node.h"
 #include "libdmq/base/assert.h"
@@ -13,7 +12,6 @@
 #define MAX_IN_FLIGHT 4 /* the core has one push on its way to a broker */
 
 struct link {
-    struct link *prev;
     struct link *next;
     struct node *node;
     int32_t broker_id;
@@ -32,8 +30,7 @@ struct link {
 static struct link *
 find(struct node *node, int32_t broker_id)
 {
-    struct link *link;
-    DL_FOREACH (node->links, link) {
+    for (struct link *link = node->links; link != NULL; link = link->next) {
         if (link->broker_id == broker_id) {
             return link;
         }
@@ -198,7 +195,8 @@ links_connect(struct node *node, const struct ctl_effect *effect)
         DMQ_ASSERT(link != NULL);
         link->node = node;
         link->broker_id = effect->u.connect.broker_id;
-        DL_APPEND(node->links, link);
+        link->next = node->links;
+        node->links = link;
     } else {
         link->down = link->down || peer_is_up(link->peer);
         unwatch(link);
@@ -254,8 +252,7 @@ lost_push(struct link *link)
 bool
 links_next_event(struct node *node, struct ctl_event *ret_event)
 {
-    struct link *link;
-    DL_FOREACH (node->links, link) {
+    for (struct link *link = node->links; link != NULL; link = link->next) {
         uint64_t number = link->unsent != 0 ? link->unsent : link->down ? lost_push(link) : 0;
         if (number != 0) {
             *ret_event = (struct ctl_event){.kind = CTL_PUSHED};
@@ -280,9 +277,8 @@ links_next_event(struct node *node, struct ctl_event *ret_event)
 int64_t
 links_deadline(const struct node *node)
 {
-    const struct link *link;
     int64_t deadline = INT64_MAX;
-    DL_FOREACH (node->links, link) {
+    for (const struct link *link = node->links; link != NULL; link = link->next) {
         int64_t at = peer_deadline(link->peer);
         deadline = at < deadline ? at : deadline;
     }
@@ -292,8 +288,7 @@ links_deadline(const struct node *node)
 void
 links_process_due(struct node *node, int64_t now_ms)
 {
-    struct link *link;
-    DL_FOREACH (node->links, link) {
+    for (struct link *link = node->links; link != NULL; link = link->next) {
         if (peer_deadline(link->peer) <= now_ms) {
             process(link, now_ms);
         }
@@ -303,10 +298,10 @@ links_process_due(struct node *node, int64_t now_ms)
 void
 links_close(struct node *node)
 {
-    struct link *link, *next;
-    DL_FOREACH_SAFE (node->links, link, next) {
-        DL_DELETE(node->links, link);
+    for (struct link *link, *next = node->links; (link = next) != NULL;) {
+        next = link->next;
         peer_free(link->peer);
         free(link);
     }
+    node->links = NULL;
 }

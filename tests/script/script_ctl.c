@@ -1,0 +1,689 @@
+/* Scripts for the controller's core. Requests of clients go in an envelope, as brokers forward
+ * them.
+ *
+ *   start | restart                     the machine, from what was persisted
+ *   persisted [err=IO]                  the entry on its way is durable, or the store failed
+ *   tick MS | wait MS                   time passes, with or without an event
+ *   up ID | down ID | gone ID           the connection to a broker
+ *   register ID inc= [disk= state= cluster= rack= port=]
+ *   heartbeat ID inc= epoch= applied= [digest=right|wrong] [fence] [shutdown]
+ *   pushed ID inc= epoch= applied= | pushfailed ID [err=NETWORK]
+ *   create NAME [partitions= replicas= request= key=value ...] | delete NAME | delete-id N
+ *   describe [NAME...] | ids ID epoch= | versions
+ *   call NAME [version=] | raw WORD...  a call by name with an empty body; frames as they are
+ *   state                               the image
+ *
+ * Small ids are written #1, drawn ones id-1, id-2 in the order in which they appear. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/core/core.h"
+#include "libdmq/meta/image.h"
+#include "libdmq/wire/codec_json.h"
+#include "tests/script/script.h"
+
+#define MAX_ENTRIES 256
+#define MAX_IDS 64
+
+struct world {
+    struct ctl *ctl;
+    struct ctl_effects effects;
+    int64_t now_ms;
+    struct buf *entries[MAX_ENTRIES];
+    int64_t entry_count;
+    struct buf *in_flight;
+    int64_t in_flight_version;
+    uint64_t pushes[1000]; /* the last one to each broker */
+    int64_t correlation;
+    char ids[MAX_IDS][UUID_TEXT_SIZE];
+    size_t id_count;
+};
+
+static struct uuid
+small_id(long long number)
+{
+    struct uuid id = {{0}};
+    put_be64(id.b + 8, (uint64_t)number);
+    return id;
+}
+
+static dmq_err
+err_by_name(const struct script_command *command, const char *name)
+{
+#define X(id, number, cls, text)                                                                   \
+    if (strcmp(name, #id) == 0) {                                                                  \
+        return number;                                                                             \
+    }
+    DMQ_ERROR_MAP(X)
+#undef X
+    script_wrong(command, "no error %s", name);
+}
+
+/* ---- printing ------------------------------------------------------------------------------------- */
+
+static const char *
+drawn_id(struct world *w, const char *hex, char text[UUID_TEXT_SIZE])
+{
+    size_t i = 0;
+    while (i < w->id_count && strncmp(w->ids[i], hex, 32) != 0) {
+        i++;
+    }
+    if (i == w->id_count && i < MAX_IDS) {
+        snprintf(w->ids[w->id_count++], UUID_TEXT_SIZE, "%.32s", hex);
+    }
+    snprintf(text, UUID_TEXT_SIZE, "id-%zu", i + 1);
+    return text;
+}
+
+/* Replaces every 32 hex digits by a short name. */
+static void
+print_short(struct world *w, struct outbuf *out, const char *text)
+{
+    char name[UUID_TEXT_SIZE];
+    while (*text != 0) {
+        size_t hex = strspn(text, "0123456789abcdef");
+        if (hex != 32) {
+            size_t size = hex == 0 ? 1 : hex;
+            outbuf_put(out, text, size);
+            text += size;
+            continue;
+        }
+        if (strspn(text, "0") >= 28) {
+            script_print(out, "#%ld", strtol(text + 24, NULL, 16) & 0xffff);
+        } else {
+            script_print(out, "%s", drawn_id(w, text, name));
+        }
+        text += 32;
+    }
+}
+
+static const char *
+id_text(struct uuid id)
+{
+    static char texts[4][UUID_TEXT_SIZE];
+    static unsigned next;
+    return uuid_text(id, texts[next++ % 4]);
+}
+
+static void
+print_ids(struct outbuf *out, const char *name, const int32_t *ids, uint32_t count)
+{
+    script_print(out, " %s=", name);
+    for (uint32_t i = 0; i < count; i++) {
+        script_print(out, "%s%d", i == 0 ? "" : ",", ids[i]);
+    }
+    script_print(out, "%s", count == 0 ? "none" : "");
+}
+
+static void
+print_partition(struct outbuf *out, const struct partition_record *p)
+{
+    script_print(out, "partition %s/%d leader=%d epoch=%d/%d", id_text(p->topic_id), p->partition,
+                 p->leader, p->leader_epoch, p->partition_epoch);
+    print_ids(out, "replicas", p->replicas, p->replicas_count);
+    print_ids(out, "isr", p->isr, p->isr_count);
+    if (p->elr_count > 0) {
+        print_ids(out, "elr", p->elr, p->elr_count);
+    }
+    if (p->durability == DURABILITY_ASYNC) {
+        script_print(out, " async");
+    }
+    if (p->min_isr != 1) {
+        script_print(out, " min=%d", p->min_isr);
+    }
+}
+
+static void
+print_topic(struct outbuf *out, const struct topic_record *topic)
+{
+    script_print(out, "topic %.*s %s", (int)topic->name.size, (const char *)topic->name.data,
+                 id_text(topic->topic_id));
+    for (uint32_t i = 0; i < topic->config_count; i++) {
+        script_print(out, " %.*s=%.*s", (int)topic->config[i].name.size,
+                     (const char *)topic->config[i].name.data, (int)topic->config[i].value.size,
+                     (const char *)topic->config[i].value.data);
+    }
+}
+
+static void
+print_broker(struct outbuf *out, const struct broker_record *b)
+{
+    script_print(out, "broker %d epoch=%lld inc=%s%s%s", b->broker_id, (long long)b->broker_epoch,
+                 id_text(b->incarnation), b->fenced ? " fenced" : "",
+                 b->shutting_down ? " shutting-down" : "");
+}
+
+static void
+print_record(struct outbuf *out, const struct meta_record *record)
+{
+    switch ((enum record_type)record->desc->type) {
+    case RECORD_CLUSTER:
+        script_print(out, "cluster %s", id_text(record->u.cluster.cluster_id));
+        break;
+    case RECORD_BROKER:
+        print_broker(out, &record->u.broker);
+        break;
+    case RECORD_BROKER_CHANGE:
+        script_print(out, "change %d epoch=%lld %s%s", record->u.broker_change.broker_id,
+                     (long long)record->u.broker_change.broker_epoch,
+                     record->u.broker_change.fenced ? "fenced" : "unfenced",
+                     record->u.broker_change.shutting_down ? " shutting-down" : "");
+        break;
+    case RECORD_TOPIC:
+        print_topic(out, &record->u.topic);
+        break;
+    case RECORD_PARTITION:
+        print_partition(out, &record->u.partition);
+        break;
+    case RECORD_TOPIC_REMOVED:
+        script_print(out, "removed %s", id_text(record->u.topic_removed.topic_id));
+        break;
+    case RECORD_PRODUCER_IDS:
+        script_print(out, "ids broker=%d next=%lld", record->u.producer_ids.broker_id,
+                     (long long)record->u.producer_ids.next_producer_id);
+        break;
+    case RECORD_IMAGE:
+        script_print(out, "image");
+        break;
+    }
+    script_print(out, "\n");
+}
+
+static void
+print_entry(struct outbuf *out, struct bytes encoded)
+{
+    struct arena arena;
+    struct metadata_entry entry;
+    struct meta_record record;
+    struct err_msg err;
+    arena_init(&arena, SIZE_MAX);
+    if (msg_decode(desc_metadata_entry(), 0, encoded, &arena, &entry, &err) != DMQ_OK) {
+        script_print(out, "  BAD ENTRY %s\n", err.text);
+    }
+    for (uint32_t i = 0; i < entry.records_count; i++) {
+        if (record_decode(entry.records[i], &arena, &record, &err) != DMQ_OK) {
+            script_print(out, "  BAD RECORD %s\n", err.text);
+            continue;
+        }
+        script_print(out, "  ");
+        print_record(out, &record);
+    }
+    arena_deinit(&arena);
+}
+
+static const struct struct_desc *response_desc(struct world *w, int64_t correlation);
+
+static void
+print_reply(struct world *w, struct outbuf *out, const struct ctl_effect *effect)
+{
+    struct arena arena;
+    struct response_header header;
+    struct err_msg err;
+    char body[4096];
+    size_t at = effect->u.reply.count > 2 ? 2 : 0; /* inside its envelope */
+    arena_init(&arena, SIZE_MAX);
+    if (msg_decode(desc_response_header(), 0, buf_bytes(effect->u.reply.frames[at]), &arena,
+                   &header, &err) != DMQ_OK) {
+        script_print(out, "reply BAD %s\n", err.text);
+        return;
+    }
+    script_print(out, "reply %lld v%lld %s", (long long)header.correlation_id,
+                 (long long)header.metadata_version, err_name(header.error));
+    if (header.error != DMQ_OK) {
+        script_print(out, ": %.*s\n", (int)header.message.size, (const char *)header.message.data);
+    } else {
+        const struct struct_desc *desc = response_desc(w, header.correlation_id);
+        if (msg_decode(desc, 0, buf_bytes(effect->u.reply.frames[at + 1]), &arena, body, &err) !=
+            DMQ_OK) {
+            abort();
+        }
+        char *text = msg_to_json_text(desc, body);
+        script_print(out, " %s\n", text);
+        free(text);
+    }
+    arena_deinit(&arena);
+}
+
+static void
+print_push(struct world *w, struct outbuf *out, const struct ctl_effect *effect)
+{
+    struct arena arena;
+    struct push_metadata_request push;
+    struct err_msg err;
+    arena_init(&arena, SIZE_MAX);
+    if (msg_decode(desc_push_metadata_request(), 0, buf_bytes(effect->u.push.body), &arena, &push,
+                   &err) != DMQ_OK) {
+        abort();
+    }
+    w->pushes[effect->u.push.broker_id] = effect->u.push.number;
+    if (push.snapshot) {
+        script_print(out, "push %d snapshot %lld of %u records\n", effect->u.push.broker_id,
+                     (long long)push.version, push.entries[0].records_count);
+    } else {
+        script_print(out, "push %d range %lld..%lld of %u entries\n", effect->u.push.broker_id,
+                     (long long)push.prev_version, (long long)push.version, push.entries_count);
+    }
+    arena_deinit(&arena);
+}
+
+static void
+print_effect(struct world *w, struct outbuf *out, struct ctl_effect *effect)
+{
+    switch (effect->kind) {
+    case CTL_PERSIST:
+        script_print(out, "persist %lld\n", (long long)effect->u.persist.version);
+        print_entry(out, buf_bytes(effect->u.persist.entry));
+        w->in_flight = buf_ref(effect->u.persist.entry);
+        w->in_flight_version = effect->u.persist.version;
+        break;
+    case CTL_REPLY:
+        print_reply(w, out, effect);
+        break;
+    case CTL_CONNECT:
+        script_print(out, "connect %d %s:%d\n", effect->u.connect.broker_id, effect->u.connect.host,
+                     effect->u.connect.port);
+        break;
+    case CTL_PUSH:
+        print_push(w, out, effect);
+        break;
+    case CTL_PROBE:
+        script_print(out, "probe %d\n", effect->u.probe);
+        break;
+    case CTL_READY:
+        script_print(out, "ready %s\n", id_text(effect->u.cluster_id));
+        break;
+    case CTL_LOG:
+        script_print(out, "%s %s\n", effect->u.log.error ? "error" : "log", effect->u.log.line);
+        break;
+    case CTL_FAIL:
+        script_print(out, "fail\n");
+        break;
+    }
+    ctl_effect_deinit(effect);
+}
+
+static void
+step(struct world *w, struct ctl_event *event, struct outbuf *out)
+{
+    struct outbuf full = {0};
+    event->now_ms = w->now_ms;
+    ctl_step(w->ctl, event, &w->effects);
+    for (size_t i = 0; i < w->effects.count; i++) {
+        print_effect(w, &full, &w->effects.items[i]);
+    }
+    w->effects.count = 0;
+    outbuf_put(&full, "", 1);
+    print_short(w, out, (const char *)full.data);
+    outbuf_deinit(&full);
+}
+
+/* ---- requests -------------------------------------------------------------------------------------- */
+
+static int16_t asked[1000]; /* api key by correlation */
+
+static const struct struct_desc *
+response_desc(struct world *w, int64_t correlation)
+{
+    (void)w;
+    return api_find(asked[correlation % 1000])->response();
+}
+
+static struct buf *
+header_frame(struct world *w, int16_t key, int16_t version)
+{
+    struct request_header header = {.protocol = WIRE_PROTOCOL,
+                                    .api_key = key,
+                                    .api_version = version,
+                                    .correlation_id = w->correlation,
+                                    .client_id = bytes_str("script"),
+                                    .time_left_ms = 5000};
+    asked[w->correlation % 1000] = key;
+    return msg_encode_buf(desc_request_header(), 0, &header);
+}
+
+static void
+send_frames(struct world *w, struct buf **frames, size_t count, struct outbuf *out)
+{
+    struct ctl_event event = {.kind = CTL_REQUEST};
+    event.u.request.listener = LISTENER_CONTROLLER;
+    event.u.request.from = buf_copy(bytes_str("router"));
+    event.u.request.frames = frames;
+    event.u.request.count = count;
+    event.u.request.peer = "127.0.0.1";
+    step(w, &event, out);
+}
+
+static void
+ask(struct world *w, int16_t key, int16_t version, const void *body, struct outbuf *out)
+{
+    const struct api_desc *api = api_find(key);
+    struct envelope_request envelope = {.principal = bytes_str("anonymous")};
+    struct buf *frames[4];
+    size_t count = 0;
+    w->correlation++;
+    if ((api->listeners & LISTENER_CONTROLLER) == 0) {
+        frames[count++] = header_frame(w, API_ENVELOPE, 0);
+        frames[count++] = msg_encode_buf(desc_envelope_request(), 0, &envelope);
+    }
+    frames[count++] = header_frame(w, key, version);
+    frames[count++] = msg_encode_buf(api->request(), 0, body);
+    send_frames(w, frames, count, out);
+}
+
+static void
+run_register(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    static const char *const states[] = {"clean", "unclean", "damaged", "empty"};
+    int32_t id = (int32_t)strtol(c->words[1], NULL, 10);
+    struct folder_state folder = {.disk_id = small_id(script_number(c, "disk", id))};
+    for (int8_t i = 0; i < 4; i++) {
+        folder.state = strcmp(script_value(c, "state", "clean"), states[i]) == 0 ? i : folder.state;
+    }
+    int32_t port = (int32_t)script_number(c, "port", 10000 + id);
+    struct endpoint endpoints[] = {
+        {.listener = bytes_str("client"), .host = bytes_str("b"), .port = 9000 + id},
+        {.listener = bytes_str("node"), .host = bytes_str("b"), .port = port}};
+    struct register_broker_request request = {
+        .cluster_id = small_id(script_number(c, "cluster", 0)),
+        .broker_id = id,
+        .incarnation = small_id(script_number(c, "inc", 0)),
+        .rack = bytes_str(script_value(c, "rack", "")),
+        .endpoints = endpoints,
+        .endpoints_count = (uint32_t)script_number(c, "endpoints", 2),
+        .folders = &folder,
+        .folders_count = (uint32_t)script_number(c, "folders", 1)};
+    ask(w, API_REGISTER_BROKER, 0, &request, out);
+}
+
+static struct broker_status
+status_of(struct world *w, const struct script_command *c)
+{
+    const char *digest = script_value(c, "digest", "none");
+    uint64_t right = image_digest(ctl_image(w->ctl));
+    return (struct broker_status){.broker_id = (int32_t)strtol(c->words[1], NULL, 10),
+                                  .broker_epoch = script_number(c, "epoch", -1),
+                                  .incarnation = small_id(script_number(c, "inc", 0)),
+                                  .applied_version = script_number(c, "applied", 0),
+                                  .applied_term = 1,
+                                  .image_digest = strcmp(digest, "right") == 0 ? (int64_t)right
+                                                  : strcmp(digest, "wrong") == 0
+                                                      ? (int64_t)right + 1
+                                                      : 0,
+                                  .want_fence = script_flag(c, "fence"),
+                                  .want_shutdown = script_flag(c, "shutdown")};
+}
+
+static void
+run_heartbeat(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct broker_heartbeat_request request = {.status = status_of(w, c)};
+    ask(w, API_BROKER_HEARTBEAT, 0, &request, out);
+}
+
+static void
+run_create(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct config_entry config[SCRIPT_MAX_WORDS];
+    struct create_topic_request request = {
+        .topic_name = bytes_str(c->count > 1 ? c->words[1] : ""),
+        .request_id = small_id(script_number(c, "request", 0)),
+        .partition_count = (int32_t)script_number(c, "partitions", -1),
+        .replication_factor = (int16_t)script_number(c, "replicas", -1),
+        .config = config};
+    for (size_t i = 2; i < c->count; i++) {
+        char *equals = strchr(c->words[i], '=');
+        bool ours = strncmp(c->words[i], "request=", 8) == 0 ||
+                    strncmp(c->words[i], "partitions=", 11) == 0 ||
+                    strncmp(c->words[i], "replicas=", 9) == 0;
+        if (equals != NULL && !ours) {
+            config[request.config_count++] = (struct config_entry){
+                bytes_of(c->words[i], (size_t)(equals - c->words[i])), bytes_str(equals + 1)};
+        }
+    }
+    ask(w, API_CREATE_TOPIC, 0, &request, out);
+}
+
+static void
+run_describe(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct bytes names[SCRIPT_MAX_WORDS];
+    struct describe_topics_request request = {.topic_names = names};
+    for (size_t i = 1; i < c->count; i++) {
+        names[request.topic_names_count++] = bytes_str(c->words[i]);
+    }
+    ask(w, API_DESCRIBE_TOPICS, 0, &request, out);
+}
+
+static void
+run_delete(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct delete_topic_request request = {0};
+    if (strcmp(c->words[0], "delete-id") == 0) {
+        size_t n = (size_t)strtol(c->words[1], NULL, 10);
+        if (n == 0 || n > w->id_count || !uuid_parse(w->ids[n - 1], &request.topic_id)) {
+            request.topic_id = small_id(77);
+        }
+    } else {
+        request.topic_name = bytes_str(c->words[1]);
+    }
+    ask(w, API_DELETE_TOPIC, 0, &request, out);
+}
+
+static void
+run_ids(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct allocate_producer_ids_request request = {.broker_id =
+                                                        (int32_t)strtol(c->words[1], NULL, 10),
+                                                    .broker_epoch = script_number(c, "epoch", 0)};
+    ask(w, API_ALLOCATE_PRODUCER_IDS, 0, &request, out);
+}
+
+/* A call of the table with nothing in it. */
+static void
+run_call(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    static const char nothing[4096];
+    for (size_t i = 0; i < api_table_count; i++) {
+        if (strcmp(api_table[i].name, c->words[1]) == 0) {
+            ask(w, api_table[i].key, (int16_t)script_number(c, "version", 0), nothing, out);
+            return;
+        }
+    }
+    script_wrong(c, "no call %s", c->words[1]);
+}
+
+static void
+run_raw(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct buf *frames[SCRIPT_MAX_WORDS];
+    for (size_t i = 1; i < c->count; i++) {
+        frames[i - 1] = buf_copy(bytes_str(c->words[i]));
+    }
+    send_frames(w, frames, c->count - 1, out);
+}
+
+/* An envelope whose inside is wrong. */
+static void
+run_envelope(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct envelope_request envelope = {0};
+    struct buf *frames[4];
+    w->correlation++;
+    frames[0] = header_frame(w, API_ENVELOPE, 0);
+    frames[1] = msg_encode_buf(desc_envelope_request(), 0, &envelope);
+    size_t count = 2;
+    if (script_flag(c, "heartbeat")) {
+        frames[count++] = header_frame(w, API_BROKER_HEARTBEAT, 0);
+        frames[count++] = buf_copy(bytes_str("\xc0"));
+    } else if (script_flag(c, "bad-body")) {
+        frames[count++] = header_frame(w, API_CREATE_TOPIC, 0);
+        frames[count++] = buf_copy(bytes_str("\xc0"));
+    }
+    send_frames(w, frames, count, out);
+}
+
+/* ---- events --------------------------------------------------------------------------------------------- */
+
+static void
+new_machine(struct world *w)
+{
+    struct ctl_config config = {.controller_id = 1,
+                                .instance_id = small_id(1000),
+                                .session_timeout_ms = 2000,
+                                .max_message_bytes = 1 << 20,
+                                .max_requests = 100,
+                                .seed = 42,
+                                .new_cluster_id = small_id(500)};
+    ctl_free(w->ctl);
+    w->ctl = ctl_new(&config);
+}
+
+static void
+run_start(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    new_machine(w);
+    buf_unref(w->in_flight);
+    w->in_flight = NULL;
+    int64_t skipped = script_number(c, "without", 0);
+    for (int64_t i = 0; i < w->entry_count; i++) {
+        struct ctl_event event = {.kind = CTL_LOADED};
+        event.u.loaded.version = i + 1;
+        event.u.loaded.entry = buf_bytes(w->entries[i]);
+        if (i + 1 != skipped) {
+            step(w, &event, out);
+        }
+    }
+    struct ctl_stats stats;
+    ctl_stats(w->ctl, &stats);
+    if (!stats.failed) {
+        step(w, &(struct ctl_event){.kind = CTL_STARTED}, out);
+    }
+}
+
+static void
+run_persisted(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct ctl_event event = {.kind = CTL_PERSISTED};
+    if (w->in_flight == NULL || w->entry_count == MAX_ENTRIES) {
+        script_print(out, "no entry is on its way\n");
+        return;
+    }
+    event.u.persisted.version = w->in_flight_version;
+    event.u.persisted.err = err_by_name(c, script_value(c, "err", "OK"));
+    struct buf *entry = w->in_flight;
+    w->in_flight = NULL;
+    if (event.u.persisted.err == DMQ_OK) {
+        w->entries[w->entry_count++] = entry;
+    } else {
+        buf_unref(entry);
+    }
+    step(w, &event, out);
+}
+
+static void
+run_pushed(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct push_metadata_response response = {.status = status_of(w, c)};
+    struct buf *body = msg_encode_buf(desc_push_metadata_response(), 0, &response);
+    struct ctl_event event = {.kind = CTL_PUSHED};
+    int32_t id = response.status.broker_id;
+    event.u.pushed.broker_id = id;
+    event.u.pushed.number = w->pushes[id];
+    event.u.pushed.err = err_by_name(c, script_value(c, "err", "OK"));
+    event.u.pushed.body = buf_bytes(body);
+    step(w, &event, out);
+    buf_unref(body);
+}
+
+static void
+run_peer(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct ctl_event event = {.kind = strcmp(c->words[0], "up") == 0     ? CTL_PEER_UP
+                                      : strcmp(c->words[0], "down") == 0 ? CTL_PEER_DOWN
+                                                                         : CTL_PEER_GONE};
+    event.u.peer = (int32_t)strtol(c->words[1], NULL, 10);
+    step(w, &event, out);
+}
+
+/* Time passes as it does for the shell: a TICK whenever one is due. */
+static void
+run_tick(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    int64_t until = w->now_ms + strtol(c->words[1], NULL, 10);
+    while (ctl_deadline(w->ctl) <= until) {
+        w->now_ms = ctl_deadline(w->ctl);
+        step(w, &(struct ctl_event){.kind = CTL_TICK}, out);
+    }
+    w->now_ms = until;
+}
+
+static void
+run_state(struct world *w, struct outbuf *out)
+{
+    struct outbuf full = {0};
+    const struct image *image = ctl_image(w->ctl);
+    script_print(&full, "version %lld\n", (long long)image_version(image));
+    for (uint32_t i = 0; i < image_broker_count(image); i++) {
+        print_broker(&full, image_broker_at(image, i));
+        script_print(&full, "\n");
+    }
+    for (uint32_t i = 0; i < image_topic_count(image); i++) {
+        const struct image_topic *topic = image_topic_at(image, i);
+        print_topic(&full, topic->record);
+        script_print(&full, "\n");
+        for (uint32_t k = 0; k < topic->partition_count; k++) {
+            print_partition(&full, topic->partitions[k]);
+            script_print(&full, "\n");
+        }
+    }
+    outbuf_put(&full, "", 1);
+    print_short(w, out, (const char *)full.data);
+    outbuf_deinit(&full);
+}
+
+static void
+run(void *context, const struct script_command *c, struct outbuf *out)
+{
+    static const struct {
+        const char *name;
+        void (*run)(struct world *w, const struct script_command *c, struct outbuf *out);
+    } commands[] = {
+        {"start", run_start},       {"restart", run_start}, {"persisted", run_persisted},
+        {"register", run_register}, {"up", run_peer},       {"down", run_peer},
+        {"gone", run_peer},         {"create", run_create}, {"heartbeat", run_heartbeat},
+        {"describe", run_describe}, {"delete", run_delete}, {"delete-id", run_delete},
+        {"ids", run_ids},           {"tick", run_tick},     {"pushed", run_pushed},
+        {"call", run_call},         {"raw", run_raw},       {"envelope", run_envelope},
+    };
+    struct world *w = context;
+    if (strcmp(c->words[0], "state") == 0) {
+        run_state(w, out);
+        return;
+    }
+    if (strcmp(c->words[0], "wait") == 0) {
+        w->now_ms += strtol(c->words[1], NULL, 10);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(commands[i].name, c->words[0]) == 0) {
+            commands[i].run(w, c, out);
+            return;
+        }
+    }
+    script_wrong(c, "no command %s", c->words[0]);
+}
+
+int
+main(int argc, char **argv)
+{
+    static struct world w = {.now_ms = 1000};
+    int code = script_main(argc, argv, run, &w);
+    ctl_free(w.ctl);
+    ctl_effects_deinit(&w.effects);
+    buf_unref(w.in_flight);
+    for (int64_t i = 0; i < w.entry_count; i++) {
+        buf_unref(w.entries[i]);
+    }
+    return code;
+}
