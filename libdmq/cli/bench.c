@@ -82,10 +82,12 @@ bench_assign(struct bench *b, dmq_consumer *consumer, int64_t offset)
 
 /* ---- result ---------------------------------------------------------------------------------- */
 
+/* A bucket's end may lie beyond the largest value, which nobody would understand. */
 static double
 percentile_us(const struct bench_result *r, double percent)
 {
-    return (double)histogram_percentile(r->latency, percent) / 1e3;
+    int64_t value = histogram_percentile(r->latency, percent);
+    return (double)(value < r->latency->max ? value : r->latency->max) / 1e3;
 }
 
 static void

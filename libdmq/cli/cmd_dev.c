@@ -286,13 +286,16 @@ run(const struct cli *cli)
 {
     static struct dev dev; /* paths make it large */
     int64_t port = DEFAULT_PORT;
-    if (args_int(cli->args, "port", 0, 65535, &port) != CLI_OK) {
+    int64_t http = -1;
+    if (args_int(cli->args, "port", 0, 65535, &port) != CLI_OK ||
+        args_int(cli->args, "http", 0, 65535, &http) != CLI_OK) {
         return CLI_USAGE;
     }
+    struct dev_wish wish = {.client_port = (int)port, .http_port = (int)http};
     const char *data = args_value(cli->args, "data");
     dev.cli = cli;
     dev.watched = args_has(cli->args, "until-eof") ? STDIN_FILENO : -1;
-    if (!dev_folder_open(&dev.folder, data != NULL ? data : "dmq-data", (int)port)) {
+    if (!dev_folder_open(&dev.folder, data != NULL ? data : "dmq-data", &wish)) {
         return CLI_ERROR;
     }
     int code = run_in_folder(&dev);
@@ -303,6 +306,7 @@ run(const struct cli *cli)
 static const struct option_spec OPTIONS[] = {
     {"data", "DIR", "where everything is stored (./dmq-data)"},
     {"port", "N", "port for clients (9501; 0: any that is free)"},
+    {"http", "N", "port for HTTP: /health/ready, /metrics (none; 0: any that is free)"},
     {"until-eof", NULL, "end when stdin is closed, for a parent that may be killed"},
     {NULL, NULL, NULL},
 };

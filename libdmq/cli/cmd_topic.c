@@ -27,7 +27,7 @@ ask(const struct cli *cli, const char *op, const char *request, print_answer *pr
     char *answer = NULL;
     dmq_error error = session_error();
     if (dmq_admin(client, op, request, ADMIN_TIMEOUT_MS, &answer, &error) != DMQ_OK) {
-        code = session_topic_failed(client, cli->word_count > 0 ? cli->words[0] : "", &error);
+        code = report_error(NULL, &error);
     } else {
         print(cli, client, json_root(answer));
     }

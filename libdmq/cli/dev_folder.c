@@ -31,6 +31,7 @@ dev_ports_parse(const char *json)
         .client = (int)json_to_int(json_member(broker, "port"), 0),
         .peer = (int)json_to_int(json_member(broker, "peerPort"), 0),
         .controller = (int)json_to_int(json_member(controller, "port"), 0),
+        .http = (int)json_to_int(json_member(broker, "httpPort"), 0),
     };
 }
 
@@ -54,49 +55,56 @@ claim_port(int port)
     return fd;
 }
 
-/* The port of the last run if it is free, else any. */
+/* `wanted` above 0: this or none (printed). Else the port of the last run if it is free, or any.
+ * Returns a socket that holds the port, or -1. */
 static int
-choose_port(int *port)
+choose_port(int wanted, const char *option, int *port)
 {
+    if (wanted > 0) {
+        int fd = claim_port(wanted);
+        if (fd < 0) {
+            report_failure("port %d is in use: end what uses it, or choose another by --%s N "
+                           "(--%s 0: any that is free)",
+                           wanted, option, option);
+        }
+        *port = wanted;
+        return fd;
+    }
     int fd = *port > 0 ? claim_port(*port) : -1;
     if (fd < 0) {
         fd = claim_port(0);
     }
     struct sockaddr_in address;
     socklen_t size = sizeof(address);
-    if (fd >= 0 && getsockname(fd, (struct sockaddr *)&address, &size) == 0) {
-        *port = ntohs(address.sin_port);
+    if (fd < 0 || getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
+        report_failure("no free port on 127.0.0.1: %s", strerrordesc_np(errno));
+        return -1;
     }
+    *port = ntohs(address.sin_port);
     return fd;
 }
 
 static bool
-choose_ports(struct dev_ports *ports, int client_port)
+choose_ports(struct dev_ports *ports, const struct dev_wish *wish)
 {
-    int fds[3] = {-1, -1, -1};
-    if (client_port > 0) {
-        ports->client = client_port;
-        fds[0] = claim_port(client_port);
-        if (fds[0] < 0) {
-            report_failure("port %d is in use: end what uses it, or choose another by --port N "
-                           "(--port 0: any that is free)",
-                           client_port);
-            return false;
-        }
+    int fds[4] = {-1, -1, -1, -1};
+    fds[0] = choose_port(wish->client_port, "port", &ports->client);
+    bool is_chosen = fds[0] >= 0;
+    if (is_chosen && wish->http_port >= 0) {
+        fds[1] = choose_port(wish->http_port, "http", &ports->http);
+        is_chosen = fds[1] >= 0;
     } else {
-        fds[0] = choose_port(&ports->client);
+        ports->http = 0;
     }
-    fds[1] = choose_port(&ports->peer);
-    fds[2] = choose_port(&ports->controller);
-    bool is_chosen = true;
-    for (int i = 0; i < 3; i++) {
-        is_chosen = is_chosen && fds[i] >= 0;
+    if (is_chosen) {
+        fds[2] = choose_port(0, NULL, &ports->peer);
+        fds[3] = choose_port(0, NULL, &ports->controller);
+        is_chosen = fds[2] >= 0 && fds[3] >= 0;
+    }
+    for (int i = 0; i < 4; i++) { /* held until all were chosen: no port twice */
         if (fds[i] >= 0) {
             close(fds[i]);
         }
-    }
-    if (!is_chosen) {
-        report_failure("no free port on 127.0.0.1: %s", strerrordesc_np(errno));
     }
     return is_chosen;
 }
@@ -124,12 +132,16 @@ write_services(const char *path, const struct dev_ports *ports)
         report_failure("cannot write %s: %s", path, strerrordesc_np(errno));
         return false;
     }
+    char http[32] = "";
+    if (ports->http > 0) {
+        snprintf(http, sizeof(http), "\"httpPort\": %d, ", ports->http);
+    }
     fprintf(file,
             "{ \"cluster\": \"dev\",\n"
             "  \"controllers\": [ {\"id\": %d, \"host\": \"127.0.0.1\", \"port\": %d} ],\n"
             "  \"brokers\": [ {\"id\": %d, \"host\": \"127.0.0.1\", \"port\": %d, \"peerPort\": "
-            "%d, \"controller\": %d} ] }\n",
-            DEV_CONTROLLER_ID, ports->controller, DEV_BROKER_ID, ports->client, ports->peer,
+            "%d, %s\"controller\": %d} ] }\n",
+            DEV_CONTROLLER_ID, ports->controller, DEV_BROKER_ID, ports->client, ports->peer, http,
             DEV_CONTROLLER_ID);
     if (fclose(file) != 0) {
         report_failure("cannot write %s: %s", path, strerrordesc_np(errno));
@@ -190,7 +202,7 @@ lock_folder(struct dev_folder *folder)
 }
 
 bool
-dev_folder_open(struct dev_folder *folder, const char *path, int client_port)
+dev_folder_open(struct dev_folder *folder, const char *path, const struct dev_wish *wish)
 {
     *folder = (struct dev_folder){.lock = -1};
     if (!make_folders(path)) {
@@ -206,8 +218,7 @@ dev_folder_open(struct dev_folder *folder, const char *path, int client_port)
         goto failed;
     }
     read_services(folder->services, &folder->ports);
-    if (choose_ports(&folder->ports, client_port) &&
-        write_services(folder->services, &folder->ports)) {
+    if (choose_ports(&folder->ports, wish) && write_services(folder->services, &folder->ports)) {
         return true;
     }
 failed:

@@ -12,6 +12,7 @@ struct dev_ports {
     int client;     /* the broker's, which clients dial */
     int peer;       /* the broker's for nodes */
     int controller; /* the controller's */
+    int http;       /* the broker's for HTTP; 0: none is served */
 };
 
 struct dev_folder {
@@ -21,10 +22,16 @@ struct dev_folder {
     struct dev_ports ports;
 };
 
+/* What the user asked for; 0: any that is free. */
+struct dev_wish {
+    int client_port;
+    int http_port; /* -1: no HTTP */
+};
+
 /* Makes the folder if it is not there, locks it, chooses ports and writes services.json. A port of
- * the last run is taken again if it is free, so that addresses survive a restart. client_port 0:
- * any. False: it could not be done (printed); there is nothing to close then. */
-bool dev_folder_open(struct dev_folder *folder, const char *path, int client_port);
+ * the last run is taken again if it is free, so that addresses survive a restart. False: it could
+ * not be done (printed); there is nothing to close then. */
+bool dev_folder_open(struct dev_folder *folder, const char *path, const struct dev_wish *wish);
 void dev_folder_close(struct dev_folder *folder);
 
 /* Reads the ports out of a services.json that dev_folder_open wrote; 0 for what it does not hold.

@@ -42,7 +42,7 @@ histogram_record(struct histogram *h, int64_t value)
 int64_t
 histogram_percentile(const struct histogram *h, double percent)
 {
-    uint64_t wanted = (uint64_t)(percent / 100.0 * (double)h->count + 0.5);
+    uint64_t wanted = (uint64_t)(percent * (double)h->count / 100.0 + 0.5);
     wanted = wanted > 0 ? wanted : 1;
     uint64_t seen = 0;
     for (size_t slot = 0; slot < HISTOGRAM_SIZE; slot++) {

@@ -18,10 +18,6 @@ void session_close(dmq_client *client);
 /* A dmq_error with its size set. */
 dmq_error session_error(void);
 
-/* Prints why a call about a topic failed, and a topic of nearly that name if it does not exist.
- * Returns the exit code. */
-int session_topic_failed(dmq_client *client, const char *topic, const dmq_error *error);
-
 /* How many partitions a topic has. `partition`, if it is not negative, must be one of them. Returns
  * CLI_OK, or the exit code after printing why. */
 int session_partitions(dmq_client *client, const char *topic, int64_t partition,

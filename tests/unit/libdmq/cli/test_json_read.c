@@ -107,12 +107,13 @@ static void
 ports_of_the_last_run(void **state)
 {
     (void)state;
-    struct dev_ports ports =
-        dev_ports_parse("{\"cluster\":\"dev\",\"controllers\":[{\"id\":1,\"port\":1111}],"
-                        "\"brokers\":[{\"id\":101,\"port\":2222,\"peerPort\":3333}]}");
+    struct dev_ports ports = dev_ports_parse(
+        "{\"cluster\":\"dev\",\"controllers\":[{\"id\":1,\"port\":1111}],"
+        "\"brokers\":[{\"id\":101,\"port\":2222,\"peerPort\":3333,\"httpPort\":4444}]}");
     assert_int_equal(ports.controller, 1111);
     assert_int_equal(ports.client, 2222);
     assert_int_equal(ports.peer, 3333);
+    assert_int_equal(ports.http, 4444);
     ports = dev_ports_parse("garbage");
     assert_int_equal(ports.controller + ports.client + ports.peer, 0);
     ports = dev_ports_parse("");

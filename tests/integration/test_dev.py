@@ -1,0 +1,150 @@
+"""dmq dev: the supervisor of one controller and one broker."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from cluster import BIN, DevCluster
+
+
+def daemons_of(process):
+    """Pids of the children of a process, by the name of the program."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return {Path(f"/proc/{pid}/comm").read_text().strip(): int(pid) for pid in children}
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+
+
+def run_dev(*arguments):
+    return subprocess.run([BIN / "dmq", "dev", *arguments], capture_output=True, timeout=30)
+
+
+def test_ready_line_and_clean_end(folder):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with DevCluster(folder, "--port", "0") as cluster:
+            assert cluster.url.startswith("dmq://127.0.0.1:")
+            daemons = daemons_of(cluster.process)
+            assert set(daemons) == {"dmq-broker", "dmq-controller"}
+            cluster.process.send_signal(number)
+            assert cluster.process.wait(20) == 0
+            assert not any(is_running(pid) for pid in daemons.values())
+
+
+def test_everything_lies_in_the_folder_and_survives(folder):
+    with DevCluster(folder, "--port", "0") as cluster:
+        cluster.dmq("topic", "create", "t")
+        cluster.dmq("produce", "t", stdin=b"a\n")
+        url = cluster.url
+    data = Path(folder) / "data"
+    assert {p.name for p in data.iterdir()} >= {"services.json", "controller", "broker"}
+    before = json.loads((data / "services.json").read_text())
+    with DevCluster(folder, "--port", "0") as cluster:
+        assert cluster.url == url  # the ports stay, if they are free
+        assert cluster.dmq("consume", "t", "--exit-at-end").stdout == b"a\n"
+    assert json.loads((data / "services.json").read_text()) == before
+
+
+@pytest.mark.parametrize("program", ["dmq-broker", "dmq-controller"])
+def test_a_daemon_that_dies_comes_back(cluster, program):
+    cluster.dmq("topic", "create", "t")
+    assert cluster.dmq("produce", "t", stdin=b"a\n").returncode == 0
+    victim = daemons_of(cluster.process)[program]
+    os.kill(victim, signal.SIGKILL)
+    name = program.removeprefix("dmq-")
+    wait_until(lambda: f"the {name} is back" in cluster.log.read_text())
+    assert f"the {name} was killed by signal 9: it starts again" in cluster.log.read_text()
+    wait_until(lambda: cluster.dmq("health", "--ready").returncode == 0)
+    assert cluster.dmq("produce", "t", stdin=b"b\n").returncode == 0
+    assert cluster.dmq("consume", "t", "--exit-at-end").stdout == b"a\nb\n"
+
+
+def test_nothing_is_left_behind_when_it_is_killed(cluster):
+    daemons = daemons_of(cluster.process)
+    cluster.process.kill()
+    wait_until(lambda: not any(is_running(pid) for pid in daemons.values()))
+    cluster.process.wait()
+    cluster.process.stdout.close()
+    cluster.process = None
+    cluster.start()  # and nothing keeps it from starting again
+
+
+def test_one_folder_one_supervisor(cluster):
+    done = run_dev("--data", str(cluster.folder / "data"), "--port", "0")
+    assert done.returncode == 1 and done.stdout == b""
+    assert b"is in use by another 'dmq dev'" in done.stderr
+    assert cluster.dmq("health").returncode == 0  # it is not disturbed
+
+
+def test_a_port_that_is_taken(folder):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = run_dev("--data", f"{folder}/data", "--port", str(port))
+        assert done.returncode == 1
+        assert f"port {port} is in use".encode() in done.stderr
+
+
+def test_a_folder_that_cannot_be_made():
+    done = run_dev("--data", "/proc/none/here", "--port", "0")
+    assert done.returncode == 1 and b"cannot make the folder" in done.stderr
+
+
+def test_a_daemon_that_cannot_start_ends_it(folder):
+    """Its data folder is a file."""
+    (Path(folder) / "data").mkdir()
+    (Path(folder) / "data/broker").write_text("not a folder")
+    done = run_dev("--data", f"{folder}/data", "--port", "0")
+    assert done.returncode == 1 and done.stdout == b""
+    assert b"the broker ended with" in done.stderr and b"before it was ready" in done.stderr
+
+
+def test_ready_in_json(folder):
+    with open(f"{folder}/log", "wb") as log:
+        process = subprocess.Popen(
+            [BIN / "dmq", "dev", "--json", "--data", f"{folder}/data", "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    said = json.loads(process.stdout.readline())
+    process.terminate()
+    assert process.wait(20) == 0
+    assert said["ready"] is True and said["url"].startswith("dmq://127.0.0.1:")
+    assert os.path.samefile(said["data"], f"{folder}/data")
+
+
+def test_until_eof_follows_its_parent(folder):
+    with open(f"{folder}/log", "wb") as log:
+        process = subprocess.Popen(
+            [BIN / "dmq", "dev", "--data", f"{folder}/data", "--port", "0", "--until-eof"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    assert process.stdout.readline().startswith(b"ready ")
+    process.stdin.close()
+    assert process.wait(20) == 0
+
+
+def test_http_when_asked_for(folder):
+    with DevCluster(folder, "--port", "0", "--http", "0"):
+        services = json.loads((Path(folder) / "data/services.json").read_text())
+        port = services["brokers"][0]["httpPort"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=10) as page:
+            assert page.status == 200
