@@ -275,6 +275,13 @@ open_folder(struct node *node)
     return true;
 }
 
+/* A folder notes its cluster, synced, before it holds anything of it. */
+static bool
+may_be_new(const struct node *node)
+{
+    return uuid_is_zero(node->folder.identity.cluster_id);
+}
+
 static void
 fill_config(const struct node *node, struct brk_config *config)
 {
@@ -285,7 +292,7 @@ fill_config(const struct node *node, struct brk_config *config)
         .incarnation = random_uuid(),
         .disk_id = node->folder.identity.disk_id,
         .cluster_id = node->folder.identity.cluster_id,
-        .new_folder = node->folder.fresh,
+        .new_folder = may_be_new(node),
         .client_port = self->port,
         .node_port = self->peer_port,
         .advertised_port = self->advertised_port,
@@ -314,7 +321,7 @@ start_core(struct node *node)
     struct kv *kv;
     struct brk_event event = {.kind = BRK_STARTED};
     struct store_rows rows;
-    if (store_open(node->folder.path, node->folder.fresh, &kv, &err) != DMQ_OK ||
+    if (store_open(node->folder.path, may_be_new(node), &kv, &err) != DMQ_OK ||
         meta_rows_load(kv, &event.u.started.image, &err) != DMQ_OK) {
         log_error("store_refused text=\"%s\"", err.text);
         return false;

@@ -6,12 +6,12 @@
 #include "libdmq/store/kv_leveldb.h"
 
 dmq_err
-store_open(const char *data_dir, bool fresh, struct kv **ret_kv, struct err_msg *err)
+store_open(const char *data_dir, bool may_be_new, struct kv **ret_kv, struct err_msg *err)
 {
     char path[512];
     snprintf(path, sizeof(path), "%s/store", data_dir);
-    dmq_err failed = kv_leveldb_open(path, fresh, ret_kv, err);
-    if (failed != DMQ_OK && !fresh) {
+    dmq_err failed = kv_leveldb_open(path, may_be_new, ret_kv, err);
+    if (failed != DMQ_OK && !may_be_new) {
         char why[sizeof(err->text)];
         snprintf(why, sizeof(why), "%s", err->text);
         err_set(err, failed,

@@ -8,10 +8,10 @@
 #include "libdmq/base/err.h"
 #include "libdmq/base/kv.h"
 
-/* Opens the store of a folder, or makes it if the folder holds no data yet. A folder with data
- * whose store is gone is DMQ_ERR_DAMAGED: what was synced in its logs cannot be told from a torn
- * tail any more. Otherwise the errors of LevelDB. */
-dmq_err store_open(const char *data_dir, bool fresh, struct kv **ret_kv, struct err_msg *err);
+/* Opens the store of a folder; may_be_new: or makes it, for the folder holds no data yet. A folder
+ * with data whose store is gone is DMQ_ERR_DAMAGED: what was synced in its logs cannot be told from
+ * a torn tail any more. Otherwise the errors of LevelDB. */
+dmq_err store_open(const char *data_dir, bool may_be_new, struct kv **ret_kv, struct err_msg *err);
 
 /* All rows with a prefix, in order of keys; freed by store_rows_deinit. */
 struct store_row {
