@@ -4,7 +4,7 @@
 
 /* An id is never given twice: the block is the broker's for good, even if its answer is lost. */
 dmq_err
-on_allocate_producer_ids(struct ctl *ctl, struct call *call)
+ctl_on_allocate_producer_ids(struct ctl *ctl, struct call *call)
 {
     const struct allocate_producer_ids_request *request = call->request;
     const struct broker_record *broker = image_broker(ctl->image, request->broker_id);
@@ -27,6 +27,6 @@ on_allocate_producer_ids(struct ctl *ctl, struct call *call)
     struct allocate_producer_ids_response response = {.first_producer_id = first,
                                                       .count = CTL_PRODUCER_ID_BLOCK};
     ctl_propose(ctl, RECORD_PRODUCER_IDS, &record);
-    call_set_body(call, &response);
+    ctl_call_set_body(call, &response);
     return DMQ_OK;
 }

@@ -1,7 +1,7 @@
 #include "controller/core/call.h"
 
 dmq_err
-on_api_versions(struct ctl *ctl, struct call *call)
+ctl_on_api_versions(struct ctl *ctl, struct call *call)
 {
     struct api_range *ranges = arena_alloc(&call->arena, api_table_count * sizeof(*ranges));
     struct uuid none = {{0}};
@@ -25,6 +25,6 @@ on_api_versions(struct ctl *ctl, struct call *call)
         .apis = ranges,
         .apis_count = count,
     };
-    call_set_body(call, &response);
+    ctl_call_set_body(call, &response);
     return DMQ_OK;
 }

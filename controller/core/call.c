@@ -1,5 +1,5 @@
 /* A request is decoded once, here, by the descriptors of the message table. Then it is answered at
- * once, or waits in line for the next entry; either way call_finish() is its end. */
+ * once, or waits in line for the next entry; either way ctl_call_finish() is its end. */
 #include "controller/core/call.h"
 
 #include <inttypes.h>
@@ -41,28 +41,28 @@ answer_now(struct ctl *ctl, struct call *call, bool *ret_later)
 {
     *ret_later = false;
     if (call->api->key == API_API_VERSIONS) {
-        return on_api_versions(ctl, call);
+        return ctl_on_api_versions(ctl, call);
     }
-    return on_heartbeat(ctl, call, ret_later);
+    return ctl_on_heartbeat(ctl, call, ret_later);
 }
 
 dmq_err
-call_decide(struct ctl *ctl, struct call *call)
+ctl_call_decide(struct ctl *ctl, struct call *call)
 {
     switch (call->api->key) {
     case API_REGISTER_BROKER:
-        return on_register_broker(ctl, call);
+        return ctl_on_register_broker(ctl, call);
     case API_BROKER_HEARTBEAT:
-        return on_heartbeat_wish(ctl, call);
+        return ctl_on_heartbeat_wish(ctl, call);
     case API_ALLOCATE_PRODUCER_IDS:
-        return on_allocate_producer_ids(ctl, call);
+        return ctl_on_allocate_producer_ids(ctl, call);
     case API_CREATE_TOPIC:
-        return on_create_topic(ctl, call);
+        return ctl_on_create_topic(ctl, call);
     case API_DELETE_TOPIC:
-        return on_delete_topic(ctl, call);
+        return ctl_on_delete_topic(ctl, call);
     default:
         DMQ_ASSERT(call->api->key == API_DESCRIBE_TOPICS);
-        return on_describe_topics(ctl, call);
+        return ctl_on_describe_topics(ctl, call);
     }
 }
 
@@ -175,7 +175,7 @@ decode(struct ctl *ctl, struct call *call, enum api_listener listener, struct er
 /* ---- the way of a call ---------------------------------------------------------------------------------- */
 
 void
-call_free(struct call *call)
+ctl_call_free(struct call *call)
 {
     buf_unref(call->from);
     buf_unref(call->body);
@@ -202,25 +202,25 @@ new_call(const struct ctl_event *event)
 }
 
 void
-call_cancel(struct ctl *ctl, struct call *call)
+ctl_call_cancel(struct ctl *ctl, struct call *call)
 {
     err_set(&call->err, DMQ_ERR_CANCELLED, "controller %" PRId32 " stops: its store failed",
             ctl->config.controller_id);
-    call_finish(ctl, call);
+    ctl_call_finish(ctl, call);
 }
 
 static void
 put_in_line(struct ctl *ctl, struct call *call)
 {
     if (ctl->failed) {
-        call_cancel(ctl, call);
+        ctl_call_cancel(ctl, call);
         return;
     }
     if (ctl->waiting_count == CTL_MAX_WAITING) {
         err_set(&call->err, DMQ_ERR_THROTTLED,
                 "controller %" PRId32 " has %zu requests waiting: try again later",
                 ctl->config.controller_id, ctl->waiting_count);
-        call_finish(ctl, call);
+        ctl_call_finish(ctl, call);
         return;
     }
     list_append(&ctl->waiting, &call->link);
@@ -228,7 +228,7 @@ put_in_line(struct ctl *ctl, struct call *call)
 }
 
 void
-call_start(struct ctl *ctl, const struct ctl_event *event)
+ctl_call_start(struct ctl *ctl, const struct ctl_event *event)
 {
     struct call *call = new_call(event);
     bool later = true;
@@ -238,7 +238,7 @@ call_start(struct ctl *ctl, const struct ctl_event *event)
         call->err.code = answer_now(ctl, call, &later);
     }
     if (call->err.code != DMQ_OK || !later) {
-        call_finish(ctl, call);
+        ctl_call_finish(ctl, call);
         return;
     }
     put_in_line(ctl, call);

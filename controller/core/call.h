@@ -30,35 +30,35 @@ struct call {
 };
 
 /* Takes from and frames. Decodes the request and answers it or puts it in line. */
-void call_start(struct ctl *ctl, const struct ctl_event *event);
-void call_free(struct call *call);
+void ctl_call_start(struct ctl *ctl, const struct ctl_event *event);
+void ctl_call_free(struct call *call);
 
 /* Answers with what the call holds (err or body) at the committed version, and frees it. */
-void call_finish(struct ctl *ctl, struct call *call);
+void ctl_call_finish(struct ctl *ctl, struct call *call);
 
 /* Answers that it will not be done, for the process ends. */
-void call_cancel(struct ctl *ctl, struct call *call);
+void ctl_call_cancel(struct ctl *ctl, struct call *call);
 
 /* Sets the body: a response struct of the call's api. */
-void call_set_body(struct call *call, const void *response);
+void ctl_call_set_body(struct call *call, const void *response);
 
 /* ---- handlers: each sets the body, or returns an error with its sentence in call->err ------------- */
 
 /* Answered at once, from what is committed. A heartbeat that calls for an entry comes later, as a
  * wish. */
-dmq_err on_api_versions(struct ctl *ctl, struct call *call);
-dmq_err on_heartbeat(struct ctl *ctl, struct call *call, bool *ret_later);
+dmq_err ctl_on_api_versions(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_heartbeat(struct ctl *ctl, struct call *call, bool *ret_later);
 
 /* Decided in turn, against the working image. What was proposed before an error is undone. */
-dmq_err on_register_broker(struct ctl *ctl, struct call *call);
-dmq_err on_heartbeat_wish(struct ctl *ctl, struct call *call);
-dmq_err on_create_topic(struct ctl *ctl, struct call *call);
-dmq_err on_delete_topic(struct ctl *ctl, struct call *call);
-dmq_err on_describe_topics(struct ctl *ctl, struct call *call);
-dmq_err on_allocate_producer_ids(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_register_broker(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_heartbeat_wish(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_create_topic(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_delete_topic(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_describe_topics(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_allocate_producer_ids(struct ctl *ctl, struct call *call);
 
 /* The switch over the above. */
-dmq_err call_decide(struct ctl *ctl, struct call *call);
+dmq_err ctl_call_decide(struct ctl *ctl, struct call *call);
 
 /* describe_topics.c: a topic as clients see it, lists from the arena. */
 void describe_topic(const struct image_topic *topic, struct arena *arena,

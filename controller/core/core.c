@@ -173,7 +173,7 @@ dispatch(struct ctl *ctl, const struct ctl_event *event)
         on_started(ctl);
         break;
     case CTL_REQUEST:
-        call_start(ctl, event);
+        ctl_call_start(ctl, event);
         break;
     case CTL_PERSISTED:
         decide_on_persisted(ctl, event->u.persisted.version, event->u.persisted.err);

@@ -154,12 +154,12 @@ answer(struct call *call, const struct image_topic *topic)
     struct create_topic_response response;
     arena_init(&arena, SIZE_MAX);
     describe_topic(topic, &arena, &response.topic);
-    call_set_body(call, &response);
+    ctl_call_set_body(call, &response);
     arena_deinit(&arena);
 }
 
 dmq_err
-on_create_topic(struct ctl *ctl, struct call *call)
+ctl_on_create_topic(struct ctl *ctl, struct call *call)
 {
     struct plan plan = {.request = call->request};
     const struct create_topic_request *request = plan.request;

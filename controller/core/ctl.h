@@ -44,12 +44,11 @@ struct session {
     bool digest_wrong;      /* its image at a version is not ours: needs a snapshot */
     bool ahead;             /* it says that it has applied more than is committed: logged once */
     bool want_fence;        /* as it said last */
-    bool want_shutdown;
-    bool peer_up;          /* the connection to its node port is open */
-    uint64_t push_number;  /* of the push on its way; 0: none */
-    int64_t push_base;     /* acked_version when it left */
-    int64_t push_end;      /* version that it brings the broker to */
-    int64_t push_after_ms; /* no push before: the last one failed */
+    bool peer_up;           /* the connection to its node port is open */
+    uint64_t push_number;   /* of the push on its way; 0: none */
+    int64_t push_base;      /* acked_version when it left */
+    int64_t push_end;       /* version that it brings the broker to */
+    int64_t push_after_ms;  /* no push before: the last one failed */
 };
 
 /* ---- entries ---------------------------------------------------------------------------------------- */

@@ -69,7 +69,7 @@ decide_call(struct ctl *ctl, struct call *call)
                 "controller %" PRId32 " did not come to it in time: it was not done",
                 ctl->config.controller_id);
     } else {
-        call->err.code = call_decide(ctl, call);
+        call->err.code = ctl_call_decide(ctl, call);
     }
     if (call->err.code != DMQ_OK) {
         go_back(ctl, before);
@@ -109,7 +109,7 @@ finish_calls(struct ctl *ctl)
 {
     for (struct list *link; (link = list_pop(&ctl->batch.calls)) != NULL;) {
         ctl->batch.call_count--;
-        call_finish(ctl, LIST_ENTRY(link, struct call, link));
+        ctl_call_finish(ctl, LIST_ENTRY(link, struct call, link));
     }
     DMQ_ASSERT(ctl->batch.call_count == 0);
 }
@@ -214,7 +214,7 @@ abandon(struct ctl *ctl, dmq_err err)
     finish_calls(ctl);
     for (struct list *link; (link = list_pop(&ctl->waiting)) != NULL;) {
         ctl->waiting_count--;
-        call_cancel(ctl, LIST_ENTRY(link, struct call, link));
+        ctl_call_cancel(ctl, LIST_ENTRY(link, struct call, link));
     }
     ctl_fail(ctl, "store_failed error=%s version=%" PRId64, err_name(err), ctl->batch.version);
 }
@@ -264,7 +264,7 @@ static void
 free_calls(struct list *calls)
 {
     for (struct list *link; (link = list_pop(calls)) != NULL;) {
-        call_free(LIST_ENTRY(link, struct call, link));
+        ctl_call_free(LIST_ENTRY(link, struct call, link));
     }
 }
 

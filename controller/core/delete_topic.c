@@ -24,7 +24,7 @@ find(const struct ctl *ctl, const struct delete_topic_request *request,
 }
 
 dmq_err
-on_delete_topic(struct ctl *ctl, struct call *call)
+ctl_on_delete_topic(struct ctl *ctl, struct call *call)
 {
     const struct image_topic *topic;
     dmq_err code = find(ctl, call->request, &topic, &call->err);
@@ -39,6 +39,6 @@ on_delete_topic(struct ctl *ctl, struct call *call)
     struct topic_removed_record record = {.topic_id = topic->record->topic_id};
     struct delete_topic_response response = {.topic_id = topic->record->topic_id};
     ctl_propose(ctl, RECORD_TOPIC_REMOVED, &record);
-    call_set_body(call, &response);
+    ctl_call_set_body(call, &response);
     return DMQ_OK;
 }

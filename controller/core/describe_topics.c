@@ -67,7 +67,7 @@ unknown_topic(const struct image *image, struct bytes name, struct err_msg *err)
 }
 
 dmq_err
-on_describe_topics(struct ctl *ctl, struct call *call)
+ctl_on_describe_topics(struct ctl *ctl, struct call *call)
 {
     const struct describe_topics_request *request = call->request;
     bool all = request->topic_names_count == 0;
@@ -89,7 +89,7 @@ on_describe_topics(struct ctl *ctl, struct call *call)
         }
     }
     if (code == DMQ_OK) {
-        call_set_body(call, &response);
+        ctl_call_set_body(call, &response);
     }
     arena_deinit(&arena);
     return code;

@@ -8,11 +8,11 @@ answer(struct call *call, bool fenced, bool may_shut_down, int64_t version)
 {
     struct broker_heartbeat_response response = {
         .version = version, .fenced = fenced, .may_shut_down = may_shut_down};
-    call_set_body(call, &response);
+    ctl_call_set_body(call, &response);
 }
 
 dmq_err
-on_heartbeat(struct ctl *ctl, struct call *call, bool *ret_later)
+ctl_on_heartbeat(struct ctl *ctl, struct call *call, bool *ret_later)
 {
     const struct broker_heartbeat_request *request = call->request;
     dmq_err code = session_take_status(ctl, &request->status, &call->err);
@@ -50,7 +50,7 @@ hand_over(struct ctl *ctl, const struct broker_record *broker)
 }
 
 dmq_err
-on_heartbeat_wish(struct ctl *ctl, struct call *call)
+ctl_on_heartbeat_wish(struct ctl *ctl, struct call *call)
 {
     const struct broker_status *status =
         &((const struct broker_heartbeat_request *)call->request)->status;

@@ -73,7 +73,8 @@ same_disk(const struct broker_record *known, const struct register_broker_reques
 }
 
 /* Whether this process may take the place of the one that is registered. With the same disk the
- * lock of the folder proves that the former has ended; otherwise only its silence does (trap 26). */
+ * lock of the folder proves that the former has ended; otherwise only its silence does (trap 26).
+ */
 static dmq_err
 check_succession(struct ctl *ctl, const struct broker_record *known,
                  const struct register_broker_request *request, struct err_msg *err)
@@ -142,14 +143,13 @@ begin_session(struct ctl *ctl, const struct register_broker_request *request, st
     session->acked_version = -1;
     session->digest_wrong = false;
     session->want_fence = false;
-    session->want_shutdown = false;
     session->push_after_ms = ctl->now_ms;
     session_renew(ctl, session);
     session_connect(ctl, session); /* early: it will be needed as soon as the entry is stored */
 }
 
 dmq_err
-on_register_broker(struct ctl *ctl, struct call *call)
+ctl_on_register_broker(struct ctl *ctl, struct call *call)
 {
     const struct register_broker_request *request = call->request;
     struct register_broker_response response = {.cluster_id = image_cluster_id(ctl->image),
@@ -163,7 +163,7 @@ on_register_broker(struct ctl *ctl, struct call *call)
     if (known != NULL && uuid_equal(known->incarnation, request->incarnation)) {
         response.broker_epoch = known->broker_epoch; /* asked again: the same answer */
         session_renew(ctl, session_of(ctl, request->broker_id));
-        call_set_body(call, &response);
+        ctl_call_set_body(call, &response);
         return DMQ_OK;
     }
     if (known != NULL) {
@@ -186,6 +186,6 @@ on_register_broker(struct ctl *ctl, struct call *call)
             : leave == LEAVE_DAMAGED ? "damaged"
             : leave == LEAVE_UNCLEAN ? "unclean"
                                      : "clean");
-    call_set_body(call, &response);
+    ctl_call_set_body(call, &response);
     return DMQ_OK;
 }

@@ -27,7 +27,7 @@ encode_envelope(const struct ctl *ctl)
 }
 
 void
-call_finish(struct ctl *ctl, struct call *call)
+ctl_call_finish(struct ctl *ctl, struct call *call)
 {
     DMQ_ASSERT((call->err.code == DMQ_OK) == (call->body != NULL));
     struct buf **frames = ctl_alloc(4 * sizeof(struct buf *));
@@ -45,11 +45,11 @@ call_finish(struct ctl *ctl, struct call *call)
     effect->u.reply.frames = frames;
     effect->u.reply.count = count;
     ctl->stats.requests_failed += call->err.code != DMQ_OK;
-    call_free(call);
+    ctl_call_free(call);
 }
 
 void
-call_set_body(struct call *call, const void *response)
+ctl_call_set_body(struct call *call, const void *response)
 {
     DMQ_ASSERT(call->body == NULL);
     call->body = msg_encode_buf(call->api->response(), call->header.api_version, response);

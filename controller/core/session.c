@@ -201,7 +201,6 @@ session_take_status(struct ctl *ctl, const struct broker_status *status, struct 
     struct session *session = session_of(ctl, status->broker_id);
     session_renew(ctl, session);
     session->want_fence = status->want_fence;
-    session->want_shutdown = status->want_shutdown;
     take_version(ctl, session, status);
     ctl->duties |= session->fenced || session->want_fence;
     return DMQ_OK;
@@ -228,12 +227,13 @@ session_fence(struct ctl *ctl, int32_t broker_id, bool shutting_down)
     change_leave(ctl, broker_id, LEAVE_FENCED);
 }
 
-/* It has applied its own registration, so it knows which leaderships it has lost. */
+/* It has applied its own registration, so it knows which leaderships it has lost. A process that
+ * began to stop never comes back, whatever an answer that was under way says of its wishes. */
 static bool
 is_ready(const struct ctl *ctl, const struct session *session, const struct broker_record *broker)
 {
-    return broker->fenced && session_alive(ctl, session) && !session->want_fence &&
-           !session->want_shutdown && session->acked_version >= broker->broker_epoch;
+    return broker->fenced && !broker->shutting_down && session_alive(ctl, session) &&
+           !session->want_fence && session->acked_version >= broker->broker_epoch;
 }
 
 void

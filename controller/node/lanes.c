@@ -1,5 +1,5 @@
-/* Two workers: one stores entries in their order, one probes ports. A job goes over, is carried out, and
- * comes back through one queue. */
+/* Two workers: one stores entries in their order, one probes ports. A job goes over, is carried
+ * out, and comes back through one queue. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,7 +37,7 @@ run_store(void *context, void **jobs, size_t count)
     struct lanes *lanes = context;
     for (size_t i = 0; i < count; i++) {
         struct job *job = jobs[i];
-        job->err = store_append(lanes->kv, job->version, buf_bytes(job->entry));
+        job->err = ctl_store_append(lanes->kv, job->version, buf_bytes(job->entry));
     }
 }
 

@@ -294,7 +294,7 @@ start_core(struct node *node)
     struct kv *kv;
     struct err_msg err;
     bool may_be_new = uuid_is_zero(node->folder.identity.cluster_id);
-    if (store_open(node->folder.path, may_be_new, &kv, &err) != DMQ_OK) {
+    if (ctl_store_open(node->folder.path, may_be_new, &kv, &err) != DMQ_OK) {
         log_error("store_refused text=\"%s\"", err.text);
         return false;
     }
@@ -304,7 +304,7 @@ start_core(struct node *node)
         return false;
     }
     make_core(node);
-    if (store_load(kv, load_entry, node, &err) != DMQ_OK) {
+    if (ctl_store_load(kv, load_entry, node, &err) != DMQ_OK) {
         log_error("store_refused text=\"%s\"", err.text);
         return false;
     }

@@ -11,7 +11,7 @@
 #define KEY_SIZE (PREFIX_SIZE + 8)
 
 dmq_err
-store_open(const char *data_dir, bool create, struct kv **ret_kv, struct err_msg *err)
+ctl_store_open(const char *data_dir, bool create, struct kv **ret_kv, struct err_msg *err)
 {
     char path[512];
     snprintf(path, sizeof(path), "%s/store", data_dir);
@@ -19,7 +19,7 @@ store_open(const char *data_dir, bool create, struct kv **ret_kv, struct err_msg
 }
 
 dmq_err
-store_append(struct kv *kv, int64_t version, struct bytes entry)
+ctl_store_append(struct kv *kv, int64_t version, struct bytes entry)
 {
     uint8_t key[KEY_SIZE];
     DMQ_ASSERT(version > 0);
@@ -30,7 +30,7 @@ store_append(struct kv *kv, int64_t version, struct bytes entry)
 }
 
 struct loading {
-    store_found *found;
+    ctl_store_found *found;
     void *arg;
     int64_t next;
     struct err_msg *err;
@@ -55,7 +55,7 @@ take_row(void *arg, struct bytes key, struct bytes value)
 }
 
 dmq_err
-store_load(struct kv *kv, store_found *found, void *arg, struct err_msg *err)
+ctl_store_load(struct kv *kv, ctl_store_found *found, void *arg, struct err_msg *err)
 {
     struct loading loading = {.found = found, .arg = arg, .next = 1, .err = err};
     err_set(err, DMQ_OK, "%s", "");
