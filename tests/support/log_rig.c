@@ -99,6 +99,7 @@ queue(struct log_rig *rig, struct disk_op op)
 {
     DMQ_ASSERT(rig->queued < 256);
     op.id = ++rig->id;
+    rig->rolls += op.kind == DISK_ROLL ? 1 : 0;
     rig->queue[rig->queued++] = op;
 }
 

@@ -42,6 +42,7 @@ struct log_rig {
     uint64_t cut_bytes;
     int64_t damaged_from;
     uint32_t rebuilt_indexes;
+    uint64_t rolls; /* asked for */
     dmq_err failed; /* first completion that was not well */
     char why[200];
 };
