@@ -7,7 +7,7 @@
 
 #define REQUEST_ARENA_BYTES (8 * 1024 * 1024) /* what a request may decode to */
 
-/* ---- the one switch over calls ---------------------------------------------------------------------- */
+/* ---- the one switch over calls --------------------------------------------------------------- */
 
 enum route {
     ROUTE_NONE,    /* not a controller's */
@@ -66,7 +66,7 @@ ctl_call_decide(struct ctl *ctl, struct call *call)
     }
 }
 
-/* ---- decoding ----------------------------------------------------------------------------------------- */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 static dmq_err
 decode_header(struct call *call, size_t index, struct request_header *ret_header,
@@ -172,7 +172,7 @@ decode(struct ctl *ctl, struct call *call, enum api_listener listener, struct er
     return code;
 }
 
-/* ---- the way of a call ---------------------------------------------------------------------------------- */
+/* ---- the way of a call ----------------------------------------------------------------------- */
 
 void
 ctl_call_free(struct call *call)

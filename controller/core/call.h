@@ -42,7 +42,7 @@ void ctl_call_cancel(struct ctl *ctl, struct call *call);
 /* Sets the body: a response struct of the call's api. */
 void ctl_call_set_body(struct call *call, const void *response);
 
-/* ---- handlers: each sets the body, or returns an error with its sentence in call->err ------------- */
+/* ---- handlers: each sets the body, or returns an error with its sentence in call->err -------- */
 
 /* Answered at once, from what is committed. A heartbeat that calls for an entry comes later, as a
  * wish. */

@@ -4,11 +4,12 @@
  *   for is kept in the ELR: members of the ISR that left when it was at or below min ISR hold every
  *   record that was acknowledged, and so may lead again.
  * - |ISR| >= min ISR empties the ELR: from then on records are acknowledged without its members.
- * - Whoever leads afterwards, the end of a leadership raises the leader epoch; each change raises the
+ * - Whoever leads afterwards, the end of a leadership raises the leader epoch; each change raises
+ * the
  *   partition epoch. */
 #include "controller/core/ctl.h"
 
-/* ---- sets of brokers -------------------------------------------------------------------------------- */
+/* ---- sets of brokers ------------------------------------------------------------------------- */
 
 static bool
 has(const int32_t *ids, uint32_t count, int32_t id)
@@ -40,7 +41,7 @@ broker_is_live(const struct image *image, int32_t broker_id)
     return broker != NULL && !broker->fenced && !broker->shutting_down;
 }
 
-/* ---- one partition ---------------------------------------------------------------------------------- */
+/* ---- one partition --------------------------------------------------------------------------- */
 
 /* A partition that is being changed: a copy whose ISR and ELR have room. */
 struct draft {
@@ -109,8 +110,8 @@ elect(const struct image *image, struct draft *draft)
     }
 }
 
-/* Whether what the broker has may still be the best that there is. The last copy always is, unless it
- * is known to be gone: what async promises, and better than nothing where it is damaged. */
+/* Whether what the broker has may still be the best that there is. The last copy always is, unless
+ * it is known to be gone: what async promises, and better than nothing where it is damaged. */
 static bool
 keeps_place(const struct partition_record *p, enum leave leave)
 {
@@ -155,7 +156,7 @@ leave_partition(const struct image *image, struct draft *draft, int32_t broker_i
     return true;
 }
 
-/* ---- all partitions --------------------------------------------------------------------------------- */
+/* ---- all partitions -------------------------------------------------------------------------- */
 
 /* Calls change on a draft of each partition that the broker stores and proposes what it changed. */
 static void

@@ -7,7 +7,7 @@
 
 #include "controller/core/call.h"
 
-/* ---- effects -------------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 struct ctl_effect *
 ctl_emit(struct ctl *ctl, enum ctl_effect_kind kind)
@@ -91,7 +91,7 @@ ctl_alloc(size_t size)
     return memory;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 struct ctl *
 ctl_new(const struct ctl_config *config)
@@ -121,7 +121,7 @@ ctl_free(struct ctl *ctl)
     free(ctl);
 }
 
-/* ---- the switch ------------------------------------------------------------------------------------ */
+/* ---- the switch ------------------------------------------------------------------------------ */
 
 /* Leases are seeded with now: nobody could renew them while there was no controller (trap 27). */
 static void
@@ -241,7 +241,7 @@ ctl_deadline(const struct ctl *ctl)
     return lease < push ? lease : push;
 }
 
-/* ---- what others see ------------------------------------------------------------------------------- */
+/* ---- what others see ------------------------------------------------------------------------- */
 
 static int64_t
 count_leaderless(const struct image *image)

@@ -24,7 +24,7 @@ struct ctl_config {
     struct uuid new_cluster_id; /* of the cluster, if this start forms it */
 };
 
-/* ---- events --------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 enum ctl_event_kind {
     CTL_LOADED,    /* before CTL_STARTED: one entry of the store, in order */
@@ -67,12 +67,13 @@ struct ctl_event {
     } u;
 };
 
-/* ---- effects -------------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 enum ctl_effect_kind {
     CTL_PERSIST, /* store an entry, synced; comes back as CTL_PERSISTED */
     CTL_REPLY,   /* to who asked; silently dropped if it is gone */
-    CTL_CONNECT, /* keep a connection to a broker's node port from now on, instead of a former one */
+    CTL_CONNECT, /* keep a connection to a broker's node port from now on, instead of a former one
+                  */
     CTL_PUSH,    /* PUSH_METADATA to a broker; comes back as CTL_PUSHED, exactly once */
     CTL_PROBE,   /* find out whether the broker's node port refuses connections: CTL_PEER_GONE */
     CTL_READY,   /* the cluster is formed: once */
@@ -112,8 +113,8 @@ struct ctl_effect {
     } u;
 };
 
-/* Grows as a step needs; the caller owns it, carries out items[0..count), then sets count to 0. What
- * one step adds is bounded by the requests of one entry and the number of brokers. */
+/* Grows as a step needs; the caller owns it, carries out items[0..count), then sets count to 0.
+ * What one step adds is bounded by the requests of one entry and the number of brokers. */
 struct ctl_effects {
     struct ctl_effect *items;
     size_t count;
@@ -124,7 +125,7 @@ struct ctl_effects {
 void ctl_effect_deinit(struct ctl_effect *effect);
 void ctl_effects_deinit(struct ctl_effects *effects);
 
-/* ---- the machine ---------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 struct ctl *ctl_new(const struct ctl_config *config);
 void ctl_free(struct ctl *ctl);

@@ -16,7 +16,7 @@ struct plan {
     struct uuid topic_id;
 };
 
-/* ---- checks ----------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------- */
 
 static dmq_err
 check_name(const struct create_topic_request *request, struct err_msg *err)
@@ -107,7 +107,7 @@ check(const struct ctl *ctl, struct plan *plan, struct err_msg *err)
     return code == DMQ_OK ? check_config(plan, err) : code;
 }
 
-/* ---- records ---------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 static void
 propose_partitions(struct ctl *ctl, const struct plan *plan)

@@ -15,7 +15,7 @@
 #define MAX_PUSH_BYTES (4 * 1024 * 1024) /* of several entries; one goes whatever its size */
 #define RECENT_ARENA_BYTES (64 * 1024 * 1024)
 
-/* ---- entries that are kept -------------------------------------------------------------------------- */
+/* ---- entries that are kept ------------------------------------------------------------------- */
 
 static struct recent *
 recent_at(const struct ctl *ctl, size_t index)
@@ -62,7 +62,7 @@ push_free(struct ctl *ctl)
     free(ctl->recent);
 }
 
-/* ---- what to push ----------------------------------------------------------------------------------- */
+/* ---- what to push ---------------------------------------------------------------------------- */
 
 static struct buf *
 encode(const struct ctl *ctl, struct push_metadata_request *request)
@@ -199,7 +199,7 @@ push_all(struct ctl *ctl)
     }
 }
 
-/* ---- what came of it --------------------------------------------------------------------------------- */
+/* ---- what came of it ------------------------------------------------------------------------- */
 
 static dmq_err
 take_answer(struct ctl *ctl, struct session *session, struct bytes body, struct err_msg *err)

@@ -38,7 +38,7 @@ find(struct node *node, int32_t broker_id)
     return NULL;
 }
 
-/* ---- sockets in the loop ------------------------------------------------------------------------------- */
+/* ---- sockets in the loop --------------------------------------------------------------------- */
 
 static int on_input(zloop_t *loop, zmq_pollitem_t *item, void *arg);
 
@@ -68,7 +68,7 @@ watch(struct link *link)
     link->generation = peer_generation(link->peer);
 }
 
-/* ---- pushes that are on their way ------------------------------------------------------------------------ */
+/* ---- pushes that are on their way ------------------------------------------------------------ */
 
 static void
 note_push(struct link *link, uint64_t number)
@@ -111,7 +111,7 @@ step_peer(struct link *link, enum ctl_event_kind kind)
     node_step(link->node, &event);
 }
 
-/* ---- what the connection says ------------------------------------------------------------------------------ */
+/* ---- what the connection says ---------------------------------------------------------------- */
 
 static void
 take_event(struct link *link, const struct peer_event *event)
@@ -163,7 +163,7 @@ on_input(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     return node_settle(link->node);
 }
 
-/* ---- what the core asks for --------------------------------------------------------------------------------- */
+/* ---- what the core asks for ------------------------------------------------------------------ */
 
 static void
 open_peer(struct link *link)
@@ -272,7 +272,7 @@ links_next_event(struct node *node, struct ctl_event *ret_event)
     return false;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------ */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 int64_t
 links_deadline(const struct node *node)

@@ -17,7 +17,7 @@
 #define LINGER_MS 1000
 #define NO_TIMER (-1)
 
-/* ---- steps ------------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 void
 node_exit(struct node *node, int exit_code)
@@ -101,7 +101,7 @@ node_step(struct node *node, struct ctl_event *event)
     }
 }
 
-/* ---- time ------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static int on_timer(zloop_t *loop, int timer_id, void *arg);
 
@@ -147,7 +147,7 @@ on_timer(zloop_t *loop, int timer_id, void *arg)
     return node_settle(node);
 }
 
-/* ---- what comes in ---------------------------------------------------------------------------------- */
+/* ---- what comes in --------------------------------------------------------------------------- */
 
 /* A request without a header cannot be answered: whoever sent it hears nothing and times out. */
 static void
@@ -209,7 +209,7 @@ on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     return node_settle(node);
 }
 
-/* ---- start and stop ---------------------------------------------------------------------------------- */
+/* ---- start and stop -------------------------------------------------------------------------- */
 
 static bool
 open_folder(struct node *node)

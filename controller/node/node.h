@@ -1,6 +1,6 @@
-/* The controller's shell: sockets, LevelDB, clock and signals around ctl_step. One core thread runs a
- * zloop; one worker stores entries, another looks whether brokers that fell silent have ended. Nothing
- * here decides anything. */
+/* The controller's shell: sockets, LevelDB, clock and signals around ctl_step. One core thread runs
+ * a zloop; one worker stores entries, another looks whether brokers that fell silent have ended.
+ * Nothing here decides anything. */
 #ifndef CONTROLLER_NODE_NODE_H
 #define CONTROLLER_NODE_NODE_H
 
@@ -53,7 +53,7 @@ int node_settle(struct node *node);
 /* The process is to end. */
 void node_exit(struct node *node, int exit_code);
 
-/* ---- lanes.c: what takes time, on threads of its own -------------------------------------------------- */
+/* ---- lanes.c: what takes time, on threads of its own ----------------------------------------- */
 
 /* Takes kv over. NULL if no thread can be made. */
 struct lanes *lanes_start(struct kv *kv);
@@ -70,7 +70,7 @@ void lanes_clear(struct lanes *lanes);
 /* The next event; false if nothing came back. */
 bool lanes_next(struct lanes *lanes, struct ctl_event *ret_event);
 
-/* ---- links.c: connections to the brokers' node ports -------------------------------------------------- */
+/* ---- links.c: connections to the brokers' node ports ----------------------------------------- */
 
 void links_connect(struct node *node, const struct ctl_effect *effect);
 void links_push(struct node *node, struct ctl_effect *effect); /* takes what it owns */
@@ -82,7 +82,7 @@ int64_t links_deadline(const struct node *node);
 void links_process_due(struct node *node, int64_t now_ms);
 void links_close(struct node *node);
 
-/* ---- http_pages.c ------------------------------------------------------------------------------------- */
+/* ---- http_pages.c ---------------------------------------------------------------------------- */
 
 /* Serves health and metrics if the controller has an httpPort. */
 bool http_pages_open(struct node *node, struct err_msg *err);

@@ -109,7 +109,8 @@ describe_topics(struct admin_call *call, struct describe_topics_request *request
     return err;
 }
 
-/* ---- by JSON -----------------------------------------------------------------------------------*/
+/* ---- by JSON
+ * -----------------------------------------------------------------------------------*/
 
 static dmq_err
 parse(struct admin_call *call, const struct struct_desc *desc, const char *json, void *request)
@@ -217,7 +218,8 @@ dmq_free(void *memory)
     free(memory);
 }
 
-/* ---- the common ones, typed --------------------------------------------------------------------*/
+/* ---- the common ones, typed
+ * --------------------------------------------------------------------*/
 
 dmq_err
 dmq_topic_create(dmq_client *client, const char *topic, int32_t partitions,

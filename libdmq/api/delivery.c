@@ -77,7 +77,8 @@ producer_topic_changed(struct dmq_producer *producer, const struct known_topic *
     gate_unlock(&producer->gate);
 }
 
-/* ---- outcomes ----------------------------------------------------------------------------------*/
+/* ---- outcomes
+ * ----------------------------------------------------------------------------------*/
 
 static void
 tell_waiter(const struct send_batch *batch, const struct send_opaque *opaque)
@@ -203,7 +204,8 @@ delivery_free(struct dmq_producer *producer)
     readiness_set(&producer->client->readiness, &producer->is_source, false);
 }
 
-/* ---- dmq.h -------------------------------------------------------------------------------------*/
+/* ---- dmq.h
+ * -------------------------------------------------------------------------------------*/
 
 static size_t
 take_delivered(struct dmq_producer *producer, char *to, size_t stride, size_t max)

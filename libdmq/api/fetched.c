@@ -47,7 +47,8 @@ consumer_failed(struct dmq_consumer *consumer, const struct err_msg *failure)
     gate_unlock(&consumer->gate);
 }
 
-/* ---- the background thread ---------------------------------------------------------------------*/
+/* ---- the background thread
+ * ---------------------------------------------------------------------*/
 
 void
 consumer_drain(struct dmq_consumer *consumer)
@@ -133,7 +134,8 @@ consumer_slot_failed(struct dmq_consumer *consumer, const struct client_effect *
     free(item);
 }
 
-/* ---- the application's thread ------------------------------------------------------------------*/
+/* ---- the application's thread
+ * ------------------------------------------------------------------*/
 
 static void
 pop(struct dmq_consumer *consumer, struct fetched *item)

@@ -52,7 +52,8 @@ static const struct option_spec producer_specs[] = {
 static const struct option_table producer_table = {
     "producer", producer_specs, sizeof(producer_specs) / sizeof(producer_specs[0])};
 
-/* ---- opening and closing -----------------------------------------------------------------------*/
+/* ---- opening and closing
+ * -----------------------------------------------------------------------*/
 
 static void
 init_accum(struct dmq_producer *producer, const struct producer_options *options)
@@ -146,7 +147,8 @@ dmq_producer_close(dmq_producer *producer)
     client_unref(client);
 }
 
-/* ---- sending -----------------------------------------------------------------------------------*/
+/* ---- sending
+ * -----------------------------------------------------------------------------------*/
 
 /* A coarse clock is a third of the price of the exact one, and within 4 ms of it: enough for the
  * age of a batch. */
@@ -370,7 +372,8 @@ dmq_producer_send_many(dmq_producer *producer, const char *topic, const dmq_reco
     return err;
 }
 
-/* ---- sending and waiting -----------------------------------------------------------------------*/
+/* ---- sending and waiting
+ * -----------------------------------------------------------------------*/
 
 /* With the gate held: waits for the outcome; the waiter is this call's afterwards, or abandoned. */
 static dmq_err

@@ -57,7 +57,8 @@ accum_deinit(struct accum *accum)
     *accum = (struct accum){0};
 }
 
-/* ---- topics and partitions ---------------------------------------------------------------------*/
+/* ---- topics and partitions
+ * ---------------------------------------------------------------------*/
 
 struct accum_topic *
 accum_topic(struct accum *accum, const char *name)
@@ -136,7 +137,8 @@ partition_of(struct accum_topic *topic, int32_t index)
     return p;
 }
 
-/* ---- readiness ---------------------------------------------------------------------------------*/
+/* ---- readiness
+ * ---------------------------------------------------------------------------------*/
 
 static bool
 sendable(const struct accum *accum, const struct accum_partition *p)
@@ -191,7 +193,8 @@ start_linger(struct accum *accum, struct accum_partition *p)
     return first;
 }
 
-/* ---- batches -----------------------------------------------------------------------------------*/
+/* ---- batches
+ * -----------------------------------------------------------------------------------*/
 
 static struct send_batch *
 new_batch(struct accum *accum)
@@ -408,7 +411,8 @@ accum_append(struct accum *accum, struct accum_topic *topic, const struct accum_
     return err;
 }
 
-/* ---- taking and returning ----------------------------------------------------------------------*/
+/* ---- taking and returning
+ * ----------------------------------------------------------------------*/
 
 static void
 end_lingers(struct accum *accum, int64_t now_ms)

@@ -85,7 +85,8 @@ set_state(struct client *c, struct conn *conn, enum conn_state state)
     conn->since_ms = c->now_ms;
 }
 
-/* ---- requests ----------------------------------------------------------------------------------*/
+/* ---- requests
+ * ----------------------------------------------------------------------------------*/
 
 bool
 conn_has_room(const struct client *c, const struct conn *conn, size_t bytes)
@@ -236,7 +237,8 @@ end_request(struct client *c, struct client_request *request, const struct answe
     free_request(request);
 }
 
-/* ---- opening -----------------------------------------------------------------------------------*/
+/* ---- opening
+ * -----------------------------------------------------------------------------------*/
 
 void
 conn_connected(struct client *c, struct conn *conn)
@@ -356,7 +358,8 @@ greeting_answered(struct client *c, struct conn *conn, const struct answer *answ
     opened(c, conn, &response);
 }
 
-/* ---- answers -----------------------------------------------------------------------------------*/
+/* ---- answers
+ * -----------------------------------------------------------------------------------*/
 
 static struct client_request *
 find_request(struct conn *conn, int64_t correlation_id)
@@ -410,7 +413,8 @@ conn_response(struct client *c, struct conn *conn, struct buf *const *frames, si
     end_request(c, request, &answer);
 }
 
-/* ---- ending ------------------------------------------------------------------------------------*/
+/* ---- ending
+ * ------------------------------------------------------------------------------------*/
 
 static void
 fail_requests(struct client *c, struct conn *conn, const struct err_msg *reason)
@@ -458,7 +462,8 @@ conn_end(struct client *c, struct conn *conn, dmq_err err, const char *why)
     became_off(c, conn, &reason);
 }
 
-/* ---- routing -----------------------------------------------------------------------------------*/
+/* ---- routing
+ * -----------------------------------------------------------------------------------*/
 
 /* Starts to connect, if it is time. */
 static void

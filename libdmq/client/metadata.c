@@ -102,7 +102,8 @@ metadata_want(struct client *c, struct known_topic *topic)
     }
 }
 
-/* ---- asking ------------------------------------------------------------------------------------*/
+/* ---- asking
+ * ------------------------------------------------------------------------------------*/
 
 static uint32_t
 topics_to_ask(struct client *c, struct bytes *names)
@@ -165,7 +166,8 @@ metadata_pump(struct client *c)
     send_metadata(c, conn);
 }
 
-/* ---- the answer --------------------------------------------------------------------------------*/
+/* ---- the answer
+ * --------------------------------------------------------------------------------*/
 
 static void
 learn_brokers(struct client *c, const struct metadata_response *response)
@@ -298,7 +300,8 @@ metadata_answered(struct client *c, struct client_request *request, const struct
     answer_waiting(c);
 }
 
-/* ---- asking what is known ----------------------------------------------------------------------*/
+/* ---- asking what is known
+ * ----------------------------------------------------------------------*/
 
 bool
 error_asks_for_metadata(dmq_err err)

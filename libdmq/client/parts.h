@@ -10,7 +10,8 @@
 #define CALL_TIMEOUT_MS 30000
 #define METADATA_TIMEOUT_MS 5000
 
-/* ---- client.c ----------------------------------------------------------------------------------*/
+/* ---- client.c
+ * ----------------------------------------------------------------------------------*/
 
 /* A new, zeroed effect; a dummy (and c->broken) if memory is out. */
 struct client_effect *emit(struct client *c, enum client_effect_type type);
@@ -21,7 +22,8 @@ void wake_at(struct client *c, int64_t time_ms);
 /* Doubles *backoff_ms within its bounds and returns now + a random part of it. */
 int64_t back_off(struct client *c, int32_t *backoff_ms);
 
-/* ---- conn.c ------------------------------------------------------------------------------------*/
+/* ---- conn.c
+ * ------------------------------------------------------------------------------------*/
 
 struct conn *conn_add(struct client *c, const char *host, int32_t port);
 void conn_free(struct conn *conn);
@@ -61,7 +63,8 @@ void conn_end(struct client *c, struct conn *conn, dmq_err err, const char *why)
 /* Connects what is wanted; ends what is silent. */
 void conns_pump(struct client *c);
 
-/* ---- metadata.c --------------------------------------------------------------------------------*/
+/* ---- metadata.c
+ * --------------------------------------------------------------------------------*/
 
 /* The handle of a topic, made if it is new; NULL if memory is out or there are too many. */
 struct known_topic *topic_intern(struct client *c, const char *name);
@@ -85,7 +88,8 @@ struct conn *leader_of(struct client *c, int32_t topic, int32_t partition, int32
 /* Whether an error of a partition means that the metadata is old. */
 bool error_asks_for_metadata(dmq_err err);
 
-/* ---- calls.c, lookup.c -------------------------------------------------------------------------*/
+/* ---- calls.c, lookup.c
+ * -------------------------------------------------------------------------*/
 
 void call_add(struct client *c, const struct client_event *event);
 void call_cancel(struct client *c, uint64_t id);
@@ -102,7 +106,8 @@ void lookup_answered(struct client *c, struct client_request *request, const str
 void lookups_pump(struct client *c);
 void lookups_stop(struct client *c, dmq_err err);
 
-/* ---- sender.c, send_outcome.c ------------------------------------------------------------------*/
+/* ---- sender.c, send_outcome.c
+ * ------------------------------------------------------------------*/
 
 struct sender *sender_find(struct client *c, uint64_t id);
 void sender_add(struct client *c, uint64_t id, const struct sender_config *config);
@@ -127,7 +132,8 @@ void send_give_up(struct client *c, struct sender *s, struct send_partition *p,
 void send_done(struct client *c, struct sender *s, struct send_partition *p,
                struct send_batch *batch);
 
-/* ---- fetcher.c ---------------------------------------------------------------------------------*/
+/* ---- fetcher.c
+ * ---------------------------------------------------------------------------------*/
 
 struct fetcher *fetcher_find(struct client *c, uint64_t id);
 void fetcher_add(struct client *c, uint64_t id, const struct fetcher_config *config);

@@ -53,7 +53,8 @@ detach(struct send_partition *p, struct send_batch *batch)
     p->in_flight--;
 }
 
-/* ---- giving up ---------------------------------------------------------------------------------*/
+/* ---- giving up
+ * ---------------------------------------------------------------------------------*/
 
 static bool
 any_maybe_done(const struct send_batch *batch)
@@ -109,7 +110,8 @@ send_expire(struct client *c, struct sender *s, struct send_partition *p)
     }
 }
 
-/* ---- answers to PRODUCE ------------------------------------------------------------------------*/
+/* ---- answers to PRODUCE
+ * ------------------------------------------------------------------------*/
 
 static void
 succeed(struct client *c, struct sender *s, struct send_partition *p, struct send_batch *batch,

@@ -129,7 +129,8 @@ send_done(struct client *c, struct sender *s, struct send_partition *p, struct s
     effect->u.batch = batch;
 }
 
-/* ---- ending ------------------------------------------------------------------------------------*/
+/* ---- ending
+ * ------------------------------------------------------------------------------------*/
 
 static void
 forget_requests(struct client *c, const struct sender *s)
@@ -191,7 +192,8 @@ senders_stop(struct client *c, dmq_err err)
     }
 }
 
-/* ---- numbering ---------------------------------------------------------------------------------*/
+/* ---- numbering
+ * ---------------------------------------------------------------------------------*/
 
 /* Gives a finished batch other numbers. False if memory is out: the batch is done with. */
 static bool
@@ -301,7 +303,8 @@ finish_batch(struct client *c, struct sender *s, struct send_partition *p, struc
     return true;
 }
 
-/* ---- sending -----------------------------------------------------------------------------------*/
+/* ---- sending
+ * -----------------------------------------------------------------------------------*/
 
 /* The batch that may leave now, or NULL. */
 static struct send_batch *

@@ -1,5 +1,5 @@
-/* Two files: simfs_node.c holds files and folders and what a crash makes of them; here are the calls of
- * fs.h, faults, and the view from outside. */
+/* Two files: simfs_node.c holds files and folders and what a crash makes of them; here are the
+ * calls of fs.h, faults, and the view from outside. */
 #include "tests/sim/simfs.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ of(struct fs *fs)
     return (struct simfs *)fs;
 }
 
-/* ---- faults ----------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 /* An errno value if this call is to fail. */
 static int
@@ -121,7 +121,7 @@ growth(struct simfs *disk, const struct sim_node *node, uint64_t end)
     return end - size <= room ? end : size + room;
 }
 
-/* ---- fs.h: files ------------------------------------------------------------------------------ */
+/* ---- fs.h: files ----------------------------------------------------------------------------- */
 
 static int
 sim_open(struct fs *fs, const char *path, unsigned flags, struct fs_file **ret_file)
@@ -286,7 +286,7 @@ sim_allocate(struct fs_file *file, uint64_t pos, uint64_t size)
     return 0;
 }
 
-/* ---- fs.h: names ------------------------------------------------------------------------------ */
+/* ---- fs.h: names ----------------------------------------------------------------------------- */
 
 static int
 sim_mkdir(struct fs *fs, const char *path)
@@ -404,7 +404,7 @@ sim_list(struct fs *fs, const char *path, int (*found)(void *arg, const char *na
     return error;
 }
 
-/* ---- the disk --------------------------------------------------------------------------------- */
+/* ---- the disk -------------------------------------------------------------------------------- */
 
 static const struct fs_ops sim_ops = {
     .open = sim_open,
@@ -486,7 +486,7 @@ simfs_counts(const struct simfs *disk)
     return &disk->counts;
 }
 
-/* ---- from outside ----------------------------------------------------------------------------- */
+/* ---- from outside ---------------------------------------------------------------------------- */
 
 static struct sim_node *
 existing(const struct simfs *disk, const char *path)

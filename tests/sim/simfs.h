@@ -1,10 +1,10 @@
 /* The simulator's disk: fs.h in memory, with what a real one may do to those who do not sync.
  *
- * Of each file there is what is durable and, in order, what was done since. A crash keeps of that any
- * part: writes in pieces of 512 bytes (aligned, as sectors are), truncations and reservations whole or
- * not. A file may also come out longer than its data, with zeroes. Names (created, renamed, removed)
- * wait for sync_dir of their folder; a crash keeps any of them. datasync makes a file's contents
- * durable, not its name.
+ * Of each file there is what is durable and, in order, what was done since. A crash keeps of that
+ * any part: writes in pieces of 512 bytes (aligned, as sectors are), truncations and reservations
+ * whole or not. A file may also come out longer than its data, with zeroes. Names (created,
+ * renamed, removed) wait for sync_dir of their folder; a crash keeps any of them. datasync makes a
+ * file's contents durable, not its name.
  *
  *     struct simfs *disk = simfs_new(seed);
  *     simfs_make_folder(disk, "/data");
@@ -27,7 +27,7 @@ struct fs *simfs_fs(struct simfs *disk);
 /* A second disk in the same state, without open files: to try several crashes of one moment. */
 struct simfs *simfs_clone(const struct simfs *disk);
 
-/* ---- crashes -------------------------------------------------------------------------------------- */
+/* ---- crashes --------------------------------------------------------------------------------- */
 
 enum simfs_crash {
     SIMFS_LOSE, /* only what was synced is left */
@@ -35,20 +35,21 @@ enum simfs_crash {
     SIMFS_TEAR  /* any part of what was not synced is left */
 };
 
-/* The power fails. Files that are open stay so for their owner, who can only close them: every other
- * call returns EIO. Faults and the capacity are as before. */
+/* The power fails. Files that are open stay so for their owner, who can only close them: every
+ * other call returns EIO. Faults and the capacity are as before. */
 void simfs_crash(struct simfs *disk, enum simfs_crash how, uint64_t seed);
 
-/* Only the process dies: its files are closed to it as after a crash, but nothing is lost, and what was
- * not durable still is not. */
+/* Only the process dies: its files are closed to it as after a crash, but nothing is lost, and what
+ * was not durable still is not. */
 void simfs_kill(struct simfs *disk);
 
 /* After count more calls that change something, each call returns EIO, and does nothing, until
- * simfs_crash or simfs_kill: so that code can be stopped anywhere. UINT64_MAX: never (the default). */
+ * simfs_crash or simfs_kill: so that code can be stopped anywhere. UINT64_MAX: never (the
+ * default). */
 void simfs_die_after(struct simfs *disk, uint64_t count);
 bool simfs_is_dead(const struct simfs *disk);
 
-/* ---- faults --------------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 enum simfs_call {
     SIMFS_OPEN,
@@ -66,21 +67,22 @@ enum simfs_call {
     SIMFS_CALLS
 };
 
-/* `times` calls fail with error, after `after` of the same kind went well. A datasync that fails loses
- * part of what it should have made durable, though reads still show it: as the kernel marks pages
- * clean. A pwritev that fails has written some of it. The newest fault of a kind replaces the older. */
+/* `times` calls fail with error, after `after` of the same kind went well. A datasync that fails
+ * loses part of what it should have made durable, though reads still show it: as the kernel marks
+ * pages clean. A pwritev that fails has written some of it. The newest fault of a kind replaces the
+ * older. */
 void simfs_fail(struct simfs *disk, enum simfs_call call, int error, uint64_t after,
                 uint64_t times);
 
-/* Largest sum of file sizes; growth beyond it fails with ENOSPC, a write after its first part. Default:
- * UINT64_MAX. */
+/* Largest sum of file sizes; growth beyond it fails with ENOSPC, a write after its first part.
+ * Default: UINT64_MAX. */
 void simfs_set_capacity(struct simfs *disk, uint64_t bytes);
 uint64_t simfs_used(const struct simfs *disk);
 
 /* Rot: changes one bit, durably. False if the file has no such byte. */
 bool simfs_flip(struct simfs *disk, const char *path, uint64_t pos, unsigned bit);
 
-/* ---- looking in from outside ------------------------------------------------------------------------ */
+/* ---- looking in from outside ----------------------------------------------------------------- */
 
 /* Makes a folder, durably; its parent exists. */
 void simfs_make_folder(struct simfs *disk, const char *path);

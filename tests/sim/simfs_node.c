@@ -6,7 +6,7 @@
 
 #include "libdmq/base/assert.h"
 
-/* ---- images ----------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 static void
 image_resize(struct sim_image *image, size_t size)
@@ -42,7 +42,7 @@ image_copy(struct sim_image *to, const struct sim_image *from)
     image_write(to, 0, from->data, from->size);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------ */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 struct sim_node *
 sim_node_new(bool folder)
@@ -111,7 +111,7 @@ add_change(struct sim_node *node, enum sim_change_kind kind)
     return change;
 }
 
-/* ---- cloning ---------------------------------------------------------------------------------- */
+/* ---- cloning --------------------------------------------------------------------------------- */
 
 /* A node may hang in several places (its name durable in one, changed since): copied once. */
 struct copies {
@@ -200,7 +200,7 @@ sim_node_bytes(const struct sim_node *node)
     return bytes;
 }
 
-/* ---- names ------------------------------------------------------------------------------------ */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static struct sim_entry *
 find_entry(struct sim_node *folder, const char *name)
@@ -339,7 +339,7 @@ sim_sync_names(struct sim_node *folder)
     free_changes(folder);
 }
 
-/* ---- contents --------------------------------------------------------------------------------- */
+/* ---- contents -------------------------------------------------------------------------------- */
 
 void
 sim_write(struct sim_node *node, uint64_t pos, struct bytes data)
@@ -391,7 +391,7 @@ sim_flip(struct sim_node *node, uint64_t pos, unsigned bit)
     return true;
 }
 
-/* ---- crashes ---------------------------------------------------------------------------------- */
+/* ---- crashes --------------------------------------------------------------------------------- */
 
 static bool
 is_kept(struct sim_tear *tear)

@@ -1,5 +1,5 @@
-/* The rows of all that can never be lost are `base`; the batches since follow in order. What is seen is
- * `now`: base with all of them. */
+/* The rows of all that can never be lost are `base`; the batches since follow in order. What is
+ * seen is `now`: base with all of them. */
 #include "tests/sim/simkv.h"
 
 #include <stdlib.h>
@@ -38,7 +38,7 @@ struct simkv {
     struct simkv_counts counts;
 };
 
-/* ---- rows ------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static struct row *
 insert_at(struct rows *rows, size_t i)
@@ -138,7 +138,7 @@ apply(struct rows *table, const struct rows *batch)
     }
 }
 
-/* ---- batches ---------------------------------------------------------------------------------- */
+/* ---- batches --------------------------------------------------------------------------------- */
 
 static void
 drop_batches_from(struct simkv *store, size_t first)
@@ -190,7 +190,7 @@ add_batch(struct simkv *store)
     return batch;
 }
 
-/* ---- kv.h ------------------------------------------------------------------------------------- */
+/* ---- kv.h ------------------------------------------------------------------------------------ */
 
 static bool
 is_dead(struct simkv *store)
@@ -257,7 +257,7 @@ simkv_close(struct kv *kv)
     store->die_after = UINT64_MAX;
 }
 
-/* ---- the store -------------------------------------------------------------------------------- */
+/* ---- the store ------------------------------------------------------------------------------- */
 
 struct simkv *
 simkv_new(void)

@@ -1,6 +1,6 @@
-/* The simulator's key-value store: kv.h in memory, as LevelDB behaves when the power fails. A batch is
- * there whole or not at all; a crash keeps some first part of the batches that were written, in which
- * every synced one is. */
+/* The simulator's key-value store: kv.h in memory, as LevelDB behaves when the power fails. A batch
+ * is there whole or not at all; a crash keeps some first part of the batches that were written, in
+ * which every synced one is. */
 #ifndef TESTS_SIM_SIMKV_H
 #define TESTS_SIM_SIMKV_H
 
@@ -20,8 +20,8 @@ struct simkv *simkv_clone(const struct simkv *store);
 /* The power fails; the store may be open (the process is dead: it is closed). */
 void simkv_crash(struct simkv *store, uint64_t seed);
 
-/* As simkv_crash, and `count` of the newest synced batches are gone too: a damaged log of LevelDB may
- * look merely short. Of those that were synced, the last SIMKV_MEMORY can be dropped. */
+/* As simkv_crash, and `count` of the newest synced batches are gone too: a damaged log of LevelDB
+ * may look merely short. Of those that were synced, the last SIMKV_MEMORY can be dropped. */
 #define SIMKV_MEMORY 64
 void simkv_drop_tail(struct simkv *store, size_t count);
 

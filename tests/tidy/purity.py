@@ -16,6 +16,7 @@ PLAIN = {
     *("strlen", "strnlen", "strcmp", "strncmp", "strchr", "strrchr", "strstr", "strdup", "strndup"),
     *("strspn", "strcspn", "snprintf", "vsnprintf", "qsort", "bsearch"),
     *("strtol", "strtoll", "strtoul", "strtoull"),
+    "__assert_fail",  # of utlist.h
     "_GLOBAL_OFFSET_TABLE_",
 }
 # What the compiler adds: stack protector, fortified forms of the above, sanitizers, coverage.

@@ -1,4 +1,5 @@
-/* The simulator's disk: like a real one while nothing fails, and as bad as it says when something does.
+/* The simulator's disk: like a real one while nothing fails, and as bad as it says when something
+ * does.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -55,7 +56,7 @@ file_is(const char *path, const char *text)
     return simfs_exists(disk, path) && bytes_equal_str(simfs_file(disk, path), text);
 }
 
-/* ---- the same as a real disk ------------------------------------------------------------------------ */
+/* ---- the same as a real disk ----------------------------------------------------------------- */
 
 #define FILES 6
 #define FILE_BYTES 3000
@@ -194,7 +195,7 @@ does_what_a_real_disk_does(void **state)
     }
 }
 
-/* ---- crashes -------------------------------------------------------------------------------------- */
+/* ---- crashes --------------------------------------------------------------------------------- */
 
 static void
 what_is_not_synced_is_lost(void **state)
@@ -321,7 +322,7 @@ it_dies_after_so_many_changes(void **state)
     fs->ops->close(open_file("/d/a"));
 }
 
-/* ---- faults --------------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 static void
 calls_fail_when_asked(void **state)

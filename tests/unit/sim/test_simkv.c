@@ -1,4 +1,5 @@
-/* The simulator's store: the same as LevelDB, which one random script runs on as well, and its crashes.
+/* The simulator's store: the same as LevelDB, which one random script runs on as well, and its
+ * crashes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -45,7 +46,7 @@ assert_rows(struct simkv *store, const char *expected)
     kv->ops->close(kv);
 }
 
-/* ---- the same as LevelDB -------------------------------------------------------------------------- */
+/* ---- the same as LevelDB --------------------------------------------------------------------- */
 
 #define KEY_BYTES 4
 
@@ -119,7 +120,7 @@ does_what_leveldb_does(void **state)
     }
 }
 
-/* ---- crashes -------------------------------------------------------------------------------------- */
+/* ---- crashes --------------------------------------------------------------------------------- */
 
 static void
 a_crash_keeps_a_first_part_with_every_synced_batch(void **state)
