@@ -31,7 +31,7 @@
 
 struct call;
 
-/* ---- brokers ---------------------------------------------------------------------------------------- */
+/* ---- brokers --------------------------------------------------------------------------------- */
 
 /* What is known of a broker beside the image. Nothing of it survives a restart. */
 struct session {
@@ -51,7 +51,7 @@ struct session {
     int64_t push_after_ms;  /* no push before: the last one failed */
 };
 
-/* ---- entries ---------------------------------------------------------------------------------------- */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 /* A committed entry, kept for a while to be pushed. */
 struct recent {
@@ -107,7 +107,7 @@ struct ctl {
     struct ctl_stats stats;
 };
 
-/* ---- core.c ----------------------------------------------------------------------------------------- */
+/* ---- core.c ---------------------------------------------------------------------------------- */
 
 struct ctl_effect *ctl_emit(struct ctl *ctl, enum ctl_effect_kind kind);
 __attribute__((format(printf, 3, 4))) void ctl_log(struct ctl *ctl, bool error, const char *format,
@@ -119,7 +119,7 @@ void *ctl_alloc(size_t size);
 /* Nothing can be promised any more: the process is to end. */
 __attribute__((format(printf, 2, 3))) void ctl_fail(struct ctl *ctl, const char *format, ...);
 
-/* ---- decide.c --------------------------------------------------------------------------------------- */
+/* ---- decide.c -------------------------------------------------------------------------------- */
 
 /* Adds a record to the batch and applies it to the image. body is a struct of the record's type. It
  * must fit: to decide otherwise is our own bug. */
@@ -133,7 +133,7 @@ void decide_load(struct ctl *ctl, int64_t version, struct bytes encoded);
 void decide_on_persisted(struct ctl *ctl, int64_t version, dmq_err err);
 void decide_free(struct ctl *ctl);
 
-/* ---- session.c -------------------------------------------------------------------------------------- */
+/* ---- session.c ------------------------------------------------------------------------------- */
 
 /* NULL if there is none. */
 struct session *session_find(struct ctl *ctl, int32_t broker_id);
@@ -171,7 +171,7 @@ void session_fence(struct ctl *ctl, int32_t broker_id, bool shutting_down);
 /* When the first lease ends; INT64_MAX: no broker has one. */
 int64_t session_deadline(const struct ctl *ctl);
 
-/* ---- push.c ----------------------------------------------------------------------------------------- */
+/* ---- push.c ---------------------------------------------------------------------------------- */
 
 /* Keeps a committed entry. Takes encoded. */
 void push_keep(struct ctl *ctl, struct buf *encoded);
@@ -182,7 +182,7 @@ void push_on_done(struct ctl *ctl, const struct ctl_event *event);
 int64_t push_deadline(const struct ctl *ctl);
 void push_free(struct ctl *ctl);
 
-/* ---- change.c --------------------------------------------------------------------------------------- */
+/* ---- change.c -------------------------------------------------------------------------------- */
 
 /* The broker can serve: registered, not fenced, not shutting down. */
 bool broker_is_live(const struct image *image, int32_t broker_id);
@@ -209,7 +209,7 @@ void change_join(struct ctl *ctl, int32_t broker_id);
 /* Asserts what must hold of every partition. */
 void change_check(const struct image *image);
 
-/* ---- placement.c ------------------------------------------------------------------------------------ */
+/* ---- placement.c ----------------------------------------------------------------------------- */
 
 /* Live brokers. */
 uint32_t placement_live(const struct image *image);

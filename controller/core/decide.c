@@ -16,7 +16,7 @@
 
 #define ENTRY_ARENA_BYTES (64 * 1024 * 1024)
 
-/* ---- records --------------------------------------------------------------------------------------- */
+/* ---- records --------------------------------------------------------------------------------- */
 
 void
 ctl_propose(struct ctl *ctl, int type, const void *body)
@@ -58,7 +58,7 @@ go_back(struct ctl *ctl, struct savepoint to)
     ctl->batch.bytes.size = to.size;
 }
 
-/* ---- deciding --------------------------------------------------------------------------------------- */
+/* ---- deciding -------------------------------------------------------------------------------- */
 
 static void
 decide_call(struct ctl *ctl, struct call *call)
@@ -174,7 +174,7 @@ decide(struct ctl *ctl)
     }
 }
 
-/* ---- committing ------------------------------------------------------------------------------------- */
+/* ---- committing ------------------------------------------------------------------------------ */
 
 static void
 committed(struct ctl *ctl)
@@ -230,7 +230,7 @@ decide_on_persisted(struct ctl *ctl, int64_t version, dmq_err err)
     committed(ctl);
 }
 
-/* ---- start and end ---------------------------------------------------------------------------------- */
+/* ---- start and end --------------------------------------------------------------------------- */
 
 void
 decide_load(struct ctl *ctl, int64_t version, struct bytes encoded)

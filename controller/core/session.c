@@ -13,7 +13,7 @@
  * still. */
 #define STEPS_PER_LEASE 8
 
-/* ---- the table -------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 /* The index of the broker, or where it belongs. */
 static size_t
@@ -88,7 +88,7 @@ session_sync_all(struct ctl *ctl)
     DMQ_ASSERT(ctl->session_count >= image_broker_count(ctl->image));
 }
 
-/* ---- leases ----------------------------------------------------------------------------------------- */
+/* ---- leases ---------------------------------------------------------------------------------- */
 
 void
 session_renew(struct ctl *ctl, struct session *session)
@@ -155,7 +155,7 @@ session_deadline(const struct ctl *ctl)
     return deadline;
 }
 
-/* ---- what brokers say ------------------------------------------------------------------------------- */
+/* ---- what brokers say ------------------------------------------------------------------------ */
 
 /* A broker that is ahead of this node holds what this node has lost: nothing here may decide over
  * it. It stays as it is, and so fenced after its next start, until an operator looks. */
@@ -206,7 +206,7 @@ session_take_status(struct ctl *ctl, const struct broker_status *status, struct 
     return DMQ_OK;
 }
 
-/* ---- duties ----------------------------------------------------------------------------------------- */
+/* ---- duties ---------------------------------------------------------------------------------- */
 
 static void
 propose_state(struct ctl *ctl, const struct broker_record *broker, bool fenced, bool shutting_down)

@@ -60,7 +60,7 @@ err_by_name(const struct script_command *command, const char *name)
     script_wrong(command, "no error %s", name);
 }
 
-/* ---- printing ------------------------------------------------------------------------------------- */
+/* ---- printing -------------------------------------------------------------------------------- */
 
 static const char *
 drawn_id(struct world *w, const char *hex, char text[UUID_TEXT_SIZE])
@@ -318,7 +318,7 @@ step(struct world *w, struct ctl_event *event, struct outbuf *out)
     outbuf_deinit(&full);
 }
 
-/* ---- requests -------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static int16_t asked[1000]; /* api key by correlation */
 
@@ -523,7 +523,7 @@ run_envelope(struct world *w, const struct script_command *c, struct outbuf *out
     send_frames(w, frames, count, out);
 }
 
-/* ---- events --------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static void
 new_machine(struct world *w)

@@ -11,7 +11,7 @@ struct queued {
     struct brk_effect effect;
 };
 
-/* ---- events and effects ------------------------------------------------------------------------------ */
+/* ---- events and effects ---------------------------------------------------------------------- */
 
 static void step(struct sim_broker *sim, struct brk_event *event);
 
@@ -113,7 +113,7 @@ step(struct sim_broker *sim, struct brk_event *event)
     brk_effects_deinit(&effects);
 }
 
-/* ---- lanes --------------------------------------------------------------------------------------------- */
+/* ---- lanes ----------------------------------------------------------------------------------- */
 
 static void
 run_disk(struct sim_broker *sim, struct brk_effect *effect, bool read)
@@ -237,7 +237,7 @@ sim_broker_wait(struct sim_broker *sim, int64_t ms)
     return !sim->crashed;
 }
 
-/* ---- the process --------------------------------------------------------------------------------------- */
+/* ---- the process ----------------------------------------------------------------------------- */
 
 void
 sim_broker_init(struct sim_broker *sim, uint64_t seed)
@@ -429,7 +429,7 @@ sim_broker_segments(struct sim_broker *sim, struct uuid topic_id, int32_t partit
     return count;
 }
 
-/* ---- requests -------------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 int64_t
 sim_broker_request(struct sim_broker *sim, int api_key, const void *body, struct buf **attachments,

@@ -8,7 +8,7 @@
 #define TERM 1
 #define ID_BLOCK 10
 
-/* ---- entries ------------------------------------------------------------------------------------------ */
+/* ---- entries --------------------------------------------------------------------------------- */
 
 static void
 add_record(struct sim_controller *ctl, int type, const void *body)
@@ -56,7 +56,7 @@ sim_controller_free(struct sim_controller *ctl)
     free(ctl);
 }
 
-/* ---- decisions ------------------------------------------------------------------------------------------ */
+/* ---- decisions ------------------------------------------------------------------------------- */
 
 /* A new state of a partition: another leader, the next epochs. */
 static void
@@ -156,7 +156,7 @@ sim_controller_applied(struct sim_controller *ctl, int32_t broker_id, int64_t ve
     commit(ctl);
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static struct buf *
 encode(const struct struct_desc *desc, const void *msg)

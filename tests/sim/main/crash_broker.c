@@ -24,7 +24,7 @@
 #define MAX_RECORDS 3 /* of a batch */
 #define TOPIC_SEGMENT_BYTES "4096"
 
-/* ---- the model: what was sent, and what the producer was told ------------------------------------------- */
+/* ---- the model: what was sent, and what the producer was told -------------------------------- */
 
 struct sent {
     int32_t sequence;
@@ -108,7 +108,7 @@ make_batch(int partition, size_t index, const struct sent *sent)
     return batch;
 }
 
-/* ---- producing -------------------------------------------------------------------------------------------- */
+/* ---- producing ------------------------------------------------------------------------------- */
 
 static void
 send_batch(struct sim_broker *sim, struct model *model, int partition, size_t index)
@@ -208,7 +208,7 @@ run_script(struct sim_broker *sim, struct model *model)
     return sim_broker_wait(sim, 1500) && sim_broker_stop(sim);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct log_copy {
     struct buf *data; /* whole batches; NULL: none */
@@ -336,7 +336,7 @@ check_same(struct sim_broker *sim, const struct model *model, struct log_copy *b
     }
 }
 
-/* ---- one crash point ------------------------------------------------------------------------------------- */
+/* ---- one crash point ------------------------------------------------------------------------- */
 
 /* Starts the broker again; dies `deaths` times on the way, each time a little later. */
 static void

@@ -41,7 +41,7 @@ version(void)
     return stats.metadata_version;
 }
 
-/* ---- pushes ------------------------------------------------------------------------------------------- */
+/* ---- pushes ---------------------------------------------------------------------------------- */
 
 static struct push_metadata_request
 push_of(int64_t prev, int64_t last, struct metadata_entry *entries, uint32_t count)
@@ -153,7 +153,7 @@ the_image_is_durable_before_the_push_is_acknowledged(void **state)
                      DMQ_OK);
 }
 
-/* ---- a topic goes -------------------------------------------------------------------------------------- */
+/* ---- a topic goes ---------------------------------------------------------------------------- */
 
 static void
 a_deleted_topic_is_gone_with_its_files(void **state)
@@ -178,7 +178,7 @@ a_deleted_topic_is_gone_with_its_files(void **state)
                      0);
 }
 
-/* ---- METADATA ------------------------------------------------------------------------------------------- */
+/* ---- METADATA -------------------------------------------------------------------------------- */
 
 static dmq_err
 metadata(const struct metadata_request *request, struct metadata_response *ret_response)
@@ -260,7 +260,7 @@ it_does_not_wait_for_ever(void **state)
     assert_int_equal(sim_produce_answer(&sim, correlation).err, DMQ_ERR_UNKNOWN_TOPIC_ID);
 }
 
-/* ---- producer ids --------------------------------------------------------------------------------------- */
+/* ---- producer ids ---------------------------------------------------------------------------- */
 
 static int64_t
 init_producer_id(void)
@@ -292,7 +292,7 @@ producer_ids_are_never_given_twice(void **state)
     }
 }
 
-/* ---- bad requests ------------------------------------------------------------------------------------------ */
+/* ---- bad requests ---------------------------------------------------------------------------- */
 
 static dmq_err
 raw_request(struct buf **frames, size_t count)
