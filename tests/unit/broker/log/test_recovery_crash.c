@@ -62,7 +62,7 @@ static struct {
     uint64_t rebuilt_indexes;
 } seen;
 
-/* ---- a run ---------------------------------------------------------------------------------------- */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 static void
 run_init(struct run *run, const struct shape *shape, uint64_t seed)
@@ -219,7 +219,7 @@ run_script(struct run *run)
     }
 }
 
-/* ---- recovery --------------------------------------------------------------------------------------- */
+/* ---- recovery -------------------------------------------------------------------------------- */
 
 static void
 require_sound(const struct run *run, const char *fault, const char *when)

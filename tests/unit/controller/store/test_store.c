@@ -129,7 +129,7 @@ holes_and_strange_keys_are_damage(void **state)
     mem_kv_deinit(&mem);
 }
 
-/* ---- a restart after every entry ------------------------------------------------------------------- */
+/* ---- a restart after every entry ------------------------------------------------------------- */
 
 static struct ctl *
 new_core(void)
