@@ -221,7 +221,7 @@ def test_a_damaged_store_is_not_opened(folder):
         (["--services", "/no/such/file", "--id", "1"], "/no/such/file"),
         (["--services", "{", "--id", "1"], "DMQ_SERVICES:1"),
         (["--services", '{"cluster": "x"}', "--id", "1"], "controllers"),
-        (["--id", "many"], "many"),
+        (["--services", "x", "--id", "many"], "many"),
         (["--nonsense"], "--nonsense"),
     ],
 )
