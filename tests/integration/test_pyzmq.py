@@ -1,16 +1,18 @@
 """PROTOCOL.md is enough: the client in pyzmq_client.py, written from it, against a real cluster."""
 
+import os
 import re
 import secrets
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import msgpack
 import pytest
-from cluster import CHECKOUT
+from cluster import BIN, CHECKOUT
 from daemons import Daemons
 from pyzmq_client import (
     CREATE_TOPIC,
@@ -105,6 +107,27 @@ def test_what_is_produced_is_fetched(client):
         assert [record[0] for record in fetched] == list(range(len(fetched)))
         middle = fetched[len(fetched) // 2]
         assert client.offset_of("orders", partition, middle[1]) <= middle[0]
+
+
+def dmq(daemons, *arguments, stdin=b""):
+    done = subprocess.run(
+        [BIN / "dmq", *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "DMQ_URL": daemons.url},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_tool_and_the_client_read_each_other(daemons, client):
+    client.create_topic("shared", 1)
+    client.produce("shared", 0, build_batch([(1, b"k", b"from python"), (2, None, b"again")]))
+    dmq(daemons, "produce", "shared", "--compression", "none", stdin=b"from the tool\n")
+    values = [b"from python", b"again", b"from the tool"]
+    assert [record[3] for record in drain(client, "shared", 0)] == values
+    assert dmq(daemons, "consume", "shared", "--exit-at-end").splitlines() == values
 
 
 def test_a_retry_is_stored_once(client):
