@@ -100,7 +100,7 @@ check_succession(struct ctl *ctl, const struct broker_record *known,
     return DMQ_OK;
 }
 
-/* How its former incarnation leaves, by the worst of its folders. */
+/* How its former incarnation leaves, by the worst of its folders. known NULL: there was none. */
 static enum leave
 leave_of(const struct broker_record *known, const struct register_broker_request *request)
 {
@@ -108,7 +108,7 @@ leave_of(const struct broker_record *known, const struct register_broker_request
     for (uint32_t i = 0; i < request->folders_count; i++) {
         worst = request->folders[i].state > worst ? request->folders[i].state : worst;
     }
-    if (worst == FOLDER_EMPTY || !same_disk(known, request)) {
+    if (worst == FOLDER_EMPTY || (known != NULL && !same_disk(known, request))) {
         return LEAVE_EMPTY;
     }
     return worst == FOLDER_DAMAGED   ? LEAVE_DAMAGED
@@ -176,7 +176,7 @@ ctl_on_register_broker(struct ctl *ctl, struct call *call)
         return err_set(&call->err, DMQ_ERR_POLICY_VIOLATION, "there are %d brokers already",
                        META_MAX_BROKERS);
     }
-    enum leave leave = known != NULL ? leave_of(known, request) : LEAVE_FENCED;
+    enum leave leave = leave_of(known, request);
     propose(ctl, request);
     change_leave(ctl, request->broker_id, leave);
     begin_session(ctl, request, former);
