@@ -4,7 +4,7 @@
  *
  *   grow       the file grows with each write
  *   fallocate  space is reserved ahead in steps, the file's size with it
- *   zero       reserved ahead, and zeroes written into it (extents are converted ahead)
+ *   zero       when space is lacking, the write itself goes on with a step of zeroes
  *   overwrite  the whole file is written before: the floor, not a way to do it
  *
  * The figures in broker/log/FORMAT.md come from here. */
@@ -13,8 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#define ROOM ((size_t)64 << 20)
 
 enum mode { GROW, FALLOCATE, ZERO, OVERWRITE, MODES };
 
@@ -47,32 +50,38 @@ require(int ok, const char *what)
     }
 }
 
+/* Writes size bytes of data and `more` zeroes behind them. */
 static void
-write_at(int fd, size_t size, size_t pos, int byte)
+write_at(struct run *run, size_t size, size_t pos, size_t more)
 {
     static uint8_t *data;
-    static size_t room;
-    if (room < size) {
-        data = realloc(data, size);
-        room = size;
-        require(data != NULL, "realloc");
+    static uint8_t *zeroes;
+    if (data == NULL) {
+        data = malloc(ROOM);
+        zeroes = calloc(1, ROOM);
+        require(data != NULL && zeroes != NULL, "malloc");
+        memset(data, 'x', ROOM);
     }
-    memset(data, byte, size);
-    require(pwrite(fd, data, size, (off_t)pos) == (ssize_t)size, "pwrite");
+    struct iovec parts[] = {{data, size}, {zeroes, more}};
+    ssize_t expected = (ssize_t)(size + more);
+    require(pwritev(run->fd, parts, more > 0 ? 2 : 1, (off_t)pos) == expected, "pwritev");
 }
 
 static void
-make_space(struct run *run, size_t end)
+append(struct run *run, size_t pos)
 {
-    if (run->mode == GROW || end <= run->made) {
-        return;
+    size_t end = pos + run->append;
+    size_t more = 0;
+    if (end > run->made && run->mode == FALLOCATE) {
+        size_t target = end + run->step;
+        require(fallocate(run->fd, 0, (off_t)run->made, (off_t)(target - run->made)) == 0,
+                "fallocate");
+        run->made = target;
+    } else if (end > run->made && run->mode == ZERO) {
+        more = run->step;
+        run->made = end + more;
     }
-    size_t size = run->step > end - run->made ? run->step : end - run->made;
-    require(fallocate(run->fd, 0, (off_t)run->made, (off_t)size) == 0, "fallocate");
-    if (run->mode != FALLOCATE) {
-        write_at(run->fd, size, run->made, 0);
-    }
-    run->made += size;
+    write_at(run, run->append, pos, more);
 }
 
 static int
@@ -89,15 +98,13 @@ measure(struct run *run, const char *path)
     double total = 0;
     run->fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
     require(run->fd >= 0, "open");
-    if (run->mode == OVERWRITE) {
-        run->step = run->append * run->count;
-        make_space(run, run->step);
+    for (size_t i = 0; run->mode == OVERWRITE && i < run->count; i++) {
+        write_at(run, run->append, i * run->append, 0);
     }
     require(fsync(run->fd) == 0, "fsync");
     for (size_t i = 0; i < run->count; i++) {
         double begin = now();
-        make_space(run, (i + 1) * run->append);
-        write_at(run->fd, run->append, i * run->append, 'x');
+        append(run, i * run->append);
         require(fdatasync(run->fd) == 0, "fdatasync");
         run->seconds[i] = now() - begin;
         total += run->seconds[i];
@@ -115,19 +122,20 @@ measure(struct run *run, const char *path)
 int
 main(int argc, char **argv)
 {
-    static const size_t appends[] = {200, 4096, (size_t)1 << 20};
-    static const size_t counts[] = {400, 400, 150};
-    static const size_t steps[] = {(size_t)64 << 10, (size_t)1 << 20, (size_t)16 << 20};
-    static double seconds[400];
+    static const size_t appends[] = {200, 4096, (size_t)64 << 10, (size_t)1 << 20};
+    static const size_t counts[] = {600, 600, 400, 200};
+    static const size_t steps[] = {(size_t)64 << 10, (size_t)256 << 10, (size_t)1 << 20,
+                                   (size_t)16 << 20};
+    static double seconds[600];
     char path[1024];
     if (argc != 2) {
         fprintf(stderr, "usage: bench_disk_append FOLDER\n");
         return 2;
     }
     snprintf(path, sizeof(path), "%s/bench_disk_append.tmp", argv[1]);
-    for (size_t a = 0; a < 3; a++) {
+    for (size_t a = 0; a < 4; a++) {
         for (int mode = 0; mode < MODES; mode++) {
-            size_t step_count = mode == GROW || mode == OVERWRITE ? 1 : 3;
+            size_t step_count = mode == GROW || mode == OVERWRITE ? 1 : 4;
             for (size_t s = 0; s < step_count; s++) {
                 struct run run = {.mode = (enum mode)mode,
                                   .append = appends[a],
