@@ -24,10 +24,11 @@ const struct topic_setting topic_settings[] = {
      "replicas that must hold a record before acks=all is answered; if not set 2, or the "
      "replication factor if that is 1",
      1, 64, 0, NULL, AT(min_insync_replicas)},
-    {"retention.bytes", "size of a partition above which its oldest segments go; -1: no limit", -1,
+    {"retention.bytes",
+     "size of a partition above which its oldest segments go; -1: no limit (not in effect yet)", -1,
      INT64_MAX, -1, NULL, AT(retention_bytes)},
-    {"retention.ms", "age in ms above which segments go; -1: never", -1, INT64_MAX,
-     INT64_C(7) * 24 * 3600 * 1000, NULL, AT(retention_ms)},
+    {"retention.ms", "age in ms above which segments go; -1: never (not in effect yet)", -1,
+     INT64_MAX, INT64_C(7) * 24 * 3600 * 1000, NULL, AT(retention_ms)},
     {"segment.bytes", "size at which a new segment file is begun", 4096, INT32_MAX, 1 << 30, NULL,
      AT(segment_bytes)},
 };
