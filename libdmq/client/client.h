@@ -224,7 +224,9 @@ struct send_partition {
     bool gap_known; /* a batch of unknown fate was given up: OUT_OF_ORDER may follow */
     int64_t retry_at_ms;
     int32_t backoff_ms;
-    struct err_msg last; /* of the last failed attempt */
+    uint64_t metadata_number;  /* of the METADATA that must answer before it is sent again */
+    int64_t metadata_until_ms; /* but not longer */
+    struct err_msg last;       /* of the last failed attempt */
 };
 
 struct sender {
@@ -433,6 +435,7 @@ struct client {
     struct client_request *metadata_request;
     uint64_t metadata_number; /* of the request in flight, or of the last one */
     bool metadata_wanted;     /* as soon as metadata_next_ms allows */
+    bool metadata_failed;     /* the last one */
     int64_t metadata_next_ms;
     int64_t metadata_due_ms; /* at the latest */
     int32_t metadata_backoff_ms;

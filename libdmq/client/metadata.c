@@ -97,8 +97,8 @@ metadata_want(struct client *c, struct known_topic *topic)
     topic->wanted = c->metadata_number + 1;
     topic->in_use = true;
     c->metadata_wanted = true;
-    if (c->metadata_backoff_ms == BACKOFF_FIRST_MS) {
-        c->metadata_next_ms = c->now_ms; /* no need to hold back: the last one went well */
+    if (!c->metadata_failed) {
+        c->metadata_next_ms = c->now_ms; /* somebody waits, and the last one went well */
     }
 }
 
@@ -286,7 +286,8 @@ metadata_answered(struct client *c, struct client_request *request, const struct
         err = msg_decode(desc_metadata_response(), 0, buf_bytes(answer->body), &c->arena, &response,
                          &msg);
     }
-    if (err != DMQ_OK) {
+    c->metadata_failed = err != DMQ_OK;
+    if (c->metadata_failed) {
         c->metadata_wanted = true;
         c->metadata_next_ms = back_off(c, &c->metadata_backoff_ms);
         return;

@@ -9,6 +9,7 @@
 #define BACKOFF_LAST_MS 1000
 #define CALL_TIMEOUT_MS 30000
 #define METADATA_TIMEOUT_MS 5000
+#define METADATA_WAIT_MS 1000 /* a retry waits for fresh metadata, but no longer than this */
 
 /* ---- client.c
  * ----------------------------------------------------------------------------------*/

@@ -140,6 +140,8 @@ send_again(struct client *c, struct send_partition *p, const struct err_msg *why
     }
     if (error_asks_for_metadata(why->code)) {
         metadata_refresh(c);
+        p->metadata_number = c->metadata_number + 1;
+        p->metadata_until_ms = c->now_ms + METADATA_WAIT_MS;
     }
 }
 

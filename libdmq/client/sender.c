@@ -306,6 +306,18 @@ finish_batch(struct client *c, struct sender *s, struct send_partition *p, struc
 /* ---- sending
  * -----------------------------------------------------------------------------------*/
 
+/* An attempt failed in a way that says that the metadata is old, and no fresh one is there yet. */
+static bool
+awaits_metadata(struct client *c, const struct send_partition *p)
+{
+    if (c->topics[p->key.topic]->answered >= p->metadata_number ||
+        c->now_ms >= p->metadata_until_ms) {
+        return false;
+    }
+    wake_at(c, p->metadata_until_ms);
+    return true;
+}
+
 /* The batch that may leave now, or NULL. */
 static struct send_batch *
 next_batch(struct client *c, struct sender *s, struct send_partition *p)
@@ -321,7 +333,7 @@ next_batch(struct client *c, struct sender *s, struct send_partition *p)
         wake_at(c, p->retry_at_ms);
         return NULL;
     }
-    if (!have_numbers(c, s, p)) {
+    if (awaits_metadata(c, p) || !have_numbers(c, s, p)) {
         return NULL;
     }
     struct send_batch *batch;
