@@ -10,8 +10,11 @@
 #define STEP_MIN ((uint64_t)64 << 10)
 #define STEP_MAX ((uint64_t)64 << 20)
 #define STEP_SYNCS 16 /* a step lasts for about so many syncs */
-#define ZERO_STEP_MAX                                                                              \
-    ((uint64_t)256 << 10) /* up to here zeroes are written, above it is reserved */
+
+/* Up to this many bytes a sync, space is made by writing zeroes, in steps of at most ZERO_STEP_MAX;
+ * beyond, writing everything twice costs more than it saves, and space is reserved. */
+#define ZERO_RATE_MAX ((uint64_t)64 << 10)
+#define ZERO_STEP_MAX ((uint64_t)256 << 10)
 #define ZERO_PART ((size_t)64 << 10)
 #define PAGE 4096
 
@@ -118,20 +121,26 @@ log_writer_deinit(struct log_writer *writer)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+/* Bytes between two syncs, lately. */
 static uint64_t
-next_step(const struct log_writer *writer)
+rate_of(const struct log_writer *writer)
 {
-    uint64_t rate =
-        writer->sync_bytes > writer->since_sync ? writer->sync_bytes : writer->since_sync;
+    return writer->sync_bytes > writer->since_sync ? writer->sync_bytes : writer->since_sync;
+}
+
+static uint64_t
+step_for(uint64_t rate)
+{
+    uint64_t most = rate <= ZERO_RATE_MAX ? ZERO_STEP_MAX : STEP_MAX;
     uint64_t step = STEP_MIN;
-    while (step < STEP_MAX && step < rate * STEP_SYNCS) {
+    while (step < most && step < rate * STEP_SYNCS) {
         step *= 2;
     }
     return step;
 }
 
-/* Makes space for what ends at end, if it lacks. Small steps are filled with zeroes by the write
- * itself: *ret_zeroes bytes behind it. Larger ones are reserved here. */
+/* Makes space for what ends at end, if it lacks, and a step beyond. At a low rate that is for the
+ * write itself to do: *ret_zeroes bytes behind what it writes. */
 static int
 make_space(struct log_writer *writer, uint64_t end, uint64_t *ret_zeroes)
 {
@@ -139,13 +148,13 @@ make_space(struct log_writer *writer, uint64_t end, uint64_t *ret_zeroes)
     if (end <= writer->made) {
         return 0;
     }
-    uint64_t step = next_step(writer);
-    uint64_t target = (end + step + PAGE - 1) / PAGE * PAGE;
+    uint64_t rate = rate_of(writer);
+    uint64_t target = (end + step_for(rate) + PAGE - 1) / PAGE * PAGE;
     uint64_t most = (uint64_t)writer->segment_bytes;
     if (target > most) {
         target = end > most ? end : most;
     }
-    if (step <= ZERO_STEP_MAX) {
+    if (rate <= ZERO_RATE_MAX) {
         *ret_zeroes = target - end;
         return 0;
     }

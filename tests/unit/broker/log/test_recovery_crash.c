@@ -27,7 +27,7 @@ struct shape {
 };
 
 static const struct shape small = {"small", 1500, 200, 120};
-static const struct shape wide = {"wide", 200000, 4096, 30000}; /* space is reserved, not zeroed */
+static const struct shape wide = {"wide", 700000, 4096, 60000}; /* space is reserved, not zeroed */
 
 struct producer {
     int64_t id;
@@ -55,6 +55,7 @@ static struct {
     uint64_t restarts;
     uint64_t clean_starts;
     uint64_t rolls;
+    uint64_t reserved; /* space was reserved, not zeroed */
     uint64_t duplicates;
     uint64_t pieces_kept;
     uint64_t pieces_lost;
@@ -362,6 +363,7 @@ count_changes(const struct shape *shape, uint64_t seed)
     require_sound(&run, log_model_check(&run.model, &run.rig), "without any failure");
     uint64_t changes = simfs_counts(run.disk)->changes;
     seen.rolls += run.rig.rolls;
+    seen.reserved += simfs_counts(run.disk)->calls[SIMFS_ALLOCATE];
     run_deinit(&run);
     return changes;
 }
@@ -384,14 +386,14 @@ static void
 every_crash_point_of_small_segments(void **state)
 {
     (void)state;
-    try_all_points(&small, 5, 9);
+    try_all_points(&small, 4, 9);
 }
 
 static void
 every_crash_point_of_large_batches(void **state)
 {
     (void)state;
-    try_all_points(&wide, 2, 8);
+    try_all_points(&wide, 1, 6);
 }
 
 /* A batch that recovery cut must not rise again behind one that took its place: the cut is durable
@@ -444,8 +446,8 @@ everything_that_was_meant_to_happen_did(void **state)
         (unsigned long long)seen.pieces_lost, (unsigned long long)seen.names_lost,
         (unsigned long long)seen.restarts, (unsigned long long)seen.clean_starts,
         (unsigned long long)seen.duplicates, (unsigned long long)seen.rebuilt_indexes);
-    assert_true(seen.points > 300 && seen.rolls > 20 && seen.stopped_recoveries > 0 &&
-                seen.tails_cut > 0);
+    assert_true(seen.points > 300 && seen.rolls > 20 && seen.reserved > 0 &&
+                seen.stopped_recoveries > 0 && seen.tails_cut > 0);
     assert_true(seen.pieces_kept > 0 && seen.pieces_lost > 0 && seen.names_lost > 0);
     assert_true(seen.restarts > 0 && seen.clean_starts > 0 && seen.duplicates > 0);
     assert_true(seen.rebuilt_indexes > 0);
