@@ -1,0 +1,101 @@
+"""Ctrl-C ends every call that blocks, at once and as KeyboardInterrupt."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import dmq
+import pytest
+from test_producer import resume_broker, stopped_broker
+
+# Each makes what it needs, says "blocked" and blocks for ever. The broker is stopped meanwhile.
+BLOCKING = {
+    "iterate": "for m in consumer: pass",
+    "batches": "for b in consumer.batches(): pass",
+    "publish": "c.publish(T, b'x')",
+    "first send": "c.producer().send(T, b'x')",
+    "result": "p.send(T, b'x').result()",
+    "flush": "p.send(T, b'x'); p.flush()",
+    "full buffer": "while True: p.send(T, bytes(1000), timeout=600)",
+    "send_many": "p.send_many(T, [bytes(1000)] * 10_000, timeout=600)",
+    "create": "c.topics.create('never')",
+    "list": "c.topics.list()",
+    "offset": "c.offset(T, 0, 'end')",
+    "partitions": "c.topics.partitions('unknown')",
+    "read": "list(c.read(T))",
+    "connect": "dmq.connect(URL, timeout=600)",
+}
+SCRIPT = """
+import sys, dmq
+URL, T = sys.argv[1:]
+c = dmq.connect(URL)
+c.publish(T, b'warm')
+p = c.producer(buffer_memory=100_000, batch_size=10_000)
+p.send(T, b'warm').result()
+consumer = c.consumer(T, start='end')
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    print("blocked", flush=True)
+    CODE
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("what", BLOCKING)
+def test_ctrl_c(what, cluster, topic):
+    child = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.replace("CODE", BLOCKING[what]), cluster.url, topic],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout.readline() == "ready\n", child.stderr.read()
+        with stopped_broker(cluster):
+            child.stdin.write("\n")
+            child.stdin.flush()
+            assert child.stdout.readline() == "blocked\n"
+            time.sleep(0.4)
+            assert child.poll() is None, child.stderr.read()
+            began = time.monotonic()
+            os.kill(child.pid, signal.SIGINT)
+            assert child.stdout.readline() == "interrupted\n", child.stderr.read()
+            assert time.monotonic() - began < 2.5
+        child.wait(20)
+    finally:
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout, child.stderr):
+            pipe.close()
+
+
+def test_the_client_goes_on_after_ctrl_c(cluster, c, topic):
+    """A handler that raises something of its own, while an admin call waits."""
+
+    class Enough(Exception):
+        pass
+
+    def give_up(*_):
+        raise Enough
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    try:
+        with stopped_broker(cluster):
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(Enough):
+                c.topics.list()
+            resume_broker(cluster)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    for _ in range(3):
+        try:
+            assert topic in c.topics.list()
+            break
+        except dmq.InterruptedError:  # the one that the interrupt was meant for had gone
+            pass
+    assert c.publish(topic, b"x").offset == 0
