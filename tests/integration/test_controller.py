@@ -1,5 +1,5 @@
-"""dmq-controller as a real process, and a broker that is played by this test: a DEALER that registers
-and sends heartbeats, a ROUTER that takes the pushes."""
+"""dmq-controller as a real process, and a broker that is played by this test: a DEALER that
+registers and sends heartbeats, a ROUTER that takes the pushes."""
 
 import json
 import secrets
