@@ -196,6 +196,7 @@ new_call(const struct ctl_event *event)
     call->frames = ctl_alloc((call->frame_count + 1) * sizeof(struct buf *));
     for (size_t i = 0; i < call->frame_count; i++) {
         call->frames[i] = event->u.request.frames[i];
+        call->bytes += call->frames[i]->pinned;
     }
     arena_init(&call->arena, REQUEST_ARENA_BYTES);
     return call;
@@ -216,7 +217,8 @@ put_in_line(struct ctl *ctl, struct call *call)
         ctl_call_cancel(ctl, call);
         return;
     }
-    if (ctl->waiting_count == CTL_MAX_WAITING) {
+    if (ctl->waiting_count == CTL_MAX_WAITING ||
+        ctl->waiting_bytes + call->bytes > CTL_MAX_WAITING_BYTES) {
         err_set(&call->err, DMQ_ERR_THROTTLED,
                 "controller %" PRId32 " has %zu requests waiting: try again later",
                 ctl->config.controller_id, ctl->waiting_count);
@@ -225,6 +227,7 @@ put_in_line(struct ctl *ctl, struct call *call)
     }
     list_append(&ctl->waiting, &call->link);
     ctl->waiting_count++;
+    ctl->waiting_bytes += call->bytes;
 }
 
 void

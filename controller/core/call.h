@@ -14,6 +14,7 @@ struct call {
     struct buf *from;
     struct buf **frames; /* header, body, attachments */
     size_t frame_count;
+    size_t bytes; /* of memory that the frames hold */
     struct arena arena;
     void *request; /* decoded body */
     int64_t answer_by_ms;

@@ -203,6 +203,8 @@ check_invariants(const struct ctl *ctl)
     DMQ_ASSERT(batch->in_flight == (batch->encoded != NULL));
     DMQ_ASSERT(batch->in_flight || batch->call_count == 0);
     DMQ_ASSERT(ctl->waiting_count <= CTL_MAX_WAITING);
+    DMQ_ASSERT(ctl->waiting_bytes <= CTL_MAX_WAITING_BYTES);
+    DMQ_ASSERT((ctl->waiting_count == 0) == list_empty(&ctl->waiting));
     /* Whoever waits is waited for: an entry is in flight, or nothing will ever be decided. */
     DMQ_ASSERT(ctl->waiting_count == 0 || batch->in_flight || ctl->failed || !ctl->started);
     DMQ_ASSERT(ctl->recent_count <= CTL_MAX_RECENT);

@@ -24,8 +24,9 @@
 /* One voter has one term. The quorum's Raft takes its place. */
 #define CTL_TERM 1
 
-#define CTL_MAX_WAITING 10000        /* requests that wait for their entry */
-#define CTL_MAX_BATCH_CALLS 256      /* requests that one entry decides */
+#define CTL_MAX_WAITING 10000                    /* requests that wait for their entry */
+#define CTL_MAX_WAITING_BYTES (64 * 1024 * 1024) /* and what they hold */
+#define CTL_MAX_BATCH_CALLS 256                  /* requests that one entry decides */
 #define CTL_MAX_BATCH_RECORDS 200000 /* no further request is decided once an entry has so many */
 #define CTL_PRODUCER_ID_BLOCK 1000
 
@@ -92,6 +93,7 @@ struct ctl {
     struct batch batch;
     struct list waiting; /* requests that need a decision, in order of arrival */
     size_t waiting_count;
+    size_t waiting_bytes;
 
     struct session *sessions; /* by broker id, ascending */
     size_t session_count;

@@ -80,6 +80,16 @@ decide_call(struct ctl *ctl, struct call *call)
     ctl->batch.call_count++;
 }
 
+static struct call *
+take_waiting(struct ctl *ctl)
+{
+    struct call *call = LIST_ENTRY(list_pop(&ctl->waiting), struct call, link);
+    DMQ_ASSERT(ctl->waiting_count > 0 && ctl->waiting_bytes >= call->bytes);
+    ctl->waiting_count--;
+    ctl->waiting_bytes -= call->bytes;
+    return call;
+}
+
 static void
 form_cluster(struct ctl *ctl)
 {
@@ -98,9 +108,7 @@ decide_all(struct ctl *ctl)
     session_decide(ctl);
     while (!list_empty(&ctl->waiting) && batch->call_count < CTL_MAX_BATCH_CALLS &&
            batch->count < CTL_MAX_BATCH_RECORDS) {
-        struct list *link = list_pop(&ctl->waiting);
-        ctl->waiting_count--;
-        decide_call(ctl, LIST_ENTRY(link, struct call, link));
+        decide_call(ctl, take_waiting(ctl));
     }
 }
 
@@ -212,9 +220,8 @@ abandon(struct ctl *ctl, dmq_err err)
                 ctl->config.controller_id, err_text(err));
     }
     finish_calls(ctl);
-    for (struct list *link; (link = list_pop(&ctl->waiting)) != NULL;) {
-        ctl->waiting_count--;
-        ctl_call_cancel(ctl, LIST_ENTRY(link, struct call, link));
+    while (!list_empty(&ctl->waiting)) {
+        ctl_call_cancel(ctl, take_waiting(ctl));
     }
     ctl_fail(ctl, "store_failed error=%s version=%" PRId64, err_name(err), ctl->batch.version);
 }

@@ -171,7 +171,7 @@ open_peer(struct link *link)
     struct peer_config config = {.zmq_context = zsys_init(),
                                  .node_id = link->broker_id,
                                  .client_id = "controller",
-                                 .max_frame_bytes = NODE_MAX_FRAME_BYTES,
+                                 .max_frame_bytes = NODE_MAX_ANSWER_BYTES,
                                  .max_in_flight = MAX_IN_FLIGHT,
                                  .seed = random_u64()};
     address_print(link->host, link->port, config.endpoint);

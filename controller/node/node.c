@@ -226,7 +226,7 @@ open_folder(struct node *node)
 static bool
 open_socket(struct node *node)
 {
-    const struct router_options options = {.max_frame_bytes = NODE_MAX_FRAME_BYTES,
+    const struct router_options options = {.max_frame_bytes = NODE_MAX_REQUEST_BYTES,
                                            .send_hwm = NODE_MAX_REQUESTS,
                                            .recv_hwm = NODE_MAX_REQUESTS,
                                            .linger_ms = LINGER_MS};
@@ -235,7 +235,8 @@ open_socket(struct node *node)
     node->socket = zsock_new(ZMQ_ROUTER);
     DMQ_ASSERT(node->socket != NULL);
     node->router.socket = zsock_resolve(node->socket);
-    node->router.limits = (struct net_limits){.max_frames = 16, .max_bytes = NODE_MAX_FRAME_BYTES};
+    node->router.limits =
+        (struct net_limits){.max_frames = 16, .max_bytes = NODE_MAX_REQUEST_BYTES};
     if (router_configure(node->router.socket, &options, &err) != DMQ_OK ||
         router_bind(node->router.socket, self->listen_host, self->port, &err) != DMQ_OK) {
         log_error("bind_failed text=\"%s\"", err.text);
@@ -280,7 +281,7 @@ make_core(struct node *node)
         .controller_id = node->conf->node_id,
         .instance_id = random_uuid(),
         .session_timeout_ms = setting_number(settings, SETTING_BROKER_SESSION_TIMEOUT_MS),
-        .max_message_bytes = NODE_MAX_FRAME_BYTES,
+        .max_message_bytes = NODE_MAX_REQUEST_BYTES,
         .max_requests = NODE_MAX_REQUESTS,
         .seed = random_u64(),
         .new_cluster_id = random_uuid(),

@@ -14,7 +14,8 @@
 #include "libdmq/os/folder.h"
 #include "libdmq/os/wakeup.h"
 
-#define NODE_MAX_FRAME_BYTES (64 * 1024 * 1024)
+#define NODE_MAX_REQUEST_BYTES (4 * 1024 * 1024)
+#define NODE_MAX_ANSWER_BYTES (1024 * 1024) /* to a push */
 #define NODE_MAX_REQUESTS 1024
 
 struct http_server; /* libdmq/http/http.h */

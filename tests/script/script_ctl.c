@@ -11,6 +11,8 @@
  *   create NAME [partitions= replicas= request= key=value ...] | delete NAME | delete-id N
  *   describe [NAME...] | ids ID epoch= | versions
  *   call NAME [version=] | raw WORD...  a call by name with an empty body; frames as they are
+ *   burst ID N epoch=                   N blocks of ids, each persisted: N entries, unseen
+ *   flood N                             N topics asked for, unseen: answers by kind
  *   state                               the image
  *
  * Small ids are written #1, drawn ones id-1, id-2 in the order in which they appear. */
@@ -23,7 +25,7 @@
 #include "libdmq/wire/codec_json.h"
 #include "tests/script/script.h"
 
-#define MAX_ENTRIES 256
+#define MAX_ENTRIES 4096
 #define MAX_IDS 64
 
 struct world {
@@ -479,6 +481,41 @@ run_ids(struct world *w, const struct script_command *c, struct outbuf *out)
     ask(w, API_ALLOCATE_PRODUCER_IDS, 0, &request, out);
 }
 
+static void run_persisted(struct world *w, const struct script_command *c, struct outbuf *out);
+
+static void
+run_burst(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct outbuf unseen = {0};
+    for (long i = strtol(c->words[2], NULL, 10); i > 0; i--) {
+        run_ids(w, c, &unseen);
+        run_persisted(w, c, &unseen);
+    }
+    script_print(out, "%lld entries\n", (long long)w->entry_count);
+    outbuf_deinit(&unseen);
+}
+
+static void
+run_flood(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct outbuf unseen = {0};
+    struct ctl_stats stats;
+    long throttled = 0, count = strtol(c->words[1], NULL, 10);
+    for (long i = 0; i < count; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "flood-%ld", i);
+        struct create_topic_request request = {
+            .topic_name = bytes_str(name), .partition_count = 1, .replication_factor = 1};
+        outbuf_clear(&unseen);
+        ask(w, API_CREATE_TOPIC, 0, &request, &unseen);
+        outbuf_put(&unseen, "", 1);
+        throttled += strstr((const char *)unseen.data, "THROTTLED") != NULL;
+    }
+    ctl_stats(w->ctl, &stats);
+    script_print(out, "%ld throttled, %lld waiting\n", throttled, (long long)stats.waiting);
+    outbuf_deinit(&unseen);
+}
+
 /* A call of the table with nothing in it. */
 static void
 run_call(struct world *w, const struct script_command *c, struct outbuf *out)
@@ -649,12 +686,13 @@ run(void *context, const struct script_command *c, struct outbuf *out)
         const char *name;
         void (*run)(struct world *w, const struct script_command *c, struct outbuf *out);
     } commands[] = {
-        {"start", run_start},       {"restart", run_start}, {"persisted", run_persisted},
-        {"register", run_register}, {"up", run_peer},       {"down", run_peer},
-        {"gone", run_peer},         {"create", run_create}, {"heartbeat", run_heartbeat},
-        {"describe", run_describe}, {"delete", run_delete}, {"delete-id", run_delete},
-        {"ids", run_ids},           {"tick", run_tick},     {"pushed", run_pushed},
-        {"call", run_call},         {"raw", run_raw},       {"envelope", run_envelope},
+        {"start", run_start},       {"restart", run_start},     {"persisted", run_persisted},
+        {"register", run_register}, {"up", run_peer},           {"down", run_peer},
+        {"gone", run_peer},         {"create", run_create},     {"heartbeat", run_heartbeat},
+        {"describe", run_describe}, {"delete", run_delete},     {"delete-id", run_delete},
+        {"ids", run_ids},           {"tick", run_tick},         {"pushed", run_pushed},
+        {"call", run_call},         {"burst", run_burst},       {"flood", run_flood},
+        {"raw", run_raw},           {"envelope", run_envelope},
     };
     struct world *w = context;
     if (strcmp(c->words[0], "state") == 0) {
