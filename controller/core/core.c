@@ -150,7 +150,7 @@ on_peer(struct ctl *ctl, enum ctl_event_kind kind, int32_t broker_id)
     bool was_up = session->peer_up;
     session->peer_up = kind == CTL_PEER_UP || (was_up && kind == CTL_PEER_GONE);
     if (kind == CTL_PEER_UP) {
-        session->gone = false;
+        /* A port that answers says nothing about whose process it is: no lease by that. */
         session->push_after_ms = ctl->now_ms;
         push_all(ctl);
     } else if (kind == CTL_PEER_DOWN && !session->fenced) {
@@ -158,6 +158,7 @@ on_peer(struct ctl *ctl, enum ctl_event_kind kind, int32_t broker_id)
         ctl_emit(ctl, CTL_PROBE)->u.probe = broker_id;
     } else if (kind == CTL_PEER_GONE && !was_up) { /* else it is old news */
         session->gone = true;
+        session->lease_until_ms = ctl->now_ms;
         ctl->duties = true;
     }
 }

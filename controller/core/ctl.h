@@ -38,7 +38,7 @@ struct call;
 struct session {
     int32_t broker_id;
     int64_t lease_until_ms; /* silent for longer: it is fenced */
-    bool gone;              /* its process has surely ended: fenced at once */
+    bool gone;              /* its lease was ended because its process has */
     struct uuid former;     /* incarnation that the present one replaced: not taken back */
     bool fenced;            /* as committed; the image may be ahead */
     int64_t acked_version;  /* what it has applied, as it said; -1: not known */

@@ -237,7 +237,12 @@ push_on_done(struct ctl *ctl, const struct ctl_event *event)
     if (code == DMQ_OK) {
         code = take_answer(ctl, session, event->u.pushed.body, &err);
     }
-    if (code != DMQ_OK) {
+    if (code == DMQ_ERR_BROKER_ID_NOT_REGISTERED) {
+        /* It had not heard yet that it is registered. Its heartbeat follows, or came already, and
+         * the push follows that. */
+        bool heard = session->acked_version != -1;
+        session->push_after_ms = heard ? ctl->now_ms : ctl->now_ms + PUSH_RETRY_MS;
+    } else if (code != DMQ_OK) {
         ctl->stats.pushes_failed++;
         session->push_after_ms = ctl->now_ms + PUSH_RETRY_MS;
         ctl_log(ctl, false, "push_failed broker=%" PRId32 " error=%s text=\"%s\"",

@@ -100,7 +100,7 @@ session_renew(struct ctl *ctl, struct session *session)
 bool
 session_alive(const struct ctl *ctl, const struct session *session)
 {
-    return !session->gone && session->lease_until_ms > ctl->now_ms;
+    return session->lease_until_ms > ctl->now_ms;
 }
 
 static int64_t
@@ -173,6 +173,10 @@ take_version(struct ctl *ctl, struct session *session, const struct broker_statu
     }
     if (status->applied_version < session->acked_version) {
         return; /* sent before the one that is known */
+    }
+    if (session->acked_version == -1) {
+        session->push_after_ms =
+            ctl->now_ms; /* the first word of this process: no reason to wait */
     }
     session->acked_version = status->applied_version;
     bool comparable = status->applied_version == ctl->version && status->image_digest != 0;
