@@ -56,13 +56,40 @@ log_name_parse(const char *name, int64_t *ret_base)
     return true;
 }
 
+const char *
+log_errno(int error, char room[LOG_ERRNO_SIZE])
+{
+    switch (error) {
+    case ENOENT:
+        return "it does not exist";
+    case EACCES:
+    case EPERM:
+        return "permission is denied";
+    case ENOTDIR:
+        return "it is not a folder";
+    case EISDIR:
+        return "it is a folder";
+    case EIO:
+        return "the disk failed";
+    case EMFILE:
+    case ENFILE:
+        return "too many files are open";
+    case EROFS:
+        return "the file system is read-only";
+    default:
+        snprintf(room, LOG_ERRNO_SIZE, "error %d", error);
+        return room;
+    }
+}
+
 dmq_err
 log_failed(struct err_msg *msg, const char *what, const char *path, int error)
 {
+    char room[LOG_ERRNO_SIZE];
     if (error == ENOSPC || error == EDQUOT) {
         return err_set(msg, DMQ_ERR_DISK_FULL, "disk is full: %s %s", what, path);
     }
-    return err_set(msg, DMQ_ERR_IO, "%s %s failed: errno %d", what, path, error);
+    return err_set(msg, DMQ_ERR_IO, "%s %s failed: %s", what, path, log_errno(error, room));
 }
 
 dmq_err

@@ -25,6 +25,10 @@ char *log_parent(char parent[LOG_DIR_SIZE], const char *path);
 /* True if name is a segment's .log, and its base offset. */
 bool log_name_parse(const char *name, int64_t *ret_base);
 
+/* An errno value in words, or "error <number>" in room; returns the words. */
+#define LOG_ERRNO_SIZE 24
+const char *log_errno(int error, char room[LOG_ERRNO_SIZE]);
+
 /* A failed call: DMQ_ERR_DISK_FULL or DMQ_ERR_IO, with a sentence. */
 dmq_err log_failed(struct err_msg *msg, const char *what, const char *path, int error);
 

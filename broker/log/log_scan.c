@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "broker/log/log_files.h"
 #include "libdmq/base/assert.h"
 
 void
@@ -62,11 +63,13 @@ load(struct log_scan *scan, uint64_t pos, size_t size, struct err_msg *msg)
         memmove(scan->data, scan->data + (pos - scan->data_pos), kept);
     }
     size_t got = 0;
+    char room[LOG_ERRNO_SIZE];
     scan->data_pos = pos;
     scan->data_size = kept;
     int error = scan->fs->ops->pread(scan->file, scan->data + kept, want - kept, pos + kept, &got);
     if (error != 0) {
-        err_set(msg, DMQ_ERR_IO, "reading at position %" PRIu64 " failed: errno %d", pos, error);
+        err_set(msg, DMQ_ERR_IO, "reading at position %" PRIu64 " failed: %s", pos,
+                log_errno(error, room));
         return SCAN_FAILED;
     }
     scan->data_size = kept + got;

@@ -192,12 +192,13 @@ static dmq_err
 give_up(struct log_writer *writer, struct err_msg *msg)
 {
     char path[LOG_PATH_SIZE];
+    char room[LOG_ERRNO_SIZE];
     writer->failed = true;
     int error = writer->fs->ops->truncate(writer->files.log, writer->pos);
     error = error == 0 ? writer->fs->ops->datasync(writer->files.log) : error;
     if (error != 0) {
-        return err_set(msg, DMQ_ERR_IO, "cutting %s failed: errno %d", name_of(writer, path),
-                       error);
+        return err_set(msg, DMQ_ERR_IO, "cutting %s failed: %s", name_of(writer, path),
+                       log_errno(error, room));
     }
     writer->made = writer->pos;
     return log_failed(msg, "writing", name_of(writer, path), ENOSPC);

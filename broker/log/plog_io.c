@@ -15,6 +15,7 @@
 #include "libdmq/base/assert.h"
 #include "libdmq/base/list.h"
 #include "libdmq/base/map.h"
+#include "libdmq/base/utf8.h"
 
 #define NONE SIZE_MAX
 
@@ -111,6 +112,7 @@ set_error(struct disk_done *done, dmq_err err, const char *text)
 {
     done->err = err;
     snprintf(done->text, sizeof(done->text), "%.*s", (int)sizeof(done->text) - 1, text);
+    utf8_repair(done->text); /* it may have been cut within a character */
 }
 
 /* The result of something done to the disk. A failure that is not for lack of space ends the

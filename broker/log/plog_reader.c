@@ -11,6 +11,7 @@
 #include "broker/log/log_files.h"
 #include "broker/log/log_scan.h"
 #include "libdmq/base/assert.h"
+#include "libdmq/base/utf8.h"
 #include "libdmq/wire/batch_read.h"
 
 #define CACHED_SEGMENTS 32
@@ -493,6 +494,7 @@ plog_reader_exec(struct plog_reader *reader, struct disk_op *op, struct disk_don
         ret_done->err = err;
         snprintf(ret_done->text, sizeof(ret_done->text), "%.*s", (int)sizeof(ret_done->text) - 1,
                  msg.text);
+        utf8_repair(ret_done->text); /* it may have been cut within a character */
     }
     disk_op_deinit(op);
 }
