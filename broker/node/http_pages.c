@@ -47,6 +47,9 @@ metrics(const struct node *node, const struct brk_stats *stats, struct http_resp
                 stats->duplicates);
     http_metric(out, "dmq_broker_syncs_total", "counter", "Syncs of the data folder.",
                 stats->syncs);
+    http_metric(out, "dmq_broker_fsyncs_total", "counter",
+                "Files and folders synced: a sync has one for each log that was written to.",
+                lanes_fsyncs(node->lanes));
     http_metric(out, "dmq_broker_request_bytes", "gauge", "Bytes of requests without answer.",
                 stats->request_bytes);
     http_metric(out, "dmq_broker_parked_requests", "gauge", "Requests without answer.",

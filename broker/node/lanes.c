@@ -1,5 +1,6 @@
 #include "broker/node/lanes.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "broker/log/plog_io.h"
@@ -19,6 +20,7 @@ struct lanes {
     struct kv *kv;
     struct plog_io_lane *lane;
     struct plog_reader *reader;
+    atomic_int_least64_t fsyncs; /* written by the storage worker, read by the core thread */
     struct queue *done;
     struct wakeup woken;
     struct worker *disk_worker;
@@ -38,6 +40,9 @@ run_disk(void *context, void **jobs, size_t count)
         ops[i] = ((struct job *)jobs[i])->effect.u.disk;
     }
     plog_io_exec(lanes->lane, ops, count, dones);
+    struct plog_io_counts counts = plog_io_counts(lanes->lane);
+    atomic_store_explicit(&lanes->fsyncs, (int64_t)(counts.file_syncs + counts.folder_syncs),
+                          memory_order_relaxed);
     for (size_t i = 0; i < count; i++) {
         ((struct job *)jobs[i])->disk_done = dones[i];
     }
@@ -131,6 +136,12 @@ int
 lanes_fd(const struct lanes *lanes)
 {
     return lanes->woken.fd;
+}
+
+int64_t
+lanes_fsyncs(const struct lanes *lanes)
+{
+    return (int64_t)atomic_load_explicit(&lanes->fsyncs, memory_order_relaxed);
 }
 
 void

@@ -19,6 +19,9 @@ void lanes_stop(struct lanes *lanes);
 /* Carries out BRK_DISK or BRK_KV_WRITE; takes what the effect owns. */
 void lanes_push(struct lanes *lanes, struct brk_effect *effect);
 
+/* How many files and folders were synced so far; the count follows its run of operations. */
+int64_t lanes_fsyncs(const struct lanes *lanes);
+
 /* Readable when lanes_next may have something. */
 int lanes_fd(const struct lanes *lanes);
 void lanes_clear(struct lanes *lanes);
