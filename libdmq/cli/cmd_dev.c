@@ -291,7 +291,9 @@ run(const struct cli *cli)
         args_int(cli->args, "http", 0, 65535, &http) != CLI_OK) {
         return CLI_USAGE;
     }
-    struct dev_wish wish = {.client_port = (int)port, .http_port = (int)http};
+    struct dev_wish wish = {.client_port = (int)port,
+                            .http_port = (int)http,
+                            .listen_all = args_has(cli->args, "listen-all")};
     const char *data = args_value(cli->args, "data");
     dev.cli = cli;
     dev.watched = args_has(cli->args, "until-eof") ? STDIN_FILENO : -1;
@@ -307,6 +309,7 @@ static const struct option_spec OPTIONS[] = {
     {"data", "DIR", "where everything is stored (./dmq-data)"},
     {"port", "N", "port for clients (9501; 0: any that is free)"},
     {"http", "N", "port for HTTP: /health/ready, /metrics (none; 0: any that is free)"},
+    {"listen-all", NULL, "let other machines connect too; nobody is asked for a password"},
     {"until-eof", NULL, "end when stdin is closed, for a parent that may be killed"},
     {NULL, NULL, NULL},
 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "libdmq/cli/command.h"
+#include "libdmq/cli/http_get.h"
 #include "libdmq/cli/json_out.h"
 #include "libdmq/cli/json_read.h"
 #include "libdmq/cli/report.h"
@@ -107,9 +108,34 @@ print_health_json(const struct health *h)
     return is_written ? CLI_OK : report_failure("cannot write to stdout");
 }
 
+/* One node, asked by HTTP: a controller is no door for clients, and can be asked in no other way.
+ */
+static int
+ask_node(const struct cli *cli, const char *address)
+{
+    char text[HTTP_TEXT_BYTES];
+    int status;
+    bool is_ready_asked = args_has(cli->args, "ready");
+    int code = http_get(address, is_ready_asked ? "/health/ready" : "/health/live", &status, text);
+    if (code != CLI_OK) {
+        return code;
+    }
+    if (cli->json) {
+        printf("{\"%s\":%s}\n", is_ready_asked ? "ready" : "live",
+               status == 200 ? "true" : "false");
+    } else {
+        printf("%s%s\n", status == 200 ? "" : "not ready: ", text);
+    }
+    return status == 200 ? CLI_OK : CLI_UNHEALTHY;
+}
+
 static int
 run(const struct cli *cli)
 {
+    const char *address = args_value(cli->args, "http");
+    if (address != NULL) {
+        return ask_node(cli, address);
+    }
     struct health h = {.controller = -1};
     dmq_client *client;
     int code = session_open(cli, &client);
@@ -134,6 +160,7 @@ run(const struct cli *cli)
 
 static const struct option_spec OPTIONS[] = {
     {"ready", NULL, "exit 10 unless every partition can be written and read"},
+    {"http", "HOST:PORT", "ask this node alone, a controller or a broker, at its httpPort"},
     {NULL, NULL, NULL},
 };
 
@@ -142,7 +169,8 @@ const struct command COMMAND_HEALTH = {
     .arguments = "",
     .summary = "Tell whether the cluster answers, and whether it is ready",
     .examples = "dmq health\n"
-                "dmq health --ready --quiet && echo up\n",
+                "dmq health --ready --quiet && echo up\n"
+                "dmq health --ready --http 127.0.0.1:8080\n",
     .options = OPTIONS,
     .run = run,
 };

@@ -26,6 +26,9 @@ struct command {
     size_t min_words;
     size_t max_words;
     int (*run)(const struct cli *cli); /* returns the exit code */
+    /* In place of `run`, where all that follows the name is for another program: becomes it. argv
+     * begins with the name. Returns an exit code only if that failed. */
+    int (*become)(char **argv);
 };
 
 extern const struct option_spec GLOBAL_OPTIONS[];
@@ -46,6 +49,8 @@ extern const struct command COMMAND_BENCH_E2E;
 extern const struct command COMMAND_LOG_DUMP;
 extern const struct command COMMAND_LOG_VERIFY;
 extern const struct command COMMAND_HEALTH;
+extern const struct command COMMAND_CONTROLLER;
+extern const struct command COMMAND_BROKER;
 extern const struct command COMMAND_VERSION;
 
 #endif

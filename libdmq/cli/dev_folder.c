@@ -125,7 +125,7 @@ read_services(const char *path, struct dev_ports *ports)
 }
 
 static bool
-write_services(const char *path, const struct dev_ports *ports)
+write_services(const char *path, const struct dev_ports *ports, bool listen_all)
 {
     FILE *file = fopen(path, "we");
     if (file == NULL) {
@@ -139,9 +139,10 @@ write_services(const char *path, const struct dev_ports *ports)
     fprintf(file,
             "{ \"cluster\": \"dev\",\n"
             "  \"controllers\": [ {\"id\": %d, \"host\": \"127.0.0.1\", \"port\": %d} ],\n"
-            "  \"brokers\": [ {\"id\": %d, \"host\": \"127.0.0.1\", \"port\": %d, \"peerPort\": "
-            "%d, %s\"controller\": %d} ] }\n",
-            DEV_CONTROLLER_ID, ports->controller, DEV_BROKER_ID, ports->client, ports->peer, http,
+            "  \"brokers\": [ {\"id\": %d, \"host\": \"127.0.0.1\", %s\"port\": %d, "
+            "\"peerPort\": %d, %s\"controller\": %d} ] }\n",
+            DEV_CONTROLLER_ID, ports->controller, DEV_BROKER_ID,
+            listen_all ? "\"listenHost\": \"0.0.0.0\", " : "", ports->client, ports->peer, http,
             DEV_CONTROLLER_ID);
     if (fclose(file) != 0) {
         report_failure("cannot write %s: %s", path, strerrordesc_np(errno));
@@ -218,7 +219,8 @@ dev_folder_open(struct dev_folder *folder, const char *path, const struct dev_wi
         goto failed;
     }
     read_services(folder->services, &folder->ports);
-    if (choose_ports(&folder->ports, wish) && write_services(folder->services, &folder->ports)) {
+    if (choose_ports(&folder->ports, wish) &&
+        write_services(folder->services, &folder->ports, wish->listen_all)) {
         return true;
     }
 failed:

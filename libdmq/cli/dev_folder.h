@@ -25,7 +25,8 @@ struct dev_folder {
 /* What the user asked for; 0: any that is free. */
 struct dev_wish {
     int client_port;
-    int http_port; /* -1: no HTTP */
+    int http_port;   /* -1: no HTTP */
+    bool listen_all; /* the broker binds to every address, not to loopback alone */
 };
 
 /* Makes the folder if it is not there, locks it, chooses ports and writes services.json. A port of

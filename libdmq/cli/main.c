@@ -31,6 +31,8 @@ const struct command *const COMMANDS[] = {
     &COMMAND_LOG_DUMP,
     &COMMAND_LOG_VERIFY,
     &COMMAND_HEALTH,
+    &COMMAND_CONTROLLER,
+    &COMMAND_BROKER,
     &COMMAND_VERSION,
     NULL,
 };
@@ -140,6 +142,9 @@ run_command(const struct command *command, struct args *args, const char **words
 {
     const struct option_spec *const tables[] = {command->options, GLOBAL_OPTIONS, NULL};
     struct cli cli = {.args = args, .words = words};
+    if (command->become != NULL) {
+        return command->become(args->argv + args->next - 1);
+    }
     args->command = command->name;
     for (;;) {
         int code = args_next(args, tables, &words[cli.word_count]);

@@ -66,7 +66,24 @@ def test_help_lists_the_commands():
     assert not any(name.startswith(("group", "quorum", "cluster")) for name in names)
 
 
-@pytest.mark.parametrize("command", [name.split("  ")[0] for name in COMMANDS])
+DAEMONS = ("controller", "broker")
+
+
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_daemons_have_the_rest_of_the_command_line(daemon):
+    for options in (["--help"], ["--version"], ["--id"], ["--set", "log.levle=info"]):
+        done = dmq(daemon, *options)
+        own = subprocess.run([BIN / f"dmq-{daemon}", *options], capture_output=True)
+        assert (done.returncode, done.stdout, done.stderr) == (
+            own.returncode,
+            own.stdout,
+            own.stderr,
+        )
+
+
+@pytest.mark.parametrize(
+    "command", [name for c in COMMANDS if (name := c.split("  ")[0]) not in DAEMONS]
+)
 def test_each_command_explains_itself(command):
     done = dmq(*command.split(), "--help")
     text = done.stdout.decode()
@@ -113,6 +130,7 @@ def test_without_a_command_it_is_wrong_usage():
         (["consume", "a", "--count", "0"], "--count wants"),
         (["consume", "a", "--json=yes"], "--json takes no value"),
         (["bench", "e2e", "a", "--size", "4"], "--size wants"),
+        (["health", "--http", "localhost"], "--http wants HOST:PORT, not 'localhost'"),
         (["dev", "--port", "70000"], "--port wants"),
         (["topic", "list", "--url", "http://x"], "is not a URL of DMQ"),
         (["topic", "list", "--url", "dmq://x:99999"], "port '99999'"),
@@ -527,3 +545,33 @@ def test_health(cluster):
         "partitions": 3,
         "leaderlessPartitions": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nready\n", OK, b"ready\n"),
+        (
+            b"HTTP/1.1 503 x\r\nA: b\r\n\r\nnot formed\nmore\n",
+            UNHEALTHY,
+            b"not ready: not formed\n",
+        ),
+        (b"HTTP/1.1 503 x\r\n\r\n" + b"x" * 9000, UNHEALTHY, b"not ready: x"),
+        (b"HTTP/1.1 200 OK\r\nno end", UNREACHABLE, b""),
+        (b"SSH-2.0-OpenSSH_9\r\n\r\n", UNREACHABLE, b""),
+        (b"", UNREACHABLE, b""),
+    ],
+)
+def test_health_of_one_node(answer, code, said):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        command = [BIN / "dmq", "health", "--ready", "--http", address]
+        asker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with server.accept()[0] as connection:
+            assert connection.recv(4096).startswith(b"GET /health/ready HTTP/1.1\r\n")
+            connection.sendall(answer)
+        out, err = asker.communicate(timeout=20)
+    assert asker.returncode == code and out.startswith(said), (out, err)
+    assert (err == b"") == (code != UNREACHABLE)
+    done = dmq("health", "--http", address)  # nobody is there now
+    assert done.returncode == UNREACHABLE and b"does not answer" in done.stderr

@@ -148,3 +148,18 @@ def test_http_when_asked_for(folder):
         port = services["brokers"][0]["httpPort"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=10) as page:
             assert page.status == 200
+        for options, said in (["--ready"], b"ready\n"), ([], b"live\n"):
+            command = [BIN / "dmq", "health", "--http", f"127.0.0.1:{port}", *options]
+            done = subprocess.run(command, capture_output=True, timeout=30)
+            assert (done.returncode, done.stdout) == (0, said)
+
+
+def test_other_addresses_only_when_asked_for(folder):
+    for options, is_reached in ([], False), (["--listen-all"], True):
+        with DevCluster(folder, "--port", "0", *options) as cluster:
+            port = int(cluster.url.rpartition(":")[2])
+            try:
+                socket.create_connection(("127.0.0.2", port), 10).close()
+                assert is_reached
+            except ConnectionRefusedError:
+                assert not is_reached
