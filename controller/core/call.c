@@ -120,6 +120,7 @@ decode_body(struct call *call, const struct api_desc *api, size_t index, void **
                       body, err);
 }
 
+/* Relative, so that clocks of different machines need not agree. */
 static int64_t
 deadline_of(const struct ctl *ctl, const struct request_header *header)
 {
@@ -210,6 +211,7 @@ ctl_call_cancel(struct ctl *ctl, struct call *call)
     ctl_call_finish(ctl, call);
 }
 
+/* The line is bounded by count and by memory: what comes on top is told to come again. */
 static void
 put_in_line(struct ctl *ctl, struct call *call)
 {

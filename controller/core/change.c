@@ -65,6 +65,8 @@ draft_init(struct draft *draft, const struct partition_record *from)
     draft->record.elr = draft->elr;
 }
 
+/* The partition epoch rises with every change: it is what a leader's own changes compare with
+ * (trap 13). */
 static void
 draft_propose(struct ctl *ctl, struct draft *draft)
 {
@@ -77,7 +79,8 @@ draft_propose(struct ctl *ctl, struct draft *draft)
     ctl_propose(ctl, RECORD_PARTITION, p);
 }
 
-/* The first replica that is live and in the set; -1 if there is none. */
+/* The first replica that is live and in the set, so that the preferred leader wins; -1 if there is
+ * none. */
 static int32_t
 first_live(const struct image *image, const struct partition_record *p, const int32_t *set,
            uint32_t count)
@@ -129,7 +132,9 @@ keeps_place(const struct partition_record *p, enum leave leave)
     DMQ_UNREACHABLE();
 }
 
-/* True if the partition changes. */
+/* Takes the broker out of one partition; true if that changes it. A leadership that ends raises the
+ * leader epoch even if nobody follows: a process that still believes in it is then behind
+ * everywhere (trap 14a). */
 static bool
 leave_partition(const struct image *image, struct draft *draft, int32_t broker_id, enum leave leave)
 {

@@ -140,6 +140,8 @@ on_started(struct ctl *ctl)
     }
 }
 
+/* A connection tells of a process only by its end: one that comes up may be to anybody who listens
+ * there. */
 static void
 on_peer(struct ctl *ctl, enum ctl_event_kind kind, int32_t broker_id)
 {
@@ -194,6 +196,8 @@ dispatch(struct ctl *ctl, const struct ctl_event *event)
     }
 }
 
+/* At the end of every step; what costs more than a glance only in debug builds and under the
+ * fuzzer. */
 static void
 check_invariants(const struct ctl *ctl)
 {

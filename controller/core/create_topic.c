@@ -51,6 +51,7 @@ check_partitions(const struct ctl *ctl, struct plan *plan, struct err_msg *err)
     return DMQ_OK;
 }
 
+/* Only live brokers count: a replica on one that is gone would start out of sync. */
 static dmq_err
 check_factor(const struct ctl *ctl, struct plan *plan, struct err_msg *err)
 {
@@ -132,6 +133,8 @@ propose_partitions(struct ctl *ctl, const struct plan *plan)
     free(replicas);
 }
 
+/* The controller draws the id, and none is ever used twice: a topic that is deleted and made again
+ * is another one to every log, fetch and offset (trap 25). */
 static void
 propose(struct ctl *ctl, struct plan *plan)
 {

@@ -3,8 +3,7 @@
  * the next one sees them, and an undo list remembers what they replaced. All of them leave as one
  * entry, which is atomic: it is stored, applied by brokers and undone as a whole.
  *
- *   waiting --decide--> batch (open) --close--> in flight --persisted--> committed --> answers,
- * pushes
+ *   waiting --decide--> batch (open) --close--> in flight --persisted--> committed --> answered
  *
  * "Persisted" is "committed" while there is one voter: committed() is the one place that the quorum
  * changes. Reads take their turn like writes, so that nobody is told what may still be undone. */
@@ -18,6 +17,8 @@
 
 /* ---- records --------------------------------------------------------------------------------- */
 
+/* Encoded once, here: the same bytes are stored, pushed to brokers and found again by the next
+ * start. Applied at once, so that whatever is decided next rests on it. */
 void
 ctl_propose(struct ctl *ctl, int type, const void *body)
 {
@@ -49,6 +50,8 @@ save(const struct ctl *ctl)
     return (struct savepoint){meta_undo_mark(ctl->image), ctl->batch.count, ctl->batch.bytes.size};
 }
 
+/* A request that fails takes back what it proposed, and only that: those before it in the entry
+ * stand. */
 static void
 go_back(struct ctl *ctl, struct savepoint to)
 {
@@ -60,6 +63,8 @@ go_back(struct ctl *ctl, struct savepoint to)
 
 /* ---- deciding -------------------------------------------------------------------------------- */
 
+/* The answer is made now, from the working image, but leaves only with the entry: until then a
+ * crash or a lost term may still undo what it says. */
 static void
 decide_call(struct ctl *ctl, struct call *call)
 {
@@ -122,6 +127,8 @@ finish_calls(struct ctl *ctl)
     DMQ_ASSERT(ctl->batch.call_count == 0);
 }
 
+/* An entry is a row of the message table like any other: what stands in the store is what a push
+ * carries, and can be read with the table alone. */
 static struct buf *
 encode_entry(const struct batch *batch)
 {
@@ -140,6 +147,7 @@ encode_entry(const struct batch *batch)
     return encoded;
 }
 
+/* From here on the image is the working image: ahead of what is committed, and able to go back. */
 static void
 open_batch(struct ctl *ctl)
 {
@@ -171,6 +179,8 @@ close_batch(struct ctl *ctl)
     effect->u.persist.entry = buf_ref(batch->encoded);
 }
 
+/* Runs until an entry is in flight or nothing is left to decide. Rounds without records end at
+ * once, so that reads on an idle controller cost no disk. */
 void
 decide(struct ctl *ctl)
 {
@@ -184,6 +194,8 @@ decide(struct ctl *ctl)
 
 /* ---- committing ------------------------------------------------------------------------------ */
 
+/* The one place where what was proposed becomes true. The order matters: first the state, then
+ * those who asked, then the brokers; all of it in one step, so that nobody sees a part of it. */
 static void
 committed(struct ctl *ctl)
 {
@@ -204,6 +216,8 @@ committed(struct ctl *ctl)
     push_all(ctl);
 }
 
+/* The store failed. Nothing that rests on this entry may be said, and nothing may follow it: an
+ * fsync that failed once is never retried, for what it left on the disk is unknown. */
 static void
 abandon(struct ctl *ctl, dmq_err err)
 {

@@ -69,7 +69,8 @@ rack_taken(const struct candidate *all, uint32_t count, const struct candidate *
     return false;
 }
 
-/* The best broker for the next replica of a partition. */
+/* The best broker for the next replica of a partition. Racks come first: losing one must cost a
+ * partition one replica at most. */
 static struct candidate *
 choose(struct candidate *all, uint32_t count, bool leader)
 {

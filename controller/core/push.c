@@ -35,6 +35,7 @@ drop_oldest(struct ctl *ctl)
     ctl->recent_count--;
 }
 
+/* The newest entry always fits, whatever its size: a push needs it. */
 void
 push_keep(struct ctl *ctl, struct buf *encoded)
 {
@@ -128,6 +129,8 @@ add_to_snapshot(void *arg, struct bytes record)
     return DMQ_OK;
 }
 
+/* The image as one entry. Only while nothing is in flight: the image holds what is, and a broker
+ * must never see what may be undone. */
 static struct buf *
 encode_snapshot(const struct ctl *ctl)
 {
@@ -169,6 +172,8 @@ next_push(const struct ctl *ctl, const struct session *session, int64_t *ret_end
     return ctl->batch.in_flight ? NULL : encode_snapshot(ctl);
 }
 
+/* One push at a time and broker: its answer decides what comes next, and a slow broker never
+ * gathers a queue of them. */
 static void
 push_one(struct ctl *ctl, struct session *session)
 {
@@ -201,6 +206,7 @@ push_all(struct ctl *ctl)
 
 /* ---- what came of it ------------------------------------------------------------------------- */
 
+/* An answer counts as a heartbeat. */
 static dmq_err
 take_answer(struct ctl *ctl, struct session *session, struct bytes body, struct err_msg *err)
 {

@@ -59,6 +59,7 @@ check_request(const struct ctl *ctl, const struct register_broker_request *reque
     return check_endpoints(request, err);
 }
 
+/* One folder in common is enough: they are locked by the same process. */
 static bool
 same_disk(const struct broker_record *known, const struct register_broker_request *request)
 {
@@ -116,6 +117,7 @@ leave_of(const struct broker_record *known, const struct register_broker_request
                                      : LEAVE_FENCED;
 }
 
+/* Fenced until it has applied this entry: before, it might act on leaderships that just ended. */
 static void
 propose(struct ctl *ctl, const struct register_broker_request *request)
 {
@@ -135,6 +137,8 @@ propose(struct ctl *ctl, const struct register_broker_request *request)
     ctl_propose(ctl, RECORD_BROKER, &record);
 }
 
+/* Everything that was known of the former process is forgotten: a wiped replica may hide behind it
+ * (trap 11). */
 static void
 begin_session(struct ctl *ctl, const struct register_broker_request *request, struct uuid former)
 {

@@ -59,6 +59,7 @@ session_of(struct ctl *ctl, int32_t broker_id)
     return &ctl->sessions[at];
 }
 
+/* To the endpoint for nodes, which pushes use; the one for clients may be out of budget. */
 void
 session_connect(struct ctl *ctl, const struct session *session)
 {
@@ -77,6 +78,7 @@ session_connect(struct ctl *ctl, const struct session *session)
     }
 }
 
+/* What answers say must be what is committed; between two commits the image is ahead of it. */
 void
 session_sync_all(struct ctl *ctl)
 {
@@ -103,6 +105,8 @@ session_alive(const struct ctl *ctl, const struct session *session)
     return session->lease_until_ms > ctl->now_ms;
 }
 
+/* How often at least a step comes while leases run: what makes a gap tell of this process and not
+ * of a quiet network. */
 static int64_t
 step_interval(const struct ctl *ctl)
 {
@@ -116,6 +120,8 @@ holds_lease(const struct ctl *ctl, const struct session *session)
     return !session->fenced && session->lease_until_ms > ctl->now_ms;
 }
 
+/* Time in which this process did not run (stopped, swapped out, a stalled machine) is given back to
+ * every lease: heartbeats may lie unread in its sockets, and a tick must not win against them. */
 void
 session_advance(struct ctl *ctl, int64_t now_ms)
 {
@@ -187,6 +193,9 @@ take_version(struct ctl *ctl, struct session *session, const struct broker_statu
     }
 }
 
+/* The incarnation says which process speaks, the epoch which registration it knows of: without both
+ * a message of a dead process could keep the lease of the living one, or the other way round (traps
+ * 22, 26; KIP-380). */
 dmq_err
 session_take_status(struct ctl *ctl, const struct broker_status *status, struct err_msg *err)
 {
@@ -222,6 +231,7 @@ propose_state(struct ctl *ctl, const struct broker_record *broker, bool fenced, 
     ctl_propose(ctl, RECORD_BROKER_CHANGE, &record);
 }
 
+/* Fenced first, then taken out of its partitions: an election must not choose it again. */
 void
 session_fence(struct ctl *ctl, int32_t broker_id, bool shutting_down)
 {

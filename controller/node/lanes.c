@@ -31,6 +31,7 @@ struct lanes {
     struct worker *prober;
 };
 
+/* The core has one entry in flight, so that there is no second one to gather into the same sync. */
 static void
 run_store(void *context, void **jobs, size_t count)
 {

@@ -140,6 +140,7 @@ take_event(struct link *link, const struct peer_event *event)
     }
 }
 
+/* Lets a connection move on and hands what it says to the core. */
 static void
 process(struct link *link, int64_t now_ms)
 {

@@ -80,6 +80,7 @@ carry_out(struct node *node, struct ctl_effect *effect)
     }
 }
 
+/* Effects leave in their order before the next event comes in. */
 static void
 step(struct node *node, struct ctl_event *event)
 {

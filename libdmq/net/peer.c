@@ -169,6 +169,9 @@ next_interval(struct peer *peer)
     return rng_range(&peer->rng, interval - interval / 4, interval);
 }
 
+/* The one way in which a connection ends, whoever ends it: the sockets go, and every request
+ * without an answer is told to be maybe done. What libzmq had not sent goes with its socket:
+ * nothing of it can arrive on the next connection. */
 static void
 end_connection(struct peer *peer, dmq_err err, const char *why, int64_t now_ms)
 {
@@ -257,7 +260,8 @@ send_frames(struct peer *peer, struct buf *header, const struct peer_call *call)
     return status;
 }
 
-/* Why the other side would not take the call. */
+/* Why the other side would not take the call, by what it said in its hello. A frame above its limit
+ * would end the connection, and with it everybody else's requests; so it is refused here. */
 static dmq_err
 check_call(const struct peer *peer, const struct peer_call *call)
 {
@@ -322,6 +326,8 @@ forget_in_flight(struct peer *peer, uint32_t index)
             (peer->in_flight_count - index) * sizeof(struct in_flight));
 }
 
+/* A request that is late does not end the connection: its answer, if it ever comes, finds nobody.
+ * Whether the connection itself is alive is what libzmq's heartbeats find out. */
 static void
 expire(struct peer *peer, int64_t now_ms)
 {
@@ -338,6 +344,8 @@ expire(struct peer *peer, int64_t now_ms)
 
 /* ---- greeting -------------------------------------------------------------------------------- */
 
+/* With IMMEDIATE the socket takes nothing before the handshake is through, and a moment longer:
+ * until libzmq's I/O thread has handed the pipe over. */
 static void
 greet(struct peer *peer, int64_t now_ms)
 {
@@ -464,6 +472,7 @@ receive(struct peer *peer, size_t most, int64_t now_ms)
 
 /* ---- the owner's loop ------------------------------------------------------------------------ */
 
+/* What libzmq's monitor says of the connection. */
 static void
 follow_link(struct peer *peer, int64_t now_ms)
 {

@@ -307,6 +307,32 @@ a_restart_after_every_entry_loses_nothing(void **state)
     ctl_effects_deinit(&w.effects);
 }
 
+/* The example of FORMAT.md. */
+static void
+the_first_entry_is_as_documented(void **state)
+{
+    (void)state;
+    static const uint8_t documented[] = {
+        0x93, 0x01, 0x01, 0x91, 0xc4, 0x16,       /* version 1, term 1, one record of 22 bytes */
+        0x93, 0x01, 0x00, 0x91, 0xc4, 0x10, 0x02, /* CLUSTER, version 0, its id: 02 00 00 ... */
+        0,    0,    0,    0,    0,    0,    0,    0, 0, 0, 0, 0, 0, 0, 0};
+    int64_t version = 0;
+    struct world w = {.ctl = new_core()};
+    struct mem_kv mem;
+    struct buf *entry = step(&w, &(struct ctl_event){.kind = CTL_STARTED}, &version);
+    assert_int_equal(version, 1);
+    assert_int_equal(entry->size, sizeof(documented));
+    assert_memory_equal(entry->data, documented, sizeof(documented));
+    mem_kv_init(&mem);
+    assert_int_equal(ctl_store_append(&mem.kv, version, buf_bytes(entry)), DMQ_OK);
+    assert_int_equal(mem.rows[0].key_size, 12);
+    assert_memory_equal(mem.rows[0].key, "log/\0\0\0\0\0\0\0\1", 12);
+    mem_kv_deinit(&mem);
+    buf_unref(entry);
+    ctl_free(w.ctl);
+    ctl_effects_deinit(&w.effects);
+}
+
 int
 main(void)
 {
@@ -317,6 +343,7 @@ main(void)
         T(a_missing_store_is_made_only_on_request),
         T(holes_and_strange_keys_are_damage),
         T(a_restart_after_every_entry_loses_nothing),
+        T(the_first_entry_is_as_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
