@@ -5,7 +5,8 @@
  * connections: it takes commands, carries out effects and wakes who waits.
  *
  * Locks: each handle has a gate (a mutex and a condition); what the other kind of thread may touch
- * too is under it. Order: client.gates_lock, then one gate. No thread holds two gates. */
+ * too is under it. Order: client.gates_lock, then one gate, then client.interrupt_lock or that of
+ * the readiness. No thread holds two gates. */
 #ifndef LIBDMQ_API_API_H
 #define LIBDMQ_API_API_H
 
@@ -26,8 +27,9 @@
 struct gate {
     pthread_mutex_t lock;
     pthread_cond_t cond;
-    uint32_t waiters;
-    uint32_t interrupts; /* how often those who wait were interrupted */
+    uint32_t quiet;      /* waiters that cannot be interrupted */
+    uint32_t waiters;    /* the others: changed with the client's interrupt_lock held, too */
+    uint32_t interrupts; /* how often they were interrupted; under interrupt_lock */
     struct gate *prev;   /* of the client's */
     struct gate *next;
     struct dmq_client *client;
@@ -149,6 +151,8 @@ struct dmq_client {
 
     pthread_mutex_t gates_lock;
     struct gate *gates;
+    pthread_mutex_t interrupt_lock;
+    uint32_t waiting; /* on all gates; under interrupt_lock */
 
     /* ---- under the gate */
     struct command *first_command;

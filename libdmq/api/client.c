@@ -111,6 +111,7 @@ free_client(struct dmq_client *client)
     readiness_deinit(&client->readiness);
     gate_deinit(&client->gate);
     pthread_mutex_destroy(&client->gates_lock);
+    pthread_mutex_destroy(&client->interrupt_lock);
     free(client->url);
     free(client);
 }
@@ -141,6 +142,7 @@ new_client(const char *url, const struct client_options *options,
     client->fork_generation = atomic_load(&fork_generation);
     atomic_init(&client->refs, 1);
     pthread_mutex_init(&client->gates_lock, NULL);
+    pthread_mutex_init(&client->interrupt_lock, NULL);
     gate_init(&client->gate, client);
     readiness_init(&client->readiness);
     client->next_id = 1;

@@ -55,19 +55,47 @@ sleep_until(struct gate *gate, int64_t deadline_ms)
     return pthread_cond_timedwait(&gate->cond, &gate->lock, &at);
 }
 
+/* Counts the caller among those who wait. False: an interrupt came while nobody waited, and is for
+ * the first who does. While somebody waits it is the background thread's to hand out. */
+static bool
+enter(struct gate *gate, uint32_t *ret_interrupts)
+{
+    struct dmq_client *client = gate->client;
+    pthread_mutex_lock(&client->interrupt_lock);
+    bool enters = client->waiting > 0 || !atomic_exchange(&client->interrupted, false);
+    if (enters) {
+        client->waiting++;
+        gate->waiters++;
+        *ret_interrupts = gate->interrupts;
+    }
+    pthread_mutex_unlock(&client->interrupt_lock);
+    return enters;
+}
+
+/* True if an interrupt was handed out meanwhile. */
+static bool
+leave(struct gate *gate, uint32_t interrupts)
+{
+    struct dmq_client *client = gate->client;
+    pthread_mutex_lock(&client->interrupt_lock);
+    DMQ_ASSERT(client->waiting > 0 && gate->waiters > 0);
+    client->waiting--;
+    gate->waiters--;
+    bool interrupted = gate->interrupts != interrupts;
+    pthread_mutex_unlock(&client->interrupt_lock);
+    return interrupted;
+}
+
 dmq_err
 gate_wait(struct gate *gate, int64_t deadline_ms)
 {
-    /* One that came while nobody waited is for the first who does. */
-    if (atomic_exchange(&gate->client->interrupted, false)) {
+    uint32_t interrupts;
+    if (!enter(gate, &interrupts)) {
         return DMQ_ERR_INTERRUPTED;
     }
-    uint32_t interrupts = gate->interrupts;
-    gate->waiters++;
     int rc = sleep_until(gate, deadline_ms);
-    DMQ_ASSERT(gate->waiters > 0 && (rc == 0 || rc == ETIMEDOUT));
-    gate->waiters--;
-    if (gate->interrupts != interrupts) {
+    DMQ_ASSERT(rc == 0 || rc == ETIMEDOUT);
+    if (leave(gate, interrupts)) {
         return DMQ_ERR_INTERRUPTED;
     }
     return rc == ETIMEDOUT ? DMQ_ERR_TIMEOUT : DMQ_OK;
@@ -76,16 +104,16 @@ gate_wait(struct gate *gate, int64_t deadline_ms)
 void
 gate_wait_quietly(struct gate *gate)
 {
-    gate->waiters++;
+    gate->quiet++;
     int rc = sleep_until(gate, INT64_MAX);
     DMQ_ASSERT(rc == 0);
-    gate->waiters--;
+    gate->quiet--;
 }
 
 void
 gate_wake(struct gate *gate)
 {
-    if (gate->waiters > 0) {
+    if (gate->waiters > 0 || gate->quiet > 0) {
         pthread_cond_broadcast(&gate->cond);
     }
 }
@@ -94,24 +122,22 @@ void
 gates_interrupt(struct dmq_client *client)
 {
     struct gate *gate;
-    bool found = false;
     if (!atomic_load(&client->interrupted)) {
         return;
     }
     pthread_mutex_lock(&client->gates_lock);
-    DL_FOREACH (client->gates, gate) {
+    pthread_mutex_lock(&client->interrupt_lock);
+    bool found = client->waiting > 0 && atomic_exchange(&client->interrupted, false);
+    for (gate = client->gates; found && gate != NULL; gate = gate->next) {
+        gate->interrupts += gate->waiters > 0;
+    }
+    pthread_mutex_unlock(&client->interrupt_lock);
+    for (gate = client->gates; found && gate != NULL; gate = gate->next) {
         gate_lock(gate);
-        if (gate->waiters > 0) {
-            gate->interrupts++;
-            pthread_cond_broadcast(&gate->cond);
-            found = true;
-        }
+        gate_wake(gate);
         gate_unlock(gate);
     }
     pthread_mutex_unlock(&client->gates_lock);
-    if (found) {
-        atomic_store(&client->interrupted, false);
-    }
 }
 
 int64_t

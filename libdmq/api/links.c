@@ -28,7 +28,7 @@ struct unsent {
 struct link {
     struct peer_link sockets;
     bool open;
-    bool failed; /* no socket could be made: the machine is to be told */
+    struct err_msg failure; /* it could not begin to connect: the machine is to be told */
     struct unsent *first_unsent;
     struct unsent *last_unsent;
     struct net_msg msg;
@@ -115,8 +115,15 @@ link_connect(struct dmq_client *client, uint32_t conn)
         client->machine->broken = true;
         return;
     }
+    /* A failure is not told here: a step is under way. */
+    if (!probe_name(to->host, &link->failure)) {
+        return;
+    }
     link->open = peer_link_open(&link->sockets, client->zmq_context, endpoint, MAX_FRAME_BYTES);
-    link->failed = !link->open; /* not told here: a step is under way */
+    if (!link->open) {
+        err_set(&link->failure, DMQ_ERR_IO,
+                "%s:%d: no socket can be made: are too many files open?", to->host, (int)to->port);
+    }
 }
 
 void
@@ -271,14 +278,11 @@ tell_failed(struct dmq_client *client)
     bool found = false;
     for (uint32_t i = 0; i < client->link_count; i++) {
         struct link *link = client->links[i];
-        if (link == NULL || !link->failed) {
+        if (link == NULL || link->failure.code == DMQ_OK) {
             continue;
         }
-        const struct conn *to = client->machine->conns[i];
-        struct err_msg reason;
-        err_set(&reason, DMQ_ERR_IO, "%s:%d: no socket can be made: too many files are open?",
-                to->host, (int)to->port);
-        link->failed = false;
+        struct err_msg reason = link->failure;
+        link->failure.code = DMQ_OK;
         found = true;
         tell_ended(client, i, &reason);
     }

@@ -28,18 +28,39 @@ try_connect(const struct addrinfo *address)
     return reason;
 }
 
+static struct addrinfo *
+look_up(const char *host, const char *service, struct err_msg *ret_reason)
+{
+    struct addrinfo *address;
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    int rc = getaddrinfo(host, service, &hints, &address);
+    if (rc != 0) {
+        err_set(ret_reason, DMQ_ERR_UNREACHABLE, "host '%.100s' is not known: %s", host,
+                gai_strerror(rc));
+        return NULL;
+    }
+    return address;
+}
+
+bool
+probe_name(const char *host, struct err_msg *ret_reason)
+{
+    struct addrinfo *address = look_up(host, NULL, ret_reason);
+    if (address == NULL) {
+        return false;
+    }
+    freeaddrinfo(address);
+    return true;
+}
+
 bool
 probe(const char *host, int32_t port, struct err_msg *ret_reason)
 {
     char service[16];
     char text[128];
-    struct addrinfo *address;
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     snprintf(service, sizeof(service), "%d", (int)port);
-    int rc = getaddrinfo(host, service, &hints, &address);
-    if (rc != 0) {
-        err_set(ret_reason, DMQ_ERR_UNREACHABLE, "host '%s' is not known: %s", host,
-                gai_strerror(rc));
+    struct addrinfo *address = look_up(host, service, ret_reason);
+    if (address == NULL) {
         return true;
     }
     int reason = try_connect(address);

@@ -47,7 +47,7 @@ parse_address(const char *url, const char *from, const char *end,
     size_t size = (size_t)(host_end - host);
     if (size == 0 || size >= sizeof(ret_address->host)) {
         return err_set(err, DMQ_ERR_INVALID_ARGUMENT,
-                       "'%s': a host is empty or too long: it should look like "
+                       "'%.60s': a host is empty or too long: it should look like "
                        "dmq://host:9501,host2:9501",
                        url);
     }

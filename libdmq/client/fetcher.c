@@ -203,15 +203,23 @@ slot_error(struct client *c, struct fetcher *f, struct fetch_slot *slot,
     }
 }
 
-/* The offset after the last batch of frame, and its epoch. False: these are not whole batches. */
+/* The offset after the last batch of frame, and its epoch. False: these are not whole batches, one
+ * behind the other, below the high watermark. Their offsets are looked at here because the CRC does
+ * not cover them. */
 static bool
-end_of_batches(struct bytes frame, int64_t *ret_end, int32_t *ret_epoch)
+end_of_batches(struct bytes frame, int64_t high_watermark, int64_t *ret_end, int32_t *ret_epoch)
 {
     struct batch_header header;
     struct bytes batch;
+    int64_t end = 0;
     dmq_err err = batch_next(&frame, &batch);
     while (err == DMQ_OK && batch_parse(batch, &header) == DMQ_OK) {
-        *ret_end = batch_last_offset(&header) + 1;
+        if (header.base_offset < end || header.last_offset_delta < 0 ||
+            header.base_offset > high_watermark - 1 - header.last_offset_delta) {
+            return false;
+        }
+        end = batch_last_offset(&header) + 1;
+        *ret_end = end;
         *ret_epoch = header.leader_epoch;
         err = batch_next(&frame, &batch);
     }
@@ -252,10 +260,10 @@ slot_records(struct client *c, struct fetcher *f, struct fetch_slot *slot,
         out_of_range(c, f, slot, &msg);
         return;
     }
-    if (!end_of_batches(buf_bytes(frame), &end, &epoch)) {
+    if (!end_of_batches(buf_bytes(frame), result->high_watermark, &end, &epoch)) {
         err_set(&msg, DMQ_ERR_CORRUPT_BATCH,
-                "partition %d of '%s' at offset %lld: the broker sent bytes that are not record "
-                "batches",
+                "partition %d of '%s' at offset %lld: the broker sent bytes that are not the "
+                "record batches of a log",
                 (int)slot->partition, name, (long long)slot->offset);
         stop_slot(c, f, slot, &msg);
         return;

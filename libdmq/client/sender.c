@@ -494,6 +494,11 @@ pump(struct client *c, struct sender *s)
     }
     if (any_ready) {
         ask_producer_id(c, s);
+        return;
+    }
+    DL_FOREACH (s->active, p) { /* connects to those who are needed, and notes why they are not */
+        int32_t epoch;
+        leader_of(c, p->key.topic, p->key.partition, &epoch, &p->last);
     }
 }
 

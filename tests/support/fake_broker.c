@@ -69,8 +69,8 @@ static void
 corrupt(struct parked *parked)
 {
     for (size_t i = 2; i < parked->frame_count; i++) {
-        if (parked->frames[i]->size > 70) {
-            parked->frames[i]->data[70] ^= 1;
+        if (parked->frames[i]->size > 65) {
+            parked->frames[i]->data[65] ^= 1;
         }
     }
 }

@@ -281,6 +281,30 @@ test_bytes_that_are_no_batches_stop(void **state)
     rig_deinit(&rig);
 }
 
+/* The CRC does not cover a batch's offset: it must fit the high watermark, and what is before it.
+ */
+static void
+test_offsets_that_cannot_be_stop(void **state)
+{
+    struct rig rig;
+    struct client_effect effect;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        set_up(&rig, FETCH_RESET_ERROR);
+        assign(&rig, 1, 1);
+        struct outbuf out = {0};
+        struct buf *parts[2] = {batch(100, 5), batch(i == 0 ? 196 : 104, 5)};
+        for (int j = 0; j < 2; j++) {
+            outbuf_put(&out, parts[j]->data, parts[j]->size);
+            buf_unref(parts[j]);
+        }
+        answer_one(&rig, DMQ_OK, 200, outbuf_take(&out));
+        assert_true(rig_take(&rig, CLIENT_SLOT_FAILED, &effect));
+        assert_int_equal(effect.result.code, DMQ_ERR_CORRUPT_BATCH);
+        rig_deinit(&rig);
+    }
+}
+
 static void
 test_answer_for_other_partitions_is_no_answer(void **state)
 {
@@ -363,6 +387,7 @@ main(void)
         cmocka_unit_test(test_offset_out_of_range_resets_if_asked_to),
         cmocka_unit_test(test_trap_08_truncation_is_told),
         cmocka_unit_test(test_bytes_that_are_no_batches_stop),
+        cmocka_unit_test(test_offsets_that_cannot_be_stop),
         cmocka_unit_test(test_answer_for_other_partitions_is_no_answer),
         cmocka_unit_test(test_lost_connection_is_fetched_again),
         cmocka_unit_test(test_high_watermark_is_told_without_records),
