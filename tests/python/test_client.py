@@ -188,7 +188,7 @@ def test_closed_handles_say_so(cluster):
     client = dmq.connect(cluster.url)
     client.topics.create("closing", if_not_exists=True)
     producer, consumer = client.producer(), client.consumer("closing")
-    producer.send("closing", b"x")
+    producer.send("closing", b"x").result(30)
     reading = client.read("closing")
     next(reading)
     client.close()
