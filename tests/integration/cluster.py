@@ -65,6 +65,12 @@ class DevCluster:
             self.process = None
         assert code == 0, f"dmq dev ended with {code}:\n{self.tail()}"
 
+    def daemons(self):
+        """Pids of the daemons that run now, by the name of the program."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return {Path(f"/proc/{child}/comm").read_text().strip(): int(child) for child in children}
+
     def environment(self):
         """What a program needs to find the tools and this cluster."""
         path = f"{BIN}{os.pathsep}{os.environ['PATH']}"

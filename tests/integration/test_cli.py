@@ -448,6 +448,41 @@ def test_ctrl_c_flushes_produce(cluster, number):
     assert b"2 records are stored" in writer.stderr.read()
 
 
+def test_a_second_ctrl_c_does_not_wait(cluster):
+    create(cluster, "t")
+    writer = start(cluster, "produce", "t")
+    writer.stdin.write(b"a\n")
+    writer.stdin.flush()
+    wait_until(lambda: consumed(cluster, "t") == b"a\n")
+    broker = cluster.daemons()["dmq-broker"]
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        writer.stdin.write(b"b\n")
+        writer.stdin.flush()
+        time.sleep(0.2)
+        writer.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert writer.poll() is None  # it waits for what it sent
+        writer.send_signal(signal.SIGINT)
+        assert writer.wait(5) == -signal.SIGINT
+    finally:
+        os.kill(broker, signal.SIGCONT)
+
+
+def test_a_broker_that_dies_meanwhile_costs_nothing(cluster):
+    create(cluster, "t")
+    writer = start(cluster, "produce", "t")
+    for i in range(300):
+        writer.stdin.write(b"%d\n" % i)
+        writer.stdin.flush()
+        if i == 100:
+            os.kill(cluster.daemons()["dmq-broker"], signal.SIGKILL)
+        time.sleep(0.002)
+    writer.stdin.close()
+    assert writer.wait(60) == OK, writer.stderr.read()
+    assert consumed(cluster, "t") == b"".join(b"%d\n" % i for i in range(300))
+
+
 def test_output_that_cannot_be_written(cluster):
     create(cluster, "t")
     cluster.dmq("produce", "t", stdin=b"a\n")
@@ -575,3 +610,16 @@ def test_health_of_one_node(answer, code, said):
     assert (err == b"") == (code != UNREACHABLE)
     done = dmq("health", "--http", address)  # nobody is there now
     assert done.returncode == UNREACHABLE and b"does not answer" in done.stderr
+
+
+def test_health_without_a_controller(cluster):
+    controller = cluster.daemons()["dmq-controller"]
+    os.kill(controller, signal.SIGSTOP)
+    try:
+        done = cluster.dmq("health", "--ready")
+        assert done.returncode == UNHEALTHY
+        assert done.stdout.startswith(b"not ready: controller does not answer")
+        done = cluster.dmq("health", "--json")
+        assert done.returncode == OK and json.loads(done.stdout)["ready"] is False
+    finally:
+        os.kill(controller, signal.SIGCONT)

@@ -13,12 +13,6 @@ import pytest
 from cluster import BIN, DevCluster
 
 
-def daemons_of(process):
-    """Pids of the children of a process, by the name of the program."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return {Path(f"/proc/{pid}/comm").read_text().strip(): int(pid) for pid in children}
-
-
 def is_running(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -41,7 +35,7 @@ def test_ready_line_and_clean_end(folder):
     for number in (signal.SIGTERM, signal.SIGINT):
         with DevCluster(folder, "--port", "0") as cluster:
             assert cluster.url.startswith("dmq://127.0.0.1:")
-            daemons = daemons_of(cluster.process)
+            daemons = cluster.daemons()
             assert set(daemons) == {"dmq-broker", "dmq-controller"}
             cluster.process.send_signal(number)
             assert cluster.process.wait(20) == 0
@@ -66,7 +60,7 @@ def test_everything_lies_in_the_folder_and_survives(folder):
 def test_a_daemon_that_dies_comes_back(cluster, program):
     cluster.dmq("topic", "create", "t")
     assert cluster.dmq("produce", "t", stdin=b"a\n").returncode == 0
-    victim = daemons_of(cluster.process)[program]
+    victim = cluster.daemons()[program]
     os.kill(victim, signal.SIGKILL)
     name = program.removeprefix("dmq-")
     wait_until(lambda: f"the {name} is back" in cluster.log.read_text())
@@ -77,7 +71,7 @@ def test_a_daemon_that_dies_comes_back(cluster, program):
 
 
 def test_nothing_is_left_behind_when_it_is_killed(cluster):
-    daemons = daemons_of(cluster.process)
+    daemons = cluster.daemons()
     cluster.process.kill()
     wait_until(lambda: not any(is_running(pid) for pid in daemons.values()))
     cluster.process.wait()
