@@ -565,6 +565,28 @@ def test_bench_sends_fresh_bytes(cluster):
     assert len({json.loads(v)["value"] for v in values}) == 1000
 
 
+def test_log_dump_and_verify(cluster):
+    create(cluster, "t")
+    cluster.dmq("produce", "t", stdin=b"a\nb\n")
+    cluster.stop()
+    broker = cluster.folder / "data/broker"
+    (segment,) = broker.glob("*/0/" + "[0-9]" * 20 + ".log")
+    done = dmq("log", "dump", segment)
+    assert done.returncode == OK, done.stderr
+    assert re.search(rb"^record offset=1 .*value=\"b\"$", done.stdout, re.M)
+    lines = [json.loads(line) for line in dmq("log", "dump", segment, "--json").stdout.splitlines()]
+    assert [line["value"] for line in lines if line["type"] == "record"] == ["a", "b"]
+    done = dmq("log", "verify", broker)
+    assert done.returncode == OK and b"records=2" in done.stdout and b"findings=0" in done.stdout
+    damaged = bytearray(segment.read_bytes())
+    damaged[20] ^= 1
+    segment.write_bytes(damaged)
+    done = dmq("log", "verify", broker)
+    assert done.returncode == ERROR and b"findings=1" in done.stdout
+    for arguments in (["dump", f"{segment}.none"], ["verify", f"{broker}/none"]):
+        assert dmq("log", *arguments).returncode == ERROR
+
+
 def test_health(cluster):
     create(cluster, "t", "--partitions", "3")
     done = cluster.dmq("health", "--ready")
