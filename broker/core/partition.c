@@ -57,10 +57,11 @@ partition_locate(struct brk *brk, struct uuid topic_id, int32_t partition, int32
                        (const char *)name.data, partition, record->leader_epoch, epoch);
     }
     struct partition *p = partition_find(brk, topic_id, partition);
-    DMQ_ASSERT(p != NULL);
-    if (p->state == PARTITION_OPENING || !lifecycle_serves(brk) ||
+    DMQ_ASSERT(p != NULL || !lifecycle_serves(brk)); /* at the start no log is opened yet */
+    if (p == NULL || p->state == PARTITION_OPENING || !lifecycle_serves(brk) ||
         (p->replica.role != REPLICA_LEADER && p->log != NULL && p->state != PARTITION_OFFLINE)) {
-        return err_set(err, DMQ_ERR_LEADER_NOT_AVAILABLE, "%s is not ready yet", p->label);
+        return err_set(err, DMQ_ERR_LEADER_NOT_AVAILABLE, "%.*s-%d is not ready yet",
+                       (int)name.size, (const char *)name.data, partition);
     }
     if (p->log == NULL || p->state == PARTITION_OFFLINE) {
         return err_set(err, DMQ_ERR_STORAGE, "%s: %s", p->label, p->why);
@@ -143,14 +144,22 @@ segment_bytes(const struct brk *brk, const struct image_topic *topic)
     return brk->config.segment_bytes;
 }
 
-static void
-open_log(struct brk *brk, struct partition *p, const struct image_topic *topic)
+/* Names the log's folder, and says nothing else of it yet. */
+static struct log_open *
+name_log(const struct brk *brk, const struct partition *p)
 {
     struct log_open *open = brk_alloc(sizeof(*open));
     char id[UUID_TEXT_SIZE];
     snprintf(open->dir, sizeof(open->dir), "%s/%s/%d", brk->config.data_dir,
              uuid_text(p->key.topic_id, id), p->key.partition);
     snprintf(open->label, sizeof(open->label), "%s", p->label);
+    return open;
+}
+
+static void
+open_log(struct brk *brk, struct partition *p, const struct image_topic *topic)
+{
+    struct log_open *open = name_log(brk, p);
     p->segment_bytes = segment_bytes(brk, topic);
     open->segment_bytes = p->segment_bytes;
     open->index_interval_bytes = brk->config.index_interval_bytes;
@@ -215,7 +224,8 @@ partition_remove(struct brk *brk, struct partition *p)
     struct kv_batch batch = {0};
     kv_batch_remove_log(&batch, p->key);
     kv_batch_emit(brk, &batch, KV_REMOVED, false);
-    brk_disk(brk, (struct disk_op){.kind = DISK_DELETE, .log = p->number});
+    brk_disk(brk,
+             (struct disk_op){.kind = DISK_DELETE, .log = p->number, .u.open = name_log(brk, p)});
     partition_free(brk, p);
 }
 

@@ -19,6 +19,9 @@ acknowledge(struct brk *brk, struct call *call)
 static dmq_err
 check(const struct brk *brk, const struct push_metadata_request *push, struct err_msg *err)
 {
+    if (brk->life >= LIFE_CLOSING) {
+        return err_set(err, DMQ_ERR_CANCELLED, "broker %d stops", brk->config.broker_id);
+    }
     if (!uuid_is_zero(brk->config.cluster_id) &&
         !uuid_equal(push->cluster_id, brk->config.cluster_id)) {
         return err_set(err, DMQ_ERR_INCONSISTENT_CLUSTER_ID, "broker %d belongs to another cluster",

@@ -1,0 +1,128 @@
+"""How the binding calls the library: errors become exceptions, and Ctrl-C works in what blocks.
+
+Python runs signal handlers between two bytecodes of the main thread, so a call into C must not stay
+there for long. Calls that can be made again wait in slices; a call that cannot (an admin request)
+runs on a helper thread, while the main thread waits in Python and interrupts the library if a
+handler raises."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from . import errors
+from ._native import ffi, lib
+
+SLICE_MS = 100  # the longest stay in C while Ctrl-C may come
+
+T = TypeVar("T")
+
+
+def new_error() -> Any:
+    """A dmq_error for a call; owned by the caller's thread."""
+    error = ffi.new("dmq_error *")
+    error.size = ffi.sizeof("dmq_error")
+    return error
+
+
+def raised(code: int, error: Any = None) -> errors.Error:
+    """The exception for a call that returned code and filled error."""
+    text = ffi.string(error.message).decode(errors="replace") if error is not None else ""
+    return errors.from_code(code, text)
+
+
+class Deadline:
+    """A time limit in seconds (None: none), spent in slices."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, timeout: float | None) -> None:
+        self._end = None if timeout is None else time.monotonic() + max(timeout, 0.0)
+
+    def slice_ms(self) -> int:
+        if self._end is None:
+            return SLICE_MS
+        left = self._end - time.monotonic()
+        return max(0, min(SLICE_MS, int(left * 1000) + (left > 0)))
+
+    def is_over(self) -> bool:
+        return self._end is not None and time.monotonic() >= self._end
+
+
+class _Call:
+    """A call on a helper thread."""
+
+    def __init__(self, function: Callable[[], Any], undo: Callable[[Any], None] | None) -> None:
+        self._function = function
+        self._undo = undo
+        self._lock = threading.Lock()
+        self._given_up = False
+        self.done = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.result = self._function()
+        except BaseException as error:
+            self.error = error
+        with self._lock:
+            if self._given_up and self.error is None and self._undo is not None:
+                self._undo(self.result)
+            self.done.set()
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._given_up = True
+            if self.done.is_set() and self.error is None and self._undo is not None:
+                self._undo(self.result)
+
+
+def interruptible(
+    function: Callable[[], T],
+    interrupt: Callable[[], None],
+    undo: Callable[[T], None] | None = None,
+) -> T:
+    """function(), which may block in C for long. Ctrl-C calls interrupt and raises; what function
+    gives back although nobody waits any more goes to undo."""
+    if threading.current_thread() is not threading.main_thread():
+        return function()  # no handler runs on this thread
+    call = _Call(function, undo)
+    threading.Thread(target=call.run, name="dmq-call", daemon=True).start()
+    try:
+        call.done.wait()
+    except BaseException:
+        call.give_up()
+        interrupt()
+        raise
+    if call.error is not None:
+        raise call.error
+    result: T = call.result
+    return result
+
+
+def check(code: int, error: Any) -> None:
+    if code != lib.DMQ_ERR_OK:
+        raise raised(code, error)
+
+
+def encode_name(name: str) -> Any:
+    """A topic's name for C; the caller keeps it alive during the call."""
+    data = name.encode()
+    if b"\0" in data:
+        raise errors.from_code(lib.DMQ_ERR_INVALID_TOPIC, f"topic name {name!r} holds a NUL")
+    return ffi.new("char[]", data)
+
+
+def make_options(options: dict[str, Any]) -> tuple[Any, int, list[Any]]:
+    """dmq_option[] of a dict: linger_ms=5 is linger.ms=5. The list keeps the strings alive."""
+    kept: list[Any] = []
+    array = ffi.new("dmq_option[]", max(len(options), 1))
+    for i, (name, value) in enumerate(options.items()):
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        for part in (name, text):
+            if "\0" in part:
+                raise errors.from_code(lib.DMQ_ERR_INVALID_ARGUMENT, f"{part!r} holds a NUL")
+            kept.append(ffi.new("char[]", part.encode()))
+        array[i].name, array[i].value = kept[-2:]
+    return array, len(options), kept

@@ -1,0 +1,263 @@
+"""The connection to a cluster, its topics, and the short ways to publish and to read."""
+
+import json
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from . import errors
+from ._calls import check, encode_name, interruptible, make_options, new_error
+from ._native import ffi, lib
+from .consumer import Consumer, parse_place
+from .message import Ack, Data, Headers, Message, Partition, Place, Topic
+from .producer import Producer
+
+_ADMIN_MS = 30_000
+_OPTION_NAMES = {"compression": "compression.type", "idempotence": "enable.idempotence"}
+
+
+def connect(url: str | None = None, *, timeout: float = 10.0, **options: Any) -> "Client":
+    """Connects to a cluster: "dmq://host:9501,host2:9501"; without a URL to $DMQ_URL, else to this
+    machine. Options of the library in Python's spelling: client_id="billing"."""
+    return Client(url, timeout=timeout, **options)
+
+
+def _library_options(options: dict[str, Any]) -> dict[str, Any]:
+    """linger_ms is linger.ms."""
+    return {_OPTION_NAMES.get(k, k.replace("_", ".")): v for k, v in options.items()}
+
+
+class Topics:
+    """The topics of a cluster: Client.topics."""
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    def create(
+        self,
+        name: str,
+        partitions: int | None = None,
+        replicas: int | None = None,
+        config: dict[str, Any] | None = None,
+        *,
+        if_not_exists: bool = False,
+    ) -> Topic:
+        """Creates a topic; None: the cluster's defaults. With if_not_exists an existing one is left
+        as it is, whatever it is like."""
+        request = {
+            "topicName": name,
+            "partitionCount": -1 if partitions is None else partitions,
+            "replicationFactor": -1 if replicas is None else replicas,
+            "config": {k: _setting(v) for k, v in (config or {}).items()},
+        }
+        try:
+            return _topic(self._client.admin("create_topic", request))
+        except errors.Error as error:
+            if if_not_exists and error.code == lib.DMQ_ERR_TOPIC_EXISTS:
+                return self.describe(name)
+            raise
+
+    def list(self) -> list[str]:
+        """The names of all topics, sorted."""
+        answer = self._client.admin("describe_topics", {})
+        return sorted(topic["topicName"] for topic in answer["topics"])
+
+    def describe(self, name: str) -> Topic:
+        return _topic(self._client.admin("describe_topics", {"topicNames": [name]})["topics"][0])
+
+    def delete(self, name: str, *, if_exists: bool = False) -> None:
+        """Deletes a topic and its records."""
+        try:
+            self._client.admin("delete_topic", {"topicName": name})
+        except errors.Error as error:
+            if not if_exists or error.code != lib.DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION:
+                raise
+
+    def partitions(self, name: str) -> int:
+        """How many partitions a topic has."""
+        client, topic = self._client, encode_name(name)
+
+        def call() -> int:
+            count, error = ffi.new("int32_t *"), new_error()
+            check(lib.dmq_topic_partitions(client._use(), topic, _ADMIN_MS, count, error), error)
+            return int(count[0])
+
+        return interruptible(call, client._interrupt)
+
+
+def _setting(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _topic(answer: dict[str, Any]) -> Topic:
+    return Topic(
+        name=answer["topicName"],
+        id=answer["topicId"],
+        replicas=answer["replicationFactor"],
+        config=answer["config"],
+        partitions=[
+            Partition(p["partition"], p["leader"], p["leaderEpoch"], p["replicas"], p["isr"])
+            for p in answer["partitions"]
+        ],
+    )
+
+
+class Client:
+    """A connection to a cluster. Any number of threads may use it."""
+
+    def __init__(self, url: str | None = None, *, timeout: float = 10.0, **options: Any) -> None:
+        self._handle: Any = None
+        self._children: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._publisher: Producer | None = None
+        self._process = os.getpid()
+        text = ffi.NULL if url is None else encode_name(url)
+        array, count, kept = make_options(_library_options(options))
+
+        def call() -> Any:
+            handle, error = ffi.new("dmq_client **"), new_error()
+            ms = int(timeout * 1000)
+            check(lib.dmq_client_open(text, array, count, ms, handle, error), error)
+            return handle[0]
+
+        self._handle = interruptible(call, lambda: None, lib.dmq_client_close)
+        del kept
+        self.url = url if url is not None else os.environ.get("DMQ_URL", "dmq://127.0.0.1:9501")
+        self.topics = Topics(self)
+
+    # ---- sending -------------------------------------------------------------------------------
+
+    def publish(
+        self,
+        topic: str,
+        value: Data | None,
+        key: bytes | str | None = None,
+        *,
+        partition: int | None = None,
+        headers: Headers | None = None,
+        timestamp: int = 0,
+        timeout: float | None = None,
+    ) -> Ack:
+        """Sends one record and waits until it is stored on every replica that must have it. dict
+        and list become JSON, str UTF-8, None is a tombstone."""
+        future = self._get_publisher().send(
+            topic, value, key, partition=partition, headers=headers, timestamp=timestamp
+        )
+        return future.result(timeout)
+
+    def producer(self, **options: Any) -> Producer:
+        """A producer, for many records: acks="all", compression="lz4", linger_ms=5, batch_size,
+        buffer_memory, delivery_timeout_ms, ... as in dmq/dmq.h."""
+        return Producer(self, _library_options(options))
+
+    def _get_publisher(self) -> Producer:
+        with self._lock:
+            if self._publisher is None:
+                self._publisher = Producer(self, {})
+            return self._publisher
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    def consumer(
+        self,
+        topics: str | Sequence[str],
+        *,
+        group: str | None = None,
+        start: Place = "start",
+        **options: Any,
+    ) -> Consumer:
+        """Reads all partitions of one topic or several, from the earliest record on unless start
+        says otherwise ("end", "-1h", an offset, a datetime). Options as in dmq/dmq.h."""
+        if group is not None:
+            raise errors.NotSupportedError(
+                "consumer groups do not exist yet: leave group= out, and all partitions are read"
+            )
+        names = [topics] if isinstance(topics, str) else list(topics)
+        return Consumer(self, names, start, _library_options(options))
+
+    def read(
+        self,
+        topic: str,
+        *,
+        start: Place = "start",
+        end: Place = "end",
+        partition: int | None = None,
+    ) -> Iterator[Message]:
+        """The messages of a topic from start to end, partition by partition as they come; "end" is
+        what is the end now, an offset or a time is exclusive."""
+        ends = self._ends(topic, end, partition)
+        with Consumer(self, [topic], start, {}, partition) as consumer:
+            yield from consumer._until(topic, ends)
+
+    def _ends(self, topic: str, end: Place, partition: int | None) -> dict[int, int]:
+        numbers = range(self.topics.partitions(topic)) if partition is None else [partition]
+        last = {p: self.offset(topic, p, "end") for p in numbers}
+        if end in ("end", "now"):
+            return last
+        return {p: min(last[p], self.offset(topic, p, end)) for p in numbers}
+
+    def offset(self, topic: str, partition: int, place: Place) -> int:
+        """The offset that "start", "end", a time or an offset stands for in a partition now."""
+        offset, timestamp = parse_place(place)
+        if offset >= 0:
+            return offset
+        name = encode_name(topic)
+
+        def call() -> int:
+            found, error = ffi.new("int64_t *"), new_error()
+            code = lib.dmq_topic_offset(
+                self._use(), name, partition, offset, timestamp, _ADMIN_MS, found, error
+            )
+            check(code, error)
+            return int(found[0])
+
+        return interruptible(call, self._interrupt)
+
+    # ---- the rest ------------------------------------------------------------------------------
+
+    def admin(self, operation: str, request: dict[str, Any] | None = None) -> Any:
+        """Any admin operation by its name, with the names of the REST interface in and out."""
+        name, text = encode_name(operation), encode_name(json.dumps(request or {}))
+
+        def call() -> Any:
+            answer, error = ffi.new("char **"), new_error()
+            check(lib.dmq_admin(self._use(), name, text, _ADMIN_MS, answer, error), error)
+            try:
+                return json.loads(ffi.string(answer[0]))
+            finally:
+                lib.dmq_free(answer[0])
+
+        return interruptible(call, self._interrupt)
+
+    def _use(self) -> Any:
+        if self._handle is None:
+            raise errors.from_code(lib.DMQ_ERR_CLOSED, "the client is closed")
+        return self._handle
+
+    def _interrupt(self) -> None:
+        if self._handle is not None:
+            lib.dmq_client_interrupt(self._handle)
+
+    def close(self) -> None:
+        """Closes producers and consumers, then the connection. What was not flushed is given up."""
+        for child in list(self._children):
+            child.close()
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            lib.dmq_client_close(handle)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._handle is None else "connected"
+        return f"<dmq.Client {state} {self.url}>"

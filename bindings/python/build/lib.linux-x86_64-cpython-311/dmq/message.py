@@ -1,0 +1,140 @@
+"""What comes back: acknowledgements, messages, topics."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from .consumer import Batch
+
+Data = bytes | bytearray | memoryview | str | dict[str, Any] | list[Any]
+Headers = Mapping[str, bytes | str | None]
+Place = int | str | datetime
+
+
+class Ack(NamedTuple):
+    """Where a record was stored. offset is -1 with acks=0."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int  # ms since 1970
+
+
+class Partition(NamedTuple):
+    """A partition as the cluster describes it."""
+
+    partition: int
+    leader: int  # broker id; -1: none at the moment
+    leader_epoch: int
+    replicas: list[int]
+    isr: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as the cluster describes it."""
+
+    name: str
+    id: str
+    replicas: int
+    config: dict[str, str]
+    partitions: list[Partition]
+
+
+class Message(tuple[Any, ...]):
+    """A record that was read. A tuple underneath (value, batch, index), because that is what Python
+    makes fastest: everything but the value is looked up in the batch when it is asked for."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def value(self) -> bytes | None: ...
+        @property
+        def _batch(self) -> "Batch": ...
+        @property
+        def _index(self) -> int: ...
+    else:
+        value = property(itemgetter(0), doc="The record's value; None: null.")
+        _batch = property(itemgetter(1))
+        _index = property(itemgetter(2))
+
+    @property
+    def key(self) -> bytes | None:
+        return self._batch.keys()[self._index]
+
+    @property
+    def topic(self) -> str:
+        return self._batch.topic
+
+    @property
+    def partition(self) -> int:
+        return self._batch.partition
+
+    @property
+    def offset(self) -> int:
+        return self._batch.offsets()[self._index]
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970."""
+        return self._batch.timestamps()[self._index]
+
+    @property
+    def time(self) -> datetime:
+        return datetime.fromtimestamp(self.timestamp / 1000, UTC)
+
+    @property
+    def headers(self) -> dict[str, bytes | None]:
+        """By name; of headers with one name the last."""
+        return dict(self.header_list)
+
+    @property
+    def header_list(self) -> list[tuple[str, bytes | None]]:
+        return self._batch.headers(self._index)
+
+    def text(self) -> str:
+        """The value as UTF-8; "" for null."""
+        return (self.value or b"").decode()
+
+    def json(self) -> Any:
+        return json.loads(self.value or b"null")
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Message) and self._identity == other._identity)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, int, int, bytes | None]:
+        return (self.topic, self.partition, self.offset, self.value)
+
+    def __repr__(self) -> str:
+        size = len(self.value or b"")
+        value = repr(self.value) if size <= 64 else f"<{size} bytes>"
+        return (
+            f"Message(topic={self.topic!r}, partition={self.partition}, offset={self.offset},"
+            f" key={self.key!r}, value={value})"
+        )
+
+
+def encode(data: Data | None) -> bytes | None:
+    """bytes as they are, str as UTF-8, dict and list as JSON."""
+    if data is None or isinstance(data, bytes):
+        return data
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    if isinstance(data, dict | list):
+        return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
+    raise TypeError(f"cannot send {type(data).__name__}: bytes, str, dict, list or None")

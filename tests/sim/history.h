@@ -1,0 +1,55 @@
+/* What the clients of a run did and saw: one list, judged by checker.h, written as lines of JSON.
+ *
+ * A send is invoked and later ok (stored at an offset), fail (surely not stored) or info (unknown).
+ * A poll is what one batch of a partition brought. */
+#ifndef TESTS_SIM_HISTORY_H
+#define TESTS_SIM_HISTORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum history_outcome { HISTORY_INVOKED, HISTORY_OK, HISTORY_FAIL, HISTORY_INFO };
+
+/* Every value is sent once: its number says by whom, in which order, and where to. */
+struct history_send {
+    int process;
+    int topic;
+    int partition;
+    uint64_t value;
+    int64_t offset; /* OK with a known offset; else -1 */
+    enum history_outcome outcome;
+};
+
+struct history_poll {
+    int process;
+    int topic;
+    int partition;
+    int64_t offset;
+    uint64_t value;
+    bool from_start; /* the first of a reader that began at the start of the log */
+};
+
+struct history {
+    struct history_send *sends;
+    size_t send_count;
+    size_t send_capacity;
+    struct history_poll *polls; /* in the order in which each process saw them */
+    size_t poll_count;
+    size_t poll_capacity;
+};
+
+void history_deinit(struct history *history);
+
+/* Returns the index of the send. */
+size_t history_invoke(struct history *history, const struct history_send *send);
+void history_poll(struct history *history, const struct history_poll *poll);
+
+/* One operation a line. */
+void history_write(const struct history *history, FILE *file);
+
+/* Reads what history_write wrote; false, with the line's number, at the first that is malformed. */
+bool history_read(struct history *history, FILE *file, size_t *ret_line);
+
+#endif

@@ -1,0 +1,333 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libdmq/base/assert.h"
+#include "libdmq/meta/rows.h"
+#include "libdmq/wire/codec.h"
+#include "tests/sim/world.h"
+
+#define HEARTBEAT_MS 500
+#define WALL_START_MS INT64_C(1700000000000)
+
+static void step(struct process *p, struct brk_event *event);
+
+/* ---- effects ------------------------------------------------------------------------------------------ */
+
+static struct link *
+controller_link_of(struct process *p)
+{
+    return link_dial(p, world_process(p->world, PROCESS_CONTROLLER, 0), PORT_CONTROLLER, 0);
+}
+
+static void
+send_to_controller(struct process *p, struct brk_effect *effect)
+{
+    const struct request_header header = {.protocol = WIRE_PROTOCOL,
+                                          .api_key = effect->u.send.api_key,
+                                          .correlation_id = effect->u.send.tag,
+                                          .client_id = bytes_str("broker"),
+                                          .time_left_ms = effect->u.send.timeout_ms,
+                                          .metadata_version = effect->u.send.metadata_version};
+    size_t count = effect->u.send.count + 2;
+    struct buf **frames = malloc(count * sizeof(*frames));
+    DMQ_ASSERT(frames != NULL);
+    frames[0] = msg_encode_buf(desc_request_header(), 0, &header);
+    frames[1] = buf_ref(effect->u.send.body);
+    for (size_t i = 2; i < count; i++) {
+        frames[i] = buf_ref(effect->u.send.frames[i - 2]);
+    }
+    link_send(controller_link_of(p), 0, frames, count);
+    brk_effect_deinit(effect);
+}
+
+static enum lane
+lane_of(const struct brk_effect *effect)
+{
+    if (effect->kind == BRK_KV_WRITE) {
+        return LANE_STORE;
+    }
+    return effect->u.disk.kind == DISK_READ || effect->u.disk.kind == DISK_FIND_TIME ? LANE_READ
+                                                                                     : LANE_DISK;
+}
+
+static void
+carry_out(struct process *p, struct brk_effect *effect)
+{
+    switch (effect->kind) {
+    case BRK_REPLY:
+        link_reply(p, buf_bytes(effect->u.reply.peer), effect->u.reply.frames,
+                   effect->u.reply.count);
+        buf_unref(effect->u.reply.peer);
+        break;
+    case BRK_DISK:
+    case BRK_KV_WRITE:
+        lane_push(p, lane_of(effect), &(struct effect){.u.brk = *effect});
+        break;
+    case BRK_CONTROLLER_SEND:
+        send_to_controller(p, effect);
+        break;
+    case BRK_CLUSTER:
+        p->cluster_id = effect->u.cluster_id;
+        break;
+    case BRK_READY:
+        world_trace(p->world, "broker %d ready", p->id);
+        break;
+    case BRK_LOG:
+        world_trace(p->world, "broker %d: %s", p->id, effect->u.log.line);
+        break;
+    case BRK_EXIT:
+        world_trace(p->world, "broker %d exits with %d", p->id, effect->u.exit_code);
+        p->stopping = true;
+        break;
+    }
+}
+
+/* The process ended by itself: what it had is gone, its disk as the kernel has it. */
+static void
+end_by_itself(struct process *p)
+{
+    process_crash(p, SIMFS_KEEP);
+    world_at(p->world, p->world->now_us + 50000,
+             (struct world_event){.kind = WORLD_START, .process = p});
+}
+
+static void
+step(struct process *p, struct brk_event *event)
+{
+    struct brk_effects effects = {0};
+    event->now_ms = process_now_ms(p);
+    event->wall_ms = WALL_START_MS + event->now_ms + p->wall_skew_ms;
+    brk_step(p->brk, event, &effects);
+    for (size_t i = 0; i < effects.count; i++) {
+        carry_out(p, &effects.items[i]);
+    }
+    effects.count = 0;
+    brk_effects_deinit(&effects);
+    if (p->stopping) {
+        end_by_itself(p);
+        return;
+    }
+    process_tick_at(p, brk_deadline(p->brk));
+}
+
+/* ---- events -------------------------------------------------------------------------------------------- */
+
+void
+broker_tick(struct process *p)
+{
+    step(p, &(struct brk_event){.kind = BRK_TICK});
+}
+
+void
+broker_stop(struct process *p)
+{
+    p->world->counts.clean_restarts++;
+    step(p, &(struct brk_event){.kind = BRK_STOP});
+}
+
+void
+broker_lane(struct process *p, enum lane lane)
+{
+    struct effect *done = LIST_ENTRY(list_pop(&p->lanes[lane]), struct effect, link);
+    struct brk_effect *effect = &done->u.brk;
+    struct brk_event event = {.kind = BRK_DISK_DONE};
+    if (lane == LANE_STORE) {
+        event.kind = BRK_KV_DONE;
+        event.u.kv_done.id = effect->u.kv.id;
+        event.u.kv_done.err =
+            p->kv->ops->write(p->kv, effect->u.kv.ops, effect->u.kv.count, effect->u.kv.sync);
+        brk_effect_deinit(effect);
+    } else if (lane == LANE_READ) {
+        plog_reader_exec(p->reader, &effect->u.disk, &event.u.disk_done);
+    } else {
+        p->world->counts.rolls += effect->u.disk.kind == DISK_ROLL;
+        plog_io_exec(p->lane, &effect->u.disk, 1, &event.u.disk_done);
+    }
+    free(done);
+    lane_done(p, lane);
+    step(p, &event);
+}
+
+void
+broker_link(struct process *p, struct link *link, bool up)
+{
+    (void)link;
+    step(p, &(struct brk_event){.kind = up ? BRK_CONTROLLER_UP : BRK_CONTROLLER_DOWN});
+}
+
+static int64_t
+tag_of(struct bytes frame)
+{
+    struct response_header header;
+    struct arena arena;
+    struct err_msg err;
+    arena_init(&arena, 4096);
+    dmq_err failed = msg_decode(desc_response_header(), 0, frame, &arena, &header, &err);
+    DMQ_ASSERT(failed == DMQ_OK);
+    arena_deinit(&arena);
+    return header.correlation_id;
+}
+
+void
+broker_receive(struct process *p, struct link *link, int direction, struct message *message)
+{
+    struct brk_event event = {.kind = BRK_REQUEST};
+    if (direction == 1) {
+        event.kind = BRK_CONTROLLER_REPLY;
+        event.u.reply.tag = tag_of(buf_bytes(message->frames[0]));
+        event.u.reply.frames = message->frames;
+        event.u.reply.count = message->count;
+        message->count = 0;
+    } else {
+        event.u.request.listener = link->port == PORT_CLIENT ? LISTENER_CLIENT : LISTENER_NODE;
+        event.u.request.peer = message->frames[0];
+        event.u.request.frames = message->frames + 1;
+        event.u.request.count = message->count - 1;
+        message->count = 0;
+    }
+    step(p, &event);
+}
+
+/* ---- the process ---------------------------------------------------------------------------------------- */
+
+struct rows {
+    struct brk_row *rows;
+    size_t count;
+    size_t capacity;
+    struct outbuf bytes;
+};
+
+static dmq_err
+collect(void *arg, struct bytes key, struct bytes value)
+{
+    struct rows *rows = arg;
+    if (rows->count == rows->capacity) {
+        rows->capacity = rows->capacity == 0 ? 64 : rows->capacity * 2;
+        rows->rows = realloc(rows->rows, rows->capacity * sizeof(*rows->rows));
+        DMQ_ASSERT(rows->rows != NULL);
+    }
+    rows->rows[rows->count++] = (struct brk_row){.key.size = key.size, .value.size = value.size};
+    outbuf_put(&rows->bytes, key.data, key.size);
+    outbuf_put(&rows->bytes, value.data, value.size);
+    return DMQ_OK;
+}
+
+static void
+read_rows(struct kv *kv, struct rows *rows)
+{
+    dmq_err failed = kv->ops->scan(kv, bytes_str("log/"), collect, rows);
+    DMQ_ASSERT(failed == DMQ_OK);
+    const uint8_t *at = rows->bytes.data;
+    for (size_t i = 0; i < rows->count; i++) {
+        rows->rows[i].key.data = at;
+        at += rows->rows[i].key.size;
+        rows->rows[i].value.data = at;
+        at += rows->rows[i].value.size;
+    }
+}
+
+void
+broker_start(struct process *p)
+{
+    struct world *world = p->world;
+    struct brk_config config = {.broker_id = p->id,
+                                .cluster_name = "sim",
+                                .data_dir = "/data",
+                                .incarnation = rng_uuid(&world->rng),
+                                .disk_id = {.b = {0xd1}},
+                                .cluster_id = p->cluster_id,
+                                .new_folder = uuid_is_zero(p->cluster_id),
+                                .host = "broker",
+                                .client_port = 9501,
+                                .node_port = 10501,
+                                .heartbeat_ms = HEARTBEAT_MS,
+                                .max_request_bytes = 1 << 20,
+                                .max_connection_bytes = 1 << 19,
+                                .max_connection_requests = 64,
+                                .segment_bytes = world->options.segment_bytes,
+                                .hot_bytes = 2048,
+                                .index_interval_bytes = 256};
+    struct rows rows = {0};
+    struct brk_event event = {.kind = BRK_STARTED};
+    struct err_msg err;
+    p->kv = simkv_open(p->store);
+    dmq_err failed = meta_rows_load(p->kv, &event.u.started.image, &err);
+    DMQ_ASSERT(failed == DMQ_OK);
+    read_rows(p->kv, &rows);
+    event.u.started.rows = rows.rows;
+    event.u.started.count = rows.count;
+    p->lane = plog_io_new(simfs_fs(p->disk));
+    p->reader = plog_reader_new(simfs_fs(p->disk));
+    p->brk = brk_new(&config);
+    controller_link_of(p);
+    step(p, &event);
+    free(rows.rows);
+    outbuf_deinit(&rows.bytes);
+}
+
+void
+broker_end(struct process *p)
+{
+    struct brk_stats stats;
+    brk_stats(p->brk, &stats);
+    p->world->counts.duplicates += (uint64_t)stats.duplicates;
+    p->world->counts.crashes_in_recovery += !stats.ready;
+    for (int lane = 0; lane < LANE_COUNT; lane++) {
+        struct list *place;
+        while ((place = list_pop(&p->lanes[lane])) != NULL) {
+            struct effect *effect = LIST_ENTRY(place, struct effect, link);
+            brk_effect_deinit(&effect->u.brk);
+            free(effect);
+        }
+    }
+    brk_free(p->brk);
+    plog_io_free(p->lane);
+    plog_reader_free(p->reader);
+    p->kv->ops->close(p->kv);
+    p->brk = NULL;
+    p->lane = NULL;
+    p->reader = NULL;
+    p->kv = NULL;
+}
+
+/* The high watermark rises only to what is synced. At the start of a life it comes from its
+ * checkpoint, before the first sync has run. */
+static void
+check_partition(struct process *p, size_t place, struct uuid topic_id, int32_t partition)
+{
+    struct brk_partition_view view;
+    if (place >= sizeof(p->seen) / sizeof(p->seen[0]) ||
+        !brk_partition_view(p->brk, topic_id, partition, &view)) {
+        return;
+    }
+    bool same =
+        uuid_equal(p->seen[place].topic_id, topic_id) && p->seen[place].partition == partition;
+    if (same && view.high_watermark > p->seen[place].high_watermark &&
+        view.high_watermark > view.synced_end) {
+        world_fail(p->world, "the high watermark rose above the synced end");
+    }
+    if (same && view.high_watermark < p->seen[place].high_watermark) {
+        world_fail(p->world, "the high watermark fell");
+    }
+    p->seen[place].topic_id = topic_id;
+    p->seen[place].partition = partition;
+    p->seen[place].high_watermark = view.high_watermark;
+}
+
+void
+broker_check(struct process *p)
+{
+    const struct process *controller = world_process(p->world, PROCESS_CONTROLLER, 0);
+    if (!p->alive || !controller->alive || p->world->options.async_topic) {
+        return;
+    }
+    const struct image *image = ctl_image(controller->ctl);
+    size_t place = 0;
+    for (uint32_t i = 0; i < image_topic_count(image); i++) {
+        const struct image_topic *topic = image_topic_at(image, i);
+        for (uint32_t n = 0; n < topic->partition_count; n++) {
+            check_partition(p, place++, topic->record->topic_id, (int32_t)n);
+        }
+    }
+}
