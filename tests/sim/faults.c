@@ -45,7 +45,7 @@ faults_draw(struct world *world)
     o->acks = rng_chance(rng, 800) ? -1 : 1;
 }
 
-/* ---- processes ------------------------------------------------------------------------------------------- */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 void
 process_start(struct process *p)
@@ -119,7 +119,7 @@ crash_one(struct world *world)
              (struct world_event){.kind = WORLD_START, .process = p});
 }
 
-/* ---- the network ------------------------------------------------------------------------------------------ */
+/* ---- the network ----------------------------------------------------------------------------- */
 
 static struct link *
 any_link(struct world *world)

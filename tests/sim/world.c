@@ -12,7 +12,7 @@
 #define HEAL_WITHIN_US (120 * (int64_t)SECOND)
 #define MAX_EVENTS 20000000
 
-/* ---- events ---------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 void
 world_at(struct world *world, int64_t at_us, struct world_event event)
@@ -88,7 +88,7 @@ process_tick_at(struct process *p, int64_t due_ms)
              (struct world_event){.kind = WORLD_TICK, .process = p, .life = p->life});
 }
 
-/* ---- lanes ------------------------------------------------------------------------------------------ */
+/* ---- lanes ----------------------------------------------------------------------------------- */
 
 static void
 lane_next(struct process *p, enum lane lane)
@@ -126,7 +126,7 @@ lane_done(struct process *p, enum lane lane)
     lane_next(p, lane);
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void
 tick(struct process *p)
@@ -247,7 +247,7 @@ run_until(struct world *world, int64_t until_us)
     world->now_us = until_us > world->now_us ? until_us : world->now_us;
 }
 
-/* ---- a life --------------------------------------------------------------------------------------------- */
+/* ---- a life ---------------------------------------------------------------------------------- */
 
 static struct process *
 add_process(struct world *world, enum process_kind kind, int32_t id)

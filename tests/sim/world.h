@@ -33,7 +33,7 @@
 struct world;
 struct link;
 
-/* ---- events -------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 enum world_event_kind {
     WORLD_TICK,      /* a deadline of the process has passed */
@@ -56,7 +56,7 @@ struct world_event {
     uint64_t number; /* lane, direction or generation */
 };
 
-/* ---- links: one connection after another between two processes --------------------------------------- */
+/* ---- links: one connection after another between two processes ------------------------------- */
 
 enum link_port { PORT_CLIENT, PORT_NODE, PORT_CONTROLLER };
 
@@ -82,7 +82,7 @@ struct link {
     int64_t cut_until_us[2]; /* nothing of this direction arrives before */
 };
 
-/* ---- processes --------------------------------------------------------------------------------------- */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 enum process_kind { PROCESS_CONTROLLER, PROCESS_BROKER, PROCESS_CLIENT };
 enum lane { LANE_DISK, LANE_STORE, LANE_READ, LANE_COUNT };
@@ -131,7 +131,7 @@ struct process {
     } seen[64]; /* a broker: what broker_check saw last, in this life */
 };
 
-/* ---- options, drawn from the seed ----------------------------------------------------------------------- */
+/* ---- options, drawn from the seed ------------------------------------------------------------ */
 
 struct world_options {
     uint64_t seed;
@@ -206,7 +206,7 @@ const char *world_run(struct world *world);
 void world_init(struct world *world, uint64_t seed, int64_t seconds);
 void world_deinit(struct world *world);
 
-/* ---- for the files of the world -------------------------------------------------------------------------- */
+/* ---- for the files of the world -------------------------------------------------------------- */
 
 void world_at(struct world *world, int64_t at_us, struct world_event event);
 void world_fail(struct world *world, const char *what);

@@ -12,7 +12,7 @@
 
 static void step(struct process *p, struct brk_event *event);
 
-/* ---- effects ------------------------------------------------------------------------------------------ */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 static struct link *
 controller_link_of(struct process *p)
@@ -111,7 +111,7 @@ step(struct process *p, struct brk_event *event)
     process_tick_at(p, brk_deadline(p->brk));
 }
 
-/* ---- events -------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 void
 broker_tick(struct process *p)
@@ -189,7 +189,7 @@ broker_receive(struct process *p, struct link *link, int direction, struct messa
     step(p, &event);
 }
 
-/* ---- the process ---------------------------------------------------------------------------------------- */
+/* ---- the process ----------------------------------------------------------------------------- */
 
 struct rows {
     struct brk_row *rows;

@@ -52,7 +52,7 @@ topic_name(int topic, char name[16])
     snprintf(name, 16, "t%d", topic);
 }
 
-/* ---- what the machine asks for ------------------------------------------------------------------------- */
+/* ---- what the machine asks for --------------------------------------------------------------- */
 
 static struct link *
 link_of(struct process *p, uint32_t conn)
@@ -255,7 +255,7 @@ pump(struct process *p)
     set_tick(p);
 }
 
-/* ---- events ---------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 void
 client_tick(struct process *p)
@@ -287,7 +287,7 @@ client_receive(struct process *p, struct message *message, struct link *link)
     pump(p);
 }
 
-/* ---- what it does ---------------------------------------------------------------------------------------- */
+/* ---- what it does ---------------------------------------------------------------------------- */
 
 static void
 call(struct process *p, int16_t api_key, const void *body)
@@ -463,7 +463,7 @@ client_has_read_all(const struct process *p)
     return true;
 }
 
-/* ---- the process ---------------------------------------------------------------------------------------- */
+/* ---- the process ----------------------------------------------------------------------------- */
 
 void
 client_start(struct process *p)

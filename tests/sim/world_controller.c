@@ -10,7 +10,7 @@
 
 static void step(struct process *p, struct ctl_event *event);
 
-/* ---- effects ------------------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 static struct link *
 broker_link_of(struct process *p)
@@ -92,7 +92,7 @@ step(struct process *p, struct ctl_event *event)
     }
 }
 
-/* ---- events -------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 void
 controller_tick(struct process *p)
@@ -177,7 +177,7 @@ controller_receive(struct process *p, struct link *link, int direction, struct m
     arena_deinit(&arena);
 }
 
-/* ---- the process ---------------------------------------------------------------------------------------- */
+/* ---- the process ----------------------------------------------------------------------------- */
 
 static dmq_err
 load_entry(void *arg, int64_t version, struct bytes entry)

@@ -63,7 +63,7 @@ parse(int argc, char **argv, struct arguments *ret_arguments)
             a.check = optarg;
             break;
         case 'd':
-            a.drain = atoi(optarg);
+            a.drain = (int)strtol(optarg, NULL, 0);
             break;
         default:
             return false;
