@@ -117,6 +117,17 @@ lost(struct recovery *rec, const char *what)
                    rec->open->label, what);
 }
 
+/* Leader epochs of the store that begin below an offset. */
+static void
+take_stored_epochs(struct recovery *rec, int64_t below)
+{
+    for (size_t i = 0; i < rec->row.count && rec->row.entries[i].start < below; i++) {
+        bool rises =
+            epochs_note(&rec->r->epochs, rec->row.entries[i].epoch, rec->row.entries[i].start);
+        DMQ_ASSERT(rises);
+    }
+}
+
 /* Segment i is bad from pos on, which is offset `from`: what lies before can be read. */
 static dmq_err
 damaged(struct recovery *rec, size_t i, uint64_t pos, int64_t from, const char *why)
@@ -129,8 +140,7 @@ damaged(struct recovery *rec, size_t i, uint64_t pos, int64_t from, const char *
     r->end = from;
     r->damaged_from = from;
     if (r->epochs.count == 0) {
-        r->epochs = rec->row; /* no walk has come by yet */
-        rec->row = (struct epochs){0};
+        take_stored_epochs(rec, from); /* no walk has come by yet */
     }
     epochs_cut(&r->epochs, from);
     index_builder_init(&r->index, base, rec->open->index_interval_bytes);
@@ -198,15 +208,20 @@ check_names(struct recovery *rec)
 
 /* ---- walking segments ------------------------------------------------------------------------ */
 
-/* The epoch is outside the CRC: below the mark it must be the one that the store has, from there on
- * it must not fall. */
+/* The epoch is outside the CRC. Below the mark it must be the one that the store has. */
 static bool
-epoch_fits(struct recovery *rec, const struct batch_header *header)
+is_stored_epoch(const struct recovery *rec, const struct batch_header *header)
 {
-    if (header->base_offset < rec->r->mark.offset) {
-        return header->leader_epoch == epochs_at(&rec->row, header->base_offset);
-    }
-    return header->leader_epoch >= epochs_last(&rec->r->epochs) && header->leader_epoch >= 0;
+    return header->base_offset >= rec->r->mark.offset ||
+           header->leader_epoch == epochs_at(&rec->row, header->base_offset);
+}
+
+/* From the mark on it must not fall. */
+static bool
+epoch_fits(const struct recovery *rec, const struct batch_header *header)
+{
+    return is_stored_epoch(rec, header) && header->leader_epoch >= 0 &&
+           header->leader_epoch >= epochs_last(&rec->r->epochs);
 }
 
 /* Where the walk has come to the mark's offset, it is at the mark's position. */
@@ -244,6 +259,20 @@ accept_batch(void *arg, const struct batch_header *header, struct bytes batch, s
     return true;
 }
 
+/* In a segment that nothing is replayed from. */
+static bool
+accept_old(void *arg, const struct batch_header *header, struct bytes batch, struct err_msg *why)
+{
+    const struct recovery *rec = arg;
+    (void)batch;
+    if (!is_stored_epoch(rec, header)) {
+        err_set(why, DMQ_ERR_CORRUPT_BATCH, "leader epoch %" PRId32 " cannot stand here",
+                header->leader_epoch);
+        return false;
+    }
+    return true;
+}
+
 static const char *
 why_ended(const struct log_walk *walked)
 {
@@ -260,10 +289,8 @@ walk(struct recovery *rec, size_t i, bool replay, struct log_walk *out)
     if (i + 1 < r->segment_count) {
         out->limit = r->segments[i + 1].base;
     }
-    if (replay) {
-        out->accept = accept_batch;
-        out->arg = rec;
-    }
+    out->accept = replay ? accept_batch : accept_old;
+    out->arg = rec;
     log_path(path, rec->open->dir, r->segments[i].base, LOG_SUFFIX);
     dmq_err err = log_walk_run(out, rec->fs, path, rec->msg);
     r->read_bytes += out->read_bytes;
@@ -321,7 +348,7 @@ check_end(struct recovery *rec, size_t i, int64_t end, struct index_builder *bui
         scan.pos = resume.last.pos;
         enum scan_result result;
         while ((result = log_scan_next(&scan, &header, &batch, &why)) == SCAN_BATCH &&
-               header.base_offset == expected) {
+               header.base_offset == expected && is_stored_epoch(rec, &header)) {
             expected = batch_last_offset(&header) + 1;
         }
         *ret_good = result == SCAN_END && expected == end;
@@ -386,9 +413,7 @@ check_clean(struct recovery *rec, bool *ret_clean)
     r->clean = true;
     r->end = r->mark.offset;
     r->first_unsynced = r->segment_count;
-    r->epochs = rec->row;
-    rec->row = (struct epochs){0};
-    epochs_cut(&r->epochs, r->end);
+    take_stored_epochs(rec, r->end);
     *ret_clean = true;
     return DMQ_OK;
 }
@@ -444,11 +469,7 @@ find_end(struct recovery *rec, size_t first, size_t *ret_last)
 {
     struct log_recovered *r = rec->r;
     bool more = true;
-    for (size_t i = 0; i < rec->row.count && rec->row.entries[i].start < r->segments[first].base;
-         i++) {
-        bool rises = epochs_note(&r->epochs, rec->row.entries[i].epoch, rec->row.entries[i].start);
-        DMQ_ASSERT(rises);
-    }
+    take_stored_epochs(rec, r->segments[first].base);
     for (size_t i = first; more; i++) {
         dmq_err err = walk_next(rec, i, &more);
         if (err != DMQ_OK) {
