@@ -312,14 +312,20 @@ walk_next(struct walk *walk)
 }
 
 size_t
-dmqpy_bytes_size(const dmqpy_part *part, int is_key)
+dmqpy_bytes_size(const dmqpy_part *part, int is_key, int64_t *ret_each)
 {
     struct walk walk = walk_of(part);
     size_t size = 0;
+    size_t first = 0;
+    bool is_even = true;
     for (size_t i = 0; i < part->count; i++) {
         const dmq_message *message = walk_next(&walk);
-        size += is_key ? message->key.size : message->value.size;
+        dmq_bytes bytes = is_key ? message->key : message->value;
+        first = i == 0 ? bytes.size : first;
+        is_even = is_even && bytes.size == first && bytes.data != NULL;
+        size += bytes.size;
     }
+    *ret_each = is_even ? (int64_t)first : -1;
     return size;
 }
 

@@ -90,8 +90,9 @@ typedef struct dmqpy_part {
     size_t count;
 } dmqpy_part;
 
-/* Bytes of the values together (is_key: of the keys). */
-size_t dmqpy_bytes_size(const dmqpy_part *part, int is_key);
+/* Bytes of the values together (is_key: of the keys). *ret_each: the size of each, if they all have
+ * the same and none is null; else -1. */
+size_t dmqpy_bytes_size(const dmqpy_part *part, int is_key, int64_t *ret_each);
 
 /* Copies them back to back, with where each ends (negative, less 1: it is null, and ends there).
  * Returns how many are null. */
