@@ -209,6 +209,43 @@ def test_closed_handles_say_so(cluster):
             call()
 
 
+def test_closing_under_threads_that_are_inside(cluster):
+    """Calls end with ClosedError; none is left with memory that is gone."""
+    for round_ in range(5):
+        client = dmq.connect(cluster.url)
+        client.topics.create("inside", partitions=2, if_not_exists=True)
+        producer, consumer = client.producer(), client.consumer("inside", start="end")
+        stuck = client.producer(linger_ms=60_000).send("inside", b"x")
+        calls = [
+            lambda p=producer: [p.send("inside", b"x") for _ in range(10_000_000)],
+            lambda p=producer: [p.send("inside", b"x").result() for _ in range(10_000_000)],
+            lambda p=producer: [p.send_many("inside", [b"x"] * 100) for _ in range(10_000_000)],
+            lambda p=producer: [p.flush() for _ in range(10_000_000)],
+            lambda k=consumer: [None for _ in k],
+            stuck.result,
+            lambda c=client: [c.topics.partitions("inside") for _ in range(10_000_000)],
+        ]
+        ends = []
+
+        def work(call, ends=ends):
+            try:
+                call()
+            except BaseException as error:
+                ends.append(type(error))
+
+        workers = [threading.Thread(target=work, args=(call,)) for call in calls]
+        for worker in workers:
+            worker.start()
+        time.sleep(0.05 * round_)
+        began = time.monotonic()
+        client.close()
+        for worker in workers:
+            worker.join(10)
+        assert not any(worker.is_alive() for worker in workers)
+        assert set(ends) <= {dmq.ClosedError, dmq.InterruptedError} and len(ends) == len(calls)
+        assert time.monotonic() - began < 5
+
+
 def test_forgotten_handles_are_freed(cluster):
     threads = len(os.listdir("/proc/self/task"))
     for _ in range(3):
@@ -245,15 +282,23 @@ def test_threads_share_a_client(c, topic3):
 
 def test_a_forked_child_is_told(c, topic):
     c.publish(topic, b"x")
-    child = os.fork()
-    if child == 0:
-        try:
-            c.topics.partitions(topic)
-        except dmq.ForkedError:
-            os._exit(7)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    waiting = c.producer(linger_ms=60_000).send(topic, b"y")
+    consumer = c.consumer(topic)
+    for call in (
+        lambda: c.topics.partitions(topic),
+        lambda: c.publish(topic, b"z"),
+        lambda: next(iter(consumer)),
+        waiting.result,
+    ):
+        child = os.fork()
+        if child == 0:
+            try:
+                call()
+            except dmq.ForkedError:
+                os._exit(7)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     assert c.publish(topic, b"y").offset == 1  # the parent goes on
 
 

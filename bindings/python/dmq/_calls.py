@@ -49,6 +49,45 @@ class Deadline:
         return self._end is not None and time.monotonic() >= self._end
 
 
+class Handle:
+    """A handle of the library: `with handle as pointer` uses it; close waits for those who do."""
+
+    __slots__ = ("_changed", "_pointer", "_users", "_what")
+
+    def __init__(self, pointer: Any, what: str) -> None:
+        self._pointer = pointer
+        self._what = what
+        self._users = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> Any:
+        with self._changed:
+            if self._pointer is None:
+                raise errors.from_code(lib.DMQ_ERR_CLOSED, f"the {self._what} is closed")
+            self._users += 1
+            return self._pointer
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._users -= 1
+            if self._users == 0:
+                self._changed.notify_all()
+
+    def is_open(self) -> bool:
+        return self._pointer is not None
+
+    def close(self, hurry: Callable[[Any], None], free: Callable[[Any], None]) -> None:
+        """Frees it when nobody uses it any more; hurry(pointer) makes those who do come out."""
+        with self._changed:
+            pointer, self._pointer = self._pointer, None
+            if pointer is None:
+                return
+            while self._users > 0:
+                hurry(pointer)
+                self._changed.wait(SLICE_MS / 1000)
+        free(pointer)
+
+
 class _Call:
     """A call on a helper thread."""
 

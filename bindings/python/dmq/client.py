@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import errors
-from ._calls import check, encode_name, interruptible, make_options, new_error
+from ._calls import Handle, check, encode_name, interruptible, make_options, new_error
 from ._native import ffi, lib
 from .consumer import Consumer, parse_place
 from .message import Ack, Data, Headers, Message, Partition, Place, Topic
@@ -81,7 +81,8 @@ class Topics:
 
         def call() -> int:
             count, error = ffi.new("int32_t *"), new_error()
-            check(lib.dmq_topic_partitions(client._use(), topic, _ADMIN_MS, count, error), error)
+            with client._handle as handle:
+                check(lib.dmq_topic_partitions(handle, topic, _ADMIN_MS, count, error), error)
             return int(count[0])
 
         return interruptible(call, client._interrupt)
@@ -108,11 +109,9 @@ class Client:
     """A connection to a cluster. Any number of threads may use it."""
 
     def __init__(self, url: str | None = None, *, timeout: float = 10.0, **options: Any) -> None:
-        self._handle: Any = None
         self._children: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._publisher: Producer | None = None
-        self._process = os.getpid()
         text = ffi.NULL if url is None else encode_name(url)
         array, count, kept = make_options(_library_options(options))
 
@@ -122,8 +121,9 @@ class Client:
             check(lib.dmq_client_open(text, array, count, ms, handle, error), error)
             return handle[0]
 
-        self._handle = interruptible(call, lambda: None, lib.dmq_client_close)
+        pointer = interruptible(call, lambda: None, lib.dmq_client_close)
         del kept
+        self._handle = Handle(pointer, "client")
         self.url = url if url is not None else os.environ.get("DMQ_URL", "dmq://127.0.0.1:9501")
         self.topics = Topics(self)
 
@@ -142,8 +142,9 @@ class Client:
     ) -> Ack:
         """Sends one record and waits until it is stored on every replica that must have it. dict
         and list become JSON, str UTF-8, None is a tombstone."""
+        options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         future = self._get_publisher().send(
-            topic, value, key, partition=partition, headers=headers, timestamp=timestamp
+            topic, value, key, partition=partition, headers=headers, timestamp=timestamp, **options
         )
         return future.result(timeout)
 
@@ -207,9 +208,10 @@ class Client:
 
         def call() -> int:
             found, error = ffi.new("int64_t *"), new_error()
-            code = lib.dmq_topic_offset(
-                self._use(), name, partition, offset, timestamp, _ADMIN_MS, found, error
-            )
+            with self._handle as handle:
+                code = lib.dmq_topic_offset(
+                    handle, name, partition, offset, timestamp, _ADMIN_MS, found, error
+                )
             check(code, error)
             return int(found[0])
 
@@ -223,7 +225,8 @@ class Client:
 
         def call() -> Any:
             answer, error = ffi.new("char **"), new_error()
-            check(lib.dmq_admin(self._use(), name, text, _ADMIN_MS, answer, error), error)
+            with self._handle as handle:
+                check(lib.dmq_admin(handle, name, text, _ADMIN_MS, answer, error), error)
             try:
                 return json.loads(ffi.string(answer[0]))
             finally:
@@ -231,22 +234,16 @@ class Client:
 
         return interruptible(call, self._interrupt)
 
-    def _use(self) -> Any:
-        if self._handle is None:
-            raise errors.from_code(lib.DMQ_ERR_CLOSED, "the client is closed")
-        return self._handle
-
     def _interrupt(self) -> None:
-        if self._handle is not None:
-            lib.dmq_client_interrupt(self._handle)
+        if self._handle.is_open():
+            with self._handle as handle:
+                lib.dmq_client_interrupt(handle)
 
     def close(self) -> None:
         """Closes producers and consumers, then the connection. What was not flushed is given up."""
         for child in list(self._children):
             child.close()
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            lib.dmq_client_close(handle)
+        self._handle.close(lib.dmq_client_interrupt, lib.dmq_client_close)
 
     def __enter__(self) -> "Client":
         return self
@@ -255,9 +252,9 @@ class Client:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:
+        if hasattr(self, "_handle"):
             self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._handle is None else "connected"
+        state = "connected" if self._handle.is_open() else "closed"
         return f"<dmq.Client {state} {self.url}>"

@@ -10,7 +10,16 @@ from time import time
 from typing import TYPE_CHECKING, Any, overload
 
 from . import errors
-from ._calls import Deadline, check, encode_name, interruptible, make_options, new_error, raised
+from ._calls import (
+    Deadline,
+    Handle,
+    check,
+    encode_name,
+    interruptible,
+    make_options,
+    new_error,
+    raised,
+)
 from ._native import ffi, lib
 from .message import Message, Place
 
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
 
 _AGO = re.compile(r"-(\d+)(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_ASK_MS = 30_000  # how long looking up a position may take
 _new_message = tuple.__new__
 
 
@@ -206,12 +216,13 @@ class Consumer:
         partition: int | None = None,
     ) -> None:
         array_, count, kept = make_options(options)
-        handle = ffi.new("dmq_consumer **")
+        made = ffi.new("dmq_consumer **")
         error = new_error()
-        check(lib.dmq_consumer_open(client._use(), array_, count, handle, error), error)
+        with client._handle as handle:
+            check(lib.dmq_consumer_open(handle, array_, count, made, error), error)
         del kept
         self._client = client
-        self._handle: Any = handle[0]
+        self._handle = Handle(made[0], "consumer")
         self._names: dict[str, Any] = {}
         self._rest: _Rest | None = None
         client._children.add(self)
@@ -281,13 +292,14 @@ class Consumer:
         if self._rest is not None and not self._rest.is_empty():
             return self._rest
         self._rest = None
-        handle = ffi.new("dmq_batch **")
+        fetched = ffi.new("dmq_batch **")
         error = new_error()
         deadline = Deadline(timeout)
         while True:
-            code = lib.dmq_consumer_fetch(self._use(), deadline.slice_ms(), handle, error)
+            with self._handle as handle:
+                code = lib.dmq_consumer_fetch(handle, deadline.slice_ms(), fetched, error)
             if code == lib.DMQ_ERR_OK:
-                rest = _Rest(handle[0])
+                rest = _Rest(fetched[0])
                 if not rest.is_empty():
                     self._rest = rest
                     return rest
@@ -306,7 +318,8 @@ class Consumer:
         error = new_error()
 
         def call() -> None:
-            check(lib.dmq_consumer_seek(self._use(), assignment, 30_000, error), error)
+            with self._handle as handle:
+                check(lib.dmq_consumer_seek(handle, assignment, _ASK_MS, error), error)
 
         interruptible(call, self._client._interrupt)
         if self._rest is not None and (self._rest.topic, self._rest.partition) == (
@@ -321,21 +334,18 @@ class Consumer:
         if rest is not None and not rest.is_empty():
             if (rest.topic, rest.partition) == (topic, partition):
                 return rest.offset()
-        found = ffi.new("int64_t *")
-        error = new_error()
-        name = self._name(topic)
-        check(lib.dmq_consumer_position(self._use(), name, partition, found, error), error)
-        position: int = found[0]
-        return position
+        return self._number_of(lib.dmq_consumer_position, topic, partition)
 
     def high_watermark(self, topic: str, partition: int) -> int:
         """The newest end of the partition that the consumer has seen; -1: none yet."""
-        found = ffi.new("int64_t *")
-        error = new_error()
+        return self._number_of(lib.dmq_consumer_high_watermark, topic, partition)
+
+    def _number_of(self, function: Callable[..., int], topic: str, partition: int) -> int:
+        found, error = ffi.new("int64_t *"), new_error()
         name = self._name(topic)
-        check(lib.dmq_consumer_high_watermark(self._use(), name, partition, found, error), error)
-        offset: int = found[0]
-        return offset
+        with self._handle as handle:
+            check(function(handle, name, partition, found, error), error)
+        return int(found[0])
 
     def _name(self, topic: str) -> Any:
         name = self._names.get(topic)
@@ -360,25 +370,19 @@ class Consumer:
         size = ffi.sizeof("dmq_assignment")
 
         def call() -> None:
-            code = lib.dmq_consumer_assign(
-                self._use(), assignments, size, len(places), 30_000, error
-            )
+            with self._handle as handle:
+                code = lib.dmq_consumer_assign(
+                    handle, assignments, size, len(places), _ASK_MS, error
+                )
             check(code, error)
 
         interruptible(call, self._client._interrupt)
 
     # ---- end -----------------------------------------------------------------------------------
 
-    def _use(self) -> Any:
-        if self._handle is None:
-            raise errors.from_code(lib.DMQ_ERR_CLOSED, "the consumer is closed")
-        return self._handle
-
     def close(self) -> None:
-        handle, self._handle = self._handle, None
         self._rest = None
-        if handle is not None:
-            lib.dmq_consumer_close(handle)
+        self._handle.close(lambda _: None, lib.dmq_consumer_close)
 
     def __enter__(self) -> "Consumer":
         return self
@@ -387,5 +391,5 @@ class Consumer:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:
+        if hasattr(self, "_handle"):
             self.close()

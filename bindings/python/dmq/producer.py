@@ -1,5 +1,6 @@
 """Sending: futures, and the producer that makes them."""
 
+import os
 import threading
 import time
 from array import array
@@ -10,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from . import errors
-from ._calls import SLICE_MS, Deadline, encode_name, make_options, new_error, raised
+from ._calls import SLICE_MS, Deadline, check, encode_name, make_options, new_error, raised
 from ._native import ffi, lib
 from .message import Ack, Data, Headers, encode
 
@@ -168,18 +169,18 @@ class Producer:
 
     def __init__(self, client: "Client", options: dict[str, Any]) -> None:
         array_, option_count, kept = make_options(options)
-        handle = ffi.new("dmq_producer **")
+        made = ffi.new("dmq_producer **")
         error = new_error()
-        code = lib.dmq_producer_open(client._use(), array_, option_count, handle, error)
+        with client._handle as handle:
+            check(lib.dmq_producer_open(handle, array_, option_count, made, error), error)
         del kept
-        if code != lib.DMQ_ERR_OK:
-            raise raised(code, error)
-        poller = lib.dmqpy_poller_new(handle[0])
+        poller = lib.dmqpy_poller_new(made[0])
         if poller == ffi.NULL:
-            lib.dmq_producer_close(handle[0])
+            lib.dmq_producer_close(made[0])
             raise MemoryError
         self._client = client
-        self._handle: Any = handle[0]
+        self._process = os.getpid()
+        self._is_closed = False
         self._poller: Any = ffi.gc(poller, lib.dmqpy_poller_free)
         self._routes: dict[str, Any] = {}
         self._names: list[Any] = []  # what the routes point to
@@ -259,7 +260,6 @@ class Producer:
         error = new_error()
         deadline = Deadline(timeout)
         while True:
-            self._use()
             code = lib.dmqpy_send_record(route, slot, record, deadline.slice_ms(), error)
             if code == lib.DMQ_ERR_OK:
                 return
@@ -270,13 +270,14 @@ class Producer:
         error = new_error()
         deadline = Deadline(timeout)
         while True:
-            self._use()
             code = lib.dmqpy_send_packed(route, slots, packed, deadline.slice_ms(), error)
             if code == lib.DMQ_ERR_OK:
                 return
             self._raise_unless_waiting(code, error, deadline)
 
     def _raise_unless_waiting(self, code: int, error: Any, deadline: Deadline) -> None:
+        if code == lib.DMQ_ERR_CLOSED:
+            raise errors.from_code(code, "the producer is closed")
         waits = code in (lib.DMQ_ERR_BUFFER_FULL, lib.DMQ_ERR_TIMEOUT, lib.DMQ_ERR_INTERRUPTED)
         if not waits or deadline.is_over():
             raise raised(code, error)
@@ -285,7 +286,7 @@ class Producer:
         route = self._routes.get(topic)
         if route is None:
             name = encode_name(topic)
-            route = ffi.new("dmqpy_route *", (self._use(), name))
+            route = ffi.new("dmqpy_route *", (self._poller, name))
             self._names.append(name)
             self._routes[topic] = route
         return route
@@ -312,66 +313,57 @@ class Producer:
     def flush(self, timeout: float | None = None) -> None:
         """Waits until everything sent is stored. DeliveryError if a record was not, of those sent
         since the last flush; TimeoutError if that is not known in time."""
-        failed = ffi.new("uint64_t *")
-        error = new_error()
+        failed, error = ffi.new("uint64_t *"), new_error()
         deadline = Deadline(timeout)
+        lost = 0
         while True:
-            code = lib.dmq_producer_flush(self._use_handle(), deadline.slice_ms(), failed, error)
-            waits = code in (lib.DMQ_ERR_TIMEOUT, lib.DMQ_ERR_INTERRUPTED) and failed[0] == 0
-            if not waits or deadline.is_over():
+            code = lib.dmqpy_flush(self._poller, deadline.slice_ms(), failed, error)
+            if code not in (lib.DMQ_ERR_TIMEOUT, lib.DMQ_ERR_INTERRUPTED) or deadline.is_over():
                 break
-        lib.dmqpy_poll(self._use())
-        if code != lib.DMQ_ERR_OK and failed[0] > 0:
+            lost = failed[0]  # so far, or for good: the next slice tells
+        if code == lib.DMQ_ERR_CLOSED:
+            raise errors.from_code(code, "the producer is closed")
+        lost = max(lost, failed[0])
+        if lost > 0:
             text = ffi.string(error.message).decode(errors="replace")
-            raise errors.DeliveryError(
-                f"{failed[0]} records were not stored: {text}", failed[0], code
-            )
+            raise errors.DeliveryError(f"{lost} records were not stored: {text}", lost, error.code)
         if code != lib.DMQ_ERR_OK:
             raise raised(code, error)
 
     def _poll(self) -> None:
-        if self._handle is not None:
-            lib.dmqpy_poll(self._poller)
+        lib.dmqpy_poll(self._poller)
 
     def _wait(self, slot: Any, timeout: float | None) -> None:
         """Until the slot is done or the producer is closed."""
         deadline = Deadline(timeout)
-        while self._handle is not None:
+        while not self._is_closed:
             if lib.dmqpy_wait(self._poller, slot, deadline.slice_ms()):
                 return
             if deadline.is_over():
                 raise errors.from_code(
                     lib.DMQ_ERR_TIMEOUT, f"not acknowledged within {timeout} s: it may be stored"
                 )
+            if os.getpid() != self._process:
+                raise errors.from_code(lib.DMQ_ERR_FORKED)
 
     def _wait_slice(self, slot: Any) -> None:
-        lib.dmqpy_wait(self._use(), slot, SLICE_MS)
+        lib.dmqpy_wait(self._poller, slot, SLICE_MS)
 
     # ---- end -----------------------------------------------------------------------------------
 
-    def _use_handle(self) -> Any:
-        if self._handle is None:
-            raise errors.from_code(lib.DMQ_ERR_CLOSED, "the producer is closed")
-        return self._handle
-
-    def _use(self) -> Any:
-        self._use_handle()
-        return self._poller
-
     def close(self) -> None:
         """Gives up what was not delivered: flush first."""
-        handle = self._handle
-        if handle is None:
-            return
+        with self._client._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
         self._callbacks.stop()
         lib.dmqpy_poll(self._poller)  # what is known already
-        self._handle = None
-        self._routes = {}  # nothing sends past _use any more
-        lib.dmq_producer_close(handle)
+        lib.dmqpy_poller_close(self._poller)
         self._callbacks.finish()
 
     def __del__(self) -> None:
-        if getattr(self, "_handle", None) is not None:
+        if hasattr(self, "_poller"):
             self.close()
 
     def __enter__(self) -> "Producer":

@@ -16,11 +16,12 @@ enum {
 
 struct dmqpy_poller {
     dmq_producer *producer;
+    uint32_t users; /* calls that are inside; atomic, as is_closing: sends take no lock */
+    bool is_closing;
     uint32_t sends;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
-    bool is_polled;  /* a thread is in dmq_producer_poll */
-    uint64_t rounds; /* how often deliveries came */
+    bool is_polled; /* a thread is in dmq_producer_poll */
 };
 
 const char *
@@ -46,6 +47,37 @@ dmqpy_poller_new(dmq_producer *producer)
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&poller->mutex, NULL);
     return poller;
+}
+
+/* Whether the producer may be used until `leave`. Sequentially consistent on both sides: either the
+ * closer sees the user, or the user sees the closing. */
+static bool
+enter(dmqpy_poller *poller)
+{
+    __atomic_fetch_add(&poller->users, 1, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&poller->is_closing, __ATOMIC_SEQ_CST)) {
+        return true;
+    }
+    __atomic_fetch_sub(&poller->users, 1, __ATOMIC_SEQ_CST);
+    return false;
+}
+
+static void
+leave(dmqpy_poller *poller)
+{
+    __atomic_fetch_sub(&poller->users, 1, __ATOMIC_SEQ_CST);
+}
+
+void
+dmqpy_poller_close(dmqpy_poller *poller)
+{
+    __atomic_store_n(&poller->is_closing, true, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&poller->users, __ATOMIC_SEQ_CST) > 0) {
+        struct timespec moment = {.tv_nsec = 200000}; /* calls wait in slices of 100 ms at most */
+        nanosleep(&moment, NULL);
+    }
+    dmq_producer_close(poller->producer);
+    poller->producer = NULL;
 }
 
 void
@@ -75,8 +107,8 @@ dmqpy_has_pending(const dmqpy_slot *slots, size_t count)
     return 0;
 }
 
-/* Only the thread that took a delivery from the queue reaches here for it, but two threads may have
- * taken two of one slot: what is shared is counted atomically, and `pending` comes last. */
+/* One thread at a time delivers, but dmqpy_abandon may count beside it, and whoever waits reads as
+ * soon as `pending` is 0: that comes last. */
 static void
 deliver(const dmq_delivery *delivery)
 {
@@ -141,7 +173,6 @@ poll_for_all(dmqpy_poller *poller, int64_t timeout_ms)
     size_t count = take(poller, timeout_ms);
     pthread_mutex_lock(&poller->mutex);
     poller->is_polled = false;
-    poller->rounds += count > 0 ? 1 : 0;
     pthread_cond_broadcast(&poller->cond); /* the next may poll, also if nothing came */
     return count;
 }
@@ -149,10 +180,16 @@ poll_for_all(dmqpy_poller *poller, int64_t timeout_ms)
 size_t
 dmqpy_poll(dmqpy_poller *poller)
 {
+    size_t count = 0;
+    if (!enter(poller)) {
+        return 0;
+    }
     pthread_mutex_lock(&poller->mutex);
-    /* Two that poll would take each other's deliveries, and one would sleep on. */
-    size_t count = poller->is_polled ? 0 : poll_for_all(poller, 0);
+    if (!poller->is_polled) { /* two that poll would take each other's, and one would sleep on */
+        count = poll_for_all(poller, 0);
+    }
     pthread_mutex_unlock(&poller->mutex);
+    leave(poller);
     return count;
 }
 
@@ -160,11 +197,12 @@ int
 dmqpy_wait(dmqpy_poller *poller, const dmqpy_slot *slot, int64_t timeout_ms)
 {
     struct timespec deadline = after_ms(timeout_ms);
-    pthread_mutex_lock(&poller->mutex);
-    uint64_t rounds = poller->rounds;
-    bool is_done = false;
     bool is_late = false;
-    while (!is_done && !is_late) {
+    if (!enter(poller)) {
+        return dmqpy_is_done(slot);
+    }
+    pthread_mutex_lock(&poller->mutex);
+    while (!dmqpy_is_done(slot) && !is_late) {
         if (poller->is_polled) {
             is_late = pthread_cond_timedwait(&poller->cond, &poller->mutex, &deadline) == ETIMEDOUT;
         } else {
@@ -172,10 +210,10 @@ dmqpy_wait(dmqpy_poller *poller, const dmqpy_slot *slot, int64_t timeout_ms)
             is_late = left_ms == 0;
             poll_for_all(poller, left_ms);
         }
-        is_done = slot != NULL ? dmqpy_is_done(slot) : poller->rounds != rounds;
     }
     pthread_mutex_unlock(&poller->mutex);
-    return is_done;
+    leave(poller);
+    return dmqpy_is_done(slot);
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -188,7 +226,11 @@ dmqpy_send_record(const dmqpy_route *route, uintptr_t slot, dmq_record *record, 
     *(dmqpy_slot *)slot = (dmqpy_slot){.pending = 1, .offset = -1};
     record->size = sizeof(*record);
     record->opaque = slot;
-    dmq_err err = dmq_producer_send(poller->producer, route->topic, record, timeout_ms, error);
+    dmq_err err = DMQ_ERR_CLOSED;
+    if (enter(poller)) {
+        err = dmq_producer_send(poller->producer, route->topic, record, timeout_ms, error);
+        leave(poller);
+    }
     if (err != DMQ_OK) {
         dmqpy_abandon((dmqpy_slot *)slot, 1, err);
         return err;
@@ -250,23 +292,39 @@ dmq_err
 dmqpy_send_packed(const dmqpy_route *route, dmqpy_slot *slot, dmqpy_packed *packed,
                   int64_t timeout_ms, dmq_error *error)
 {
+    dmqpy_poller *poller = route->poller;
     dmq_record records[RECORDS_MAX];
     struct timespec deadline = after_ms(timeout_ms);
-    while (packed->sent < packed->count) {
+    dmq_err err = DMQ_OK;
+    while (packed->sent < packed->count && err == DMQ_OK) {
+        if (!enter(poller)) {
+            return DMQ_ERR_CLOSED;
+        }
         dmqpy_packed before = *packed;
         size_t count = unpack(packed, slot, records, RECORDS_MAX);
         size_t sent = 0;
-        dmq_err err =
-            dmq_producer_send_many(route->poller->producer, route->topic, records,
-                                   sizeof(records[0]), count, ms_until(deadline), &sent, error);
-        dmqpy_poll(route->poller);
+        err = dmq_producer_send_many(poller->producer, route->topic, records, sizeof(records[0]),
+                                     count, ms_until(deadline), &sent, error);
+        leave(poller);
+        dmqpy_poll(poller);
         if (err != DMQ_OK) { /* only `sent` of them went: stand behind those */
             *packed = before;
             unpack(packed, slot, records, sent);
-            return err;
         }
     }
-    return DMQ_OK;
+    return err;
+}
+
+dmq_err
+dmqpy_flush(dmqpy_poller *poller, int64_t timeout_ms, uint64_t *ret_failed, dmq_error *error)
+{
+    if (!enter(poller)) {
+        return DMQ_ERR_CLOSED;
+    }
+    dmq_err err = dmq_producer_flush(poller->producer, timeout_ms, ret_failed, error);
+    leave(poller);
+    dmqpy_poll(poller);
+    return err;
 }
 
 void

@@ -24,17 +24,21 @@ typedef struct dmqpy_slot {
     int32_t code;      /* of the first that failed */
 } dmqpy_slot;
 
-/* Takes deliveries for all threads that wait on one producer: one of them polls, the others wait
- * for it, and it hands over when its own are there. */
+/* A producer as the binding uses it. It takes deliveries for all threads that wait: one of them
+ * polls, the others wait for it, and it hands over when its own are there. Closing it waits for
+ * calls that other threads are in; calls that come later say DMQ_ERR_CLOSED, 0 or NULL. */
 typedef struct dmqpy_poller dmqpy_poller;
 
-dmqpy_poller *dmqpy_poller_new(dmq_producer *producer); /* NULL: out of memory */
+/* Owns the producer from then on. NULL: out of memory; the producer is still the caller's. */
+dmqpy_poller *dmqpy_poller_new(dmq_producer *producer);
+void
+dmqpy_poller_close(dmqpy_poller *poller); /* once; everything but free may be called after it */
 void dmqpy_poller_free(dmqpy_poller *poller);
 
 /* Takes what was delivered, without waiting; returns how many. */
 size_t dmqpy_poll(dmqpy_poller *poller);
 
-/* Whether the slot is done, after at most timeout_ms. NULL: waits for any delivery. */
+/* Whether the slot is done, after at most timeout_ms. */
 int dmqpy_wait(dmqpy_poller *poller, const dmqpy_slot *slot, int64_t timeout_ms);
 
 int dmqpy_is_done(const dmqpy_slot *slot);
@@ -77,6 +81,10 @@ typedef struct dmqpy_packed {
 /* Sends what is left of packed; slot->pending counts all of packed from the first call on. */
 dmq_err dmqpy_send_packed(const dmqpy_route *route, dmqpy_slot *slot, dmqpy_packed *packed,
                           int64_t timeout_ms, dmq_error *error);
+
+/* dmq_producer_flush. */
+dmq_err dmqpy_flush(dmqpy_poller *poller, int64_t timeout_ms, uint64_t *ret_failed,
+                    dmq_error *error);
 
 /* Gives up `count` records of a slot that were never sent. */
 void dmqpy_abandon(dmqpy_slot *slot, int64_t count, dmq_err code);
