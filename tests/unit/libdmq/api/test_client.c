@@ -132,7 +132,8 @@ test_error_struct_of_another_size(void **state)
                      DMQ_ERR_INVALID_ARGUMENT);
 }
 
-/* ---- interrupts --------------------------------------------------------------------------------*/
+/* ---- interrupts
+ * --------------------------------------------------------------------------------*/
 
 static dmq_client *interrupted_client;
 
@@ -171,7 +172,8 @@ test_interrupt_from_a_signal_handler(void **state)
     tear_down(&f);
 }
 
-/* ---- fork --------------------------------------------------------------------------------------*/
+/* ---- fork
+ * --------------------------------------------------------------------------------------*/
 
 static int
 in_child(struct fixture *f)
@@ -218,7 +220,8 @@ test_fork_is_noticed(void **state)
     tear_down(&f);
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------*/
+/* ---- the rest
+ * ----------------------------------------------------------------------------------*/
 
 static void
 test_signals_are_blocked_in_the_thread(void **state)

@@ -228,8 +228,7 @@ test_delivery_timeout(void **state)
     send_numbers(&f, 0, 1);
     assert_int_equal(dmq_producer_flush(f.producer, TIMEOUT_MS, NULL, &f.error), DMQ_OK);
     fake_broker_down(f.broker);
-    dmq_err err =
-        dmq_producer_send_wait(f.producer, "t", &record, TIMEOUT_MS, NULL, &f.error);
+    dmq_err err = dmq_producer_send_wait(f.producer, "t", &record, TIMEOUT_MS, NULL, &f.error);
     /* Maybe done, if it left before the end of the connection was noticed. */
     assert_true(err == DMQ_ERR_DELIVERY_TIMEOUT || err == DMQ_ERR_TIMEOUT);
     assert_non_null(strstr(f.error.message, "delivery.timeout.ms=200"));
