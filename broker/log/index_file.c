@@ -6,9 +6,12 @@
 #include "libdmq/base/assert.h"
 
 #define BLOCK_ENTRIES 256 /* read at once where the search has come near */
+#define PROBE_ENTRIES 8   /* read at once before: if the first is not sound, the next will do */
 #define MAX_ENTRY_SIZE TIME_ENTRY_SIZE
 
 /* ---- search ---------------------------------------------------------------------------------- */
+
+enum side { ENTRY_BEFORE, ENTRY_BEHIND, ENTRY_BAD };
 
 /* One of the two kinds of index, as a search sees it. */
 struct search {
@@ -17,43 +20,81 @@ struct search {
     size_t entry_size;
     int64_t base;
     int64_t key;
-    /* Whether the entry is sound and lies before or at what is looked for; then it is the answer so
-     * far. */
-    bool (*take)(struct search *search, const uint8_t *entry);
+    /* On which side of the key the entry lies; one before it is the answer so far. */
+    enum side (*judge)(struct search *search, const uint8_t *entry);
     struct index_entry index_answer;
     struct time_entry time_answer;
+    uint8_t block[BLOCK_ENTRIES * MAX_ENTRY_SIZE];
 };
 
-static bool
-take_index(struct search *search, const uint8_t *from)
+static enum side
+judge_index(struct search *search, const uint8_t *from)
 {
     struct index_entry entry;
-    if (!index_entry_get(from, search->base, &entry) || entry.offset > search->key) {
-        return false;
+    if (!index_entry_get(from, search->base, &entry)) {
+        return ENTRY_BAD;
+    }
+    if (entry.offset > search->key) {
+        return ENTRY_BEHIND;
     }
     search->index_answer = entry;
-    return true;
+    return ENTRY_BEFORE;
 }
 
-static bool
-take_time(struct search *search, const uint8_t *from)
+static enum side
+judge_time(struct search *search, const uint8_t *from)
 {
     struct time_entry entry;
-    if (!time_entry_get(from, search->base, &entry) || entry.timestamp >= search->key) {
-        return false;
+    if (!time_entry_get(from, search->base, &entry)) {
+        return ENTRY_BAD;
+    }
+    if (entry.timestamp >= search->key) {
+        return ENTRY_BEHIND;
     }
     search->time_answer = entry;
-    return true;
+    return ENTRY_BEFORE;
 }
 
-/* Entries rise. An entry that is damaged counts as too high: the answer then lies further ahead of
- * what is looked for than it must, and is an answer all the same. */
+/* Reads so many entries into the block; *ret_count is how many there are. */
+static int
+read_entries(struct search *search, uint64_t first, uint64_t count, size_t *ret_count)
+{
+    size_t got = 0;
+    int error =
+        search->fs->ops->pread(search->file, search->block, (size_t)count * search->entry_size,
+                               first * search->entry_size, &got);
+    *ret_count = got / search->entry_size;
+    return error;
+}
+
+/* Narrows *low .. *high at its middle, by the first sound entry there; if there is none, the answer
+ * is looked for before: it then lies further ahead of the key than it must, and is an answer all
+ * the same. */
+static int
+narrow(struct search *search, uint64_t *low, uint64_t *high)
+{
+    size_t count;
+    uint64_t middle = *low + (*high - *low) / 2;
+    int error = read_entries(search, middle, PROBE_ENTRIES, &count);
+    for (size_t i = 0; error == 0 && i < count; i++) {
+        enum side side = search->judge(search, search->block + i * search->entry_size);
+        if (side == ENTRY_BEFORE) {
+            *low = middle + i + 1;
+            return 0;
+        }
+        if (side == ENTRY_BEHIND) {
+            break;
+        }
+    }
+    *high = middle;
+    return error;
+}
+
 static int
 run_search(struct search *search)
 {
-    uint8_t block[BLOCK_ENTRIES * MAX_ENTRY_SIZE];
     uint64_t size = 0;
-    size_t got = 0;
+    size_t count = 0;
     if (search->file == NULL) {
         return 0;
     }
@@ -61,24 +102,14 @@ run_search(struct search *search)
     uint64_t low = 0;
     uint64_t high = size / search->entry_size;
     while (error == 0 && high - low > BLOCK_ENTRIES) {
-        uint64_t middle = low + (high - low) / 2;
-        error = search->fs->ops->pread(search->file, block, search->entry_size,
-                                       middle * search->entry_size, &got);
-        if (error == 0 && got == search->entry_size && search->take(search, block)) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+        error = narrow(search, &low, &high);
     }
     if (error == 0) {
-        error =
-            search->fs->ops->pread(search->file, block, (size_t)(high - low) * search->entry_size,
-                                   low * search->entry_size, &got);
+        error = read_entries(search, low, high - low, &count);
     }
-    for (size_t at = 0; error == 0 && at + search->entry_size <= got; at += search->entry_size) {
-        if (!search->take(search, block + at)) {
-            break;
-        }
+    enum side side = ENTRY_BEFORE;
+    for (size_t i = 0; error == 0 && i < count && side != ENTRY_BEHIND; i++) {
+        side = search->judge(search, search->block + i * search->entry_size);
     }
     return error;
 }
@@ -92,7 +123,7 @@ index_file_find(struct fs *fs, struct fs_file *file, int64_t base, int64_t offse
                             .entry_size = INDEX_ENTRY_SIZE,
                             .base = base,
                             .key = offset,
-                            .take = take_index,
+                            .judge = judge_index,
                             .index_answer = {base, 0}};
     int error = run_search(&search);
     if (error != 0) {
@@ -111,7 +142,7 @@ time_file_find(struct fs *fs, struct fs_file *file, int64_t base, int64_t timest
                             .entry_size = TIME_ENTRY_SIZE,
                             .base = base,
                             .key = timestamp,
-                            .take = take_time,
+                            .judge = judge_time,
                             .time_answer = {-1, base}};
     int error = run_search(&search);
     if (error != 0) {
