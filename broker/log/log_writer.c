@@ -121,11 +121,12 @@ log_writer_deinit(struct log_writer *writer)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-/* Bytes between two syncs, lately. */
+/* Bytes between two syncs: lately, or already now with a write that ends at end. */
 static uint64_t
-rate_of(const struct log_writer *writer)
+rate_of(const struct log_writer *writer, uint64_t end)
 {
-    return writer->sync_bytes > writer->since_sync ? writer->sync_bytes : writer->since_sync;
+    uint64_t now = writer->since_sync + (end - writer->pos);
+    return writer->sync_bytes > now ? writer->sync_bytes : now;
 }
 
 static uint64_t
@@ -148,7 +149,7 @@ make_space(struct log_writer *writer, uint64_t end, uint64_t *ret_zeroes)
     if (end <= writer->made) {
         return 0;
     }
-    uint64_t rate = rate_of(writer);
+    uint64_t rate = rate_of(writer, end);
     uint64_t target = (end + step_for(rate) + PAGE - 1) / PAGE * PAGE;
     uint64_t most = (uint64_t)writer->segment_bytes;
     if (target > most) {

@@ -124,7 +124,7 @@ open_segment(struct plog_reader *reader, struct buf *dir, uint32_t generation, i
                                        .log = log,
                                        .index = index,
                                        .used = ++reader->clock,
-                                       .next_offset = -1};
+                                       .next_offset = base};
     *ret_segment = segment;
     return DMQ_OK;
 }
@@ -189,21 +189,17 @@ locate(struct plog_reader *reader, struct cached_segment *segment, int64_t offse
        struct place *ret_place, struct err_msg *msg)
 {
     struct place start = {segment->base, 0};
-    struct place guess = {segment->next_offset, segment->next_pos};
     struct index_entry entry;
     struct log_scan scan;
     uint64_t size;
     dmq_err err = size_of(reader, segment, &size, msg);
+    if (err == DMQ_OK) {
+        err = index_file_find(reader->fs, segment->index, segment->base, offset, &entry, msg);
+    }
     if (err != DMQ_OK) {
         return err;
     }
-    if (segment->next_offset != offset) {
-        err = index_file_find(reader->fs, segment->index, segment->base, offset, &entry, msg);
-        if (err != DMQ_OK) {
-            return err;
-        }
-        guess = (struct place){entry.offset, entry.pos};
-    }
+    struct place guess = {entry.offset, entry.pos};
     if (guess.pos >= size) {
         guess = start;
     }
@@ -337,11 +333,13 @@ read_op(struct plog_reader *reader, const struct disk_op *op, struct disk_done *
     if (err == DMQ_OK && segment == NULL) {
         return err_set(msg, DMQ_ERR_DAMAGED, "segment %020" PRId64 ".log is missing", base);
     }
-    if (err == DMQ_OK) {
-        err = locate(reader, segment, op->u.read.offset, &place, msg);
-    }
-    if (err == DMQ_OK) {
+    if (err == DMQ_OK && segment->next_offset == op->u.read.offset) {
+        place = (struct place){segment->next_offset, segment->next_pos};
         err = read_batches(reader, segment, op, place, done, msg);
+    }
+    if (err == DMQ_OK && done->u.data == NULL) {
+        err = locate(reader, segment, op->u.read.offset, &place, msg);
+        err = err == DMQ_OK ? read_batches(reader, segment, op, place, done, msg) : err;
     }
     if (err != DMQ_OK && segment != NULL) {
         drop(reader, segment);

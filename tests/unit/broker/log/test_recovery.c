@@ -406,46 +406,58 @@ one_flipped_bit_in_an_index_does_no_harm(void **state)
     assert_int_equal(counts[1], 0);
 }
 
+/* How many of the batches are sound; each of these must be one that was appended. */
+static size_t
+count_sound(struct bytes rest)
+{
+    struct batch_limits limits = {0};
+    struct batch_header header;
+    struct err_msg msg;
+    struct bytes batch;
+    size_t sound = 0;
+    while (batch_next(&rest, &batch) == DMQ_OK) {
+        if (batch_check(batch, &limits, &msg, &header) == DMQ_OK) {
+            assert_true(header.base_offset < log_model_end(&model));
+            assert_true(bytes_equal(batch, buf_bytes(model.batches[header.base_offset].bytes)));
+            sound++;
+        }
+    }
+    return sound;
+}
+
 /* After a clean stop segments are not walked. What is wrong in them shows when it is read: by its
- * offsets here, or by its CRC at the reader of the records. */
+ * offsets here, or by its CRC at whoever takes the batch. */
 static void
 after_a_clean_stop_reads_find_damage(void **state)
 {
     (void)state;
-    static const uint64_t bytes[] = {7, 11, 70};
     make_log(40, 0);
     assert_int_equal(log_rig_close(&rig), DMQ_OK);
     log_rig_kill(&rig);
     struct log_stored good = {0};
     log_stored_copy(&good, &rig.stored);
     struct simfs *whole = disk;
-    for (size_t i = 0; i < 3; i++) {
+    uint64_t refused = 0;
+    for (uint64_t byte = 0; byte < model.batches[1].header.size; byte++) {
+        if (byte >= BATCH_POS_LEADER_EPOCH && byte < BATCH_POS_MAGIC) {
+            continue; /* below the mark the store has the right one; readers do not look */
+        }
         struct outbuf out = {0};
         disk = simfs_clone(whole);
         rig.fs = simfs_fs(disk);
         log_stored_copy(&rig.stored, &good);
-        flip_batch(1, bytes[i]);
+        flip_batch(1, byte);
         assert_int_equal(log_rig_open(&rig), DMQ_OK);
         assert_true(rig.clean);
         dmq_err err = log_rig_read(&rig, 0, 40, 200, &out);
-        if (i < 2) {
-            assert_int_equal(err, DMQ_ERR_DAMAGED);
-            assert_true(out.size < 300); /* what came before */
-        } else {
-            struct batch_limits limits = {0};
-            struct err_msg msg;
-            struct bytes rest = bytes_of(out.data, out.size);
-            struct bytes batch;
-            assert_int_equal(err, DMQ_OK);
-            assert_int_equal(batch_next(&rest, &batch), DMQ_OK);
-            assert_int_equal(batch_check(batch, &limits, &msg, NULL), DMQ_OK);
-            assert_int_equal(batch_next(&rest, &batch), DMQ_OK);
-            assert_int_equal(batch_check(batch, &limits, &msg, NULL), DMQ_ERR_CORRUPT_BATCH);
-        }
+        assert_true(err == DMQ_OK || err == DMQ_ERR_DAMAGED);
+        refused += err == DMQ_ERR_DAMAGED ? 1 : 0;
+        assert_true(count_sound(bytes_of(out.data, out.size)) < 40);
         outbuf_deinit(&out);
         log_rig_kill(&rig);
         simfs_free(disk);
     }
+    assert_true(refused >= 8); /* offset and magic at least */
     disk = whole;
     log_stored_deinit(&good);
 }
