@@ -83,14 +83,14 @@ producer_topic_changed(struct dmq_producer *producer, const struct known_topic *
 static void
 tell_waiter(const struct send_batch *batch, const struct send_opaque *opaque)
 {
-    struct send_waiter *waiter = opaque->waiter;
+    struct send_waiter *waiter = opaque->u.waiter;
     if (waiter->abandoned) {
         free(waiter);
         return;
     }
     waiter->result = batch->result;
     waiter->delivery =
-        (dmq_delivery){.opaque = opaque->opaque,
+        (dmq_delivery){.opaque = waiter->opaque,
                        .code = batch->result.code,
                        .partition = batch->partition,
                        .offset = batch->base_offset < 0 ? -1 : batch->base_offset + opaque->index,
@@ -108,13 +108,10 @@ keep_delivered(struct dmq_producer *producer, struct send_batch *batch)
         return;
     }
     *delivered = (struct delivered){.opaques = batch->opaques,
-                                    .count = batch->opaque_count,
                                     .code = batch->result.code,
                                     .partition = batch->partition,
                                     .base_offset = batch->base_offset};
-    batch->opaques = NULL;
-    batch->opaque_count = 0;
-    batch->opaque_capacity = 0;
+    batch->opaques = (struct send_opaques){0};
     if (producer->first_delivered == NULL) {
         producer->first_delivered = delivered;
     } else {
@@ -129,11 +126,12 @@ static uint32_t
 tell_waiters(struct send_batch *batch)
 {
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < batch->opaque_count; i++) {
-        if (batch->opaques[i].waiter != NULL) {
-            tell_waiter(batch, &batch->opaques[i]);
+    struct send_opaque *items = batch->opaques.items;
+    for (uint32_t i = 0; i < batch->opaques.count; i++) {
+        if (items[i].has_waiter) {
+            tell_waiter(batch, &items[i]);
         } else {
-            batch->opaques[kept++] = batch->opaques[i];
+            items[kept++] = items[i];
         }
     }
     return kept;
@@ -148,8 +146,8 @@ delivery_take_back(struct dmq_producer *producer, struct send_batch *batch)
         }
         producer->failed += (uint64_t)batch->count;
     }
-    batch->opaque_count = tell_waiters(batch);
-    if (batch->opaque_count > 0) {
+    batch->opaques.count = tell_waiters(batch);
+    if (batch->opaques.count > 0) {
         keep_delivered(producer, batch);
     }
     accum_done(&producer->accum, batch);
@@ -198,7 +196,7 @@ delivery_free(struct dmq_producer *producer)
     while (producer->first_delivered != NULL) {
         struct delivered *delivered = producer->first_delivered;
         producer->first_delivered = delivered->next;
-        free(delivered->opaques);
+        free(delivered->opaques.items);
         free(delivered);
     }
     readiness_set(&producer->client->readiness, &producer->is_source, false);
@@ -213,8 +211,8 @@ take_delivered(struct dmq_producer *producer, char *to, size_t stride, size_t ma
     size_t count = 0;
     while (producer->first_delivered != NULL && count < max) {
         struct delivered *from = producer->first_delivered;
-        const struct send_opaque *opaque = &from->opaques[from->taken++];
-        dmq_delivery delivery = {.opaque = opaque->opaque,
+        const struct send_opaque *opaque = &from->opaques.items[from->taken++];
+        dmq_delivery delivery = {.opaque = opaque->u.opaque,
                                  .code = from->code,
                                  .partition = from->partition,
                                  .offset =
@@ -223,9 +221,9 @@ take_delivered(struct dmq_producer *producer, char *to, size_t stride, size_t ma
         memcpy(to + count * stride, &delivery,
                stride < sizeof(delivery) ? stride : sizeof(delivery));
         count++;
-        if (from->taken == from->count) {
+        if (from->taken == from->opaques.count) {
             producer->first_delivered = from->next;
-            free(from->opaques);
+            accum_give_opaques(&producer->accum, &from->opaques);
             free(from);
         }
     }

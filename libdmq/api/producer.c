@@ -150,18 +150,24 @@ dmq_producer_close(dmq_producer *producer)
 /* ---- sending
  * -----------------------------------------------------------------------------------*/
 
-/* A coarse clock is a third of the price of the exact one, and within 4 ms of it: enough for the
- * age of a batch. */
-static int64_t
-coarse_ms(void)
+/* The time, exact for the first record of a tick of the coarse clock and at most a tick (4 ms) old
+ * for those that follow at once: reading the exact clocks costs as much as encoding a small record.
+ */
+static const struct send_clock *
+read_clock(struct send_clock *clock)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    struct timespec tick;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &tick);
+    if (tick.tv_nsec != clock->tick.tv_nsec || tick.tv_sec != clock->tick.tv_sec) {
+        clock->tick = tick;
+        clock->now_ms = clock_ms();
+        clock->wall_ms = clock_wall_ms();
+    }
+    return clock;
 }
 
 static struct accum_record
-record_of(const dmq_record *record, void *waiter)
+record_of(const dmq_record *record, int64_t wall_ms, void *waiter)
 {
     return (struct accum_record){
         .partition = record->partition,
@@ -169,7 +175,7 @@ record_of(const dmq_record *record, void *waiter)
         .value = bytes_of(record->value.data, record->value.size),
         .headers = (const struct record_header *)(const void *)record->headers,
         .header_count = record->header_count,
-        .timestamp = record->timestamp != 0 ? record->timestamp : clock_wall_ms(),
+        .timestamp = record->timestamp != 0 ? record->timestamp : wall_ms,
         .opaque = record->opaque,
         .waiter = waiter,
     };
@@ -279,7 +285,8 @@ send_one(struct send_call *call, const dmq_record *record, void *waiter)
                              ? "dmq_record.size is not sizeof(dmq_record)"
                              : "a partition is DMQ_PARTITION_AUTO or a number from 0");
     }
-    struct accum_record item = record_of(record, waiter);
+    const struct send_clock *clock = read_clock(&producer->clock);
+    struct accum_record item = record_of(record, clock->wall_ms, waiter);
     for (;;) {
         if (producer->failure.code != DMQ_OK) {
             return api_result(call->error, &producer->failure);
@@ -292,7 +299,7 @@ send_one(struct send_call *call, const dmq_record *record, void *waiter)
             continue; /* it may be gone again */
         }
         bool wake = false;
-        dmq_err err = accum_append(&producer->accum, call->topic, &item, coarse_ms(), &wake);
+        dmq_err err = accum_append(&producer->accum, call->topic, &item, clock->now_ms, &wake);
         call->wake |= wake;
         if (err == DMQ_OK) {
             return DMQ_OK;
@@ -402,6 +409,7 @@ dmq_producer_send_wait(dmq_producer *producer, const char *topic, const dmq_reco
         free(waiter);
         return err;
     }
+    waiter->opaque = record->opaque;
     err = send_one(&call, record, waiter);
     if (err != DMQ_OK) {
         end(&call);

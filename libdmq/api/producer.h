@@ -2,6 +2,8 @@
 #ifndef LIBDMQ_API_PRODUCER_H
 #define LIBDMQ_API_PRODUCER_H
 
+#include <time.h>
+
 #include "libdmq/api/api.h"
 #include "libdmq/client/accum.h"
 
@@ -9,6 +11,7 @@
 struct send_waiter {
     bool done;
     bool abandoned; /* the call has given up */
+    uint64_t opaque;
     struct err_msg result;
     dmq_delivery delivery;
 };
@@ -16,12 +19,18 @@ struct send_waiter {
 /* Outcomes of one batch, for dmq_producer_poll. */
 struct delivered {
     struct delivered *next;
-    struct send_opaque *opaques;
-    uint32_t count;
+    struct send_opaques opaques;
     uint32_t taken;
     dmq_err code;
     int32_t partition;
     int64_t base_offset; /* -1: not known */
+};
+
+/* What the time was at a tick of the coarse clock. */
+struct send_clock {
+    struct timespec tick;
+    int64_t now_ms;
+    int64_t wall_ms;
 };
 
 struct dmq_producer {
@@ -34,6 +43,7 @@ struct dmq_producer {
     bool closed; /* under the client's gate */
 
     /* ---- under the gate */
+    struct send_clock clock;
     struct accum accum;
     struct delivered *first_delivered;
     struct delivered *last_delivered;

@@ -93,6 +93,10 @@ varint_decode(const uint8_t *p, const uint8_t *end, int32_t *ret_value)
         *ret_value = unzigzag32(*p);
         return p + 1;
     }
+    if (end - p >= 2 && p[1] < 0x80) { /* nearly all others */
+        *ret_value = unzigzag32((uint32_t)(p[0] & 0x7f) | (uint32_t)p[1] << 7);
+        return p + 2;
+    }
     p = varint_decode_long(p, end, &raw);
     if (p != NULL) {
         *ret_value = unzigzag32(raw);
@@ -110,6 +114,10 @@ varlong_decode(const uint8_t *p, const uint8_t *end, int64_t *ret_value)
     if (*p < 0x80) {
         *ret_value = unzigzag64(*p);
         return p + 1;
+    }
+    if (end - p >= 2 && p[1] < 0x80) {
+        *ret_value = unzigzag64((uint64_t)(p[0] & 0x7f) | (uint64_t)p[1] << 7);
+        return p + 2;
     }
     p = varlong_decode_long(p, end, &raw);
     if (p != NULL) {

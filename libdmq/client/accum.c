@@ -22,7 +22,7 @@ free_batch(struct send_batch *batch)
 {
     batch_builder_deinit(&batch->builder);
     buf_unref(batch->data);
-    free(batch->opaques);
+    free(batch->opaques.items);
     free(batch);
 }
 
@@ -48,6 +48,9 @@ accum_deinit(struct accum *accum)
         struct send_batch *batch = accum->spare;
         accum->spare = batch->next_closed;
         free_batch(batch);
+    }
+    while (accum->spare_opaques_count > 0) {
+        free(accum->spare_opaques[--accum->spare_opaques_count].items);
     }
     while (accum->topics != NULL) {
         struct accum_topic *topic = accum->topics;
@@ -223,18 +226,30 @@ recycle(struct accum *accum, struct send_batch *batch)
         return;
     }
     struct buf *data = batch->data;
-    struct send_opaque *opaques = batch->opaques;
-    uint32_t capacity = batch->opaque_capacity;
+    struct send_opaques opaques = {.items = batch->opaques.items,
+                                   .capacity = batch->opaques.capacity};
     struct batch_builder builder = batch->builder;
-    *batch =
-        (struct send_batch){.builder = builder, .opaques = opaques, .opaque_capacity = capacity};
+    *batch = (struct send_batch){.builder = builder, .opaques = opaques};
     batch_builder_reset(&batch->builder, data);
     batch->next_closed = accum->spare;
     accum->spare = batch;
     accum->spare_count++;
 }
 
-/* Opens a batch of p for records up to max_bytes. */
+/* Gives memory back once the load is over. */
+static void
+trim_spare(struct accum *accum)
+{
+    while (accum->batches == NULL && accum->spare_count > ACCUM_IDLE_SPARE) {
+        struct send_batch *batch = accum->spare;
+        accum->spare = batch->next_closed;
+        accum->spare_count--;
+        free_batch(batch);
+    }
+}
+
+/* Opens a batch of p for records up to max_bytes. After a full one it will be full, too: it gets
+ * all its memory at once instead of growing into it. */
 static bool
 open_batch(struct accum *accum, struct accum_partition *p, size_t max_bytes, int64_t now_ms)
 {
@@ -243,6 +258,9 @@ open_batch(struct accum *accum, struct accum_partition *p, size_t max_bytes, int
         return false;
     }
     DMQ_ASSERT(p->open == NULL && batch->builder.count == 0);
+    if (p->closed_first != NULL && batch->builder.capacity < max_bytes) {
+        batch_builder_reset(&batch->builder, buf_new(max_bytes));
+    }
     batch->builder.max_bytes = max_bytes;
     batch->home = p;
     batch->number = accum->next_number++;
@@ -283,26 +301,57 @@ close_open(struct accum *accum, struct accum_partition *p)
 
 /* Room for one more opaque, before the record is encoded: that cannot be undone. */
 static bool
-reserve_opaque(struct send_batch *batch)
+reserve_opaque(struct accum *accum, struct send_opaques *opaques)
 {
-    if (batch->opaque_count < batch->opaque_capacity) {
+    if (opaques->count < opaques->capacity) {
         return true;
     }
-    uint32_t capacity = batch->opaque_capacity == 0 ? 64 : batch->opaque_capacity * 2;
-    struct send_opaque *opaques = realloc(batch->opaques, capacity * sizeof(*opaques));
-    if (opaques == NULL) {
+    if (opaques->capacity == 0 && accum->spare_opaques_count > 0) {
+        *opaques = accum->spare_opaques[--accum->spare_opaques_count];
+        return true;
+    }
+    uint32_t capacity = opaques->capacity == 0 ? 64 : opaques->capacity * 4;
+    struct send_opaque *items = realloc(opaques->items, capacity * sizeof(*items));
+    if (items == NULL) {
         return false;
     }
-    batch->opaques = opaques;
-    batch->opaque_capacity = capacity;
+    opaques->items = items;
+    opaques->capacity = capacity;
     return true;
+}
+
+void
+accum_give_opaques(struct accum *accum, struct send_opaques *opaques)
+{
+    if (accum->spare_opaques_count < ACCUM_IDLE_SPARE && opaques->capacity > 0) {
+        opaques->count = 0;
+        accum->spare_opaques[accum->spare_opaques_count++] = *opaques;
+    } else {
+        free(opaques->items);
+    }
+    *opaques = (struct send_opaques){0};
+}
+
+static void
+add_opaque(struct send_batch *batch, const struct accum_record *record)
+{
+    DMQ_ASSERT(batch->opaques.count < batch->opaques.capacity);
+    struct send_opaque *opaque = &batch->opaques.items[batch->opaques.count++];
+    opaque->timestamp = record->timestamp;
+    opaque->index = batch_builder_count(&batch->builder) - 1;
+    opaque->has_waiter = record->waiter != NULL;
+    if (opaque->has_waiter) {
+        opaque->u.waiter = record->waiter;
+    } else {
+        opaque->u.opaque = record->opaque;
+    }
 }
 
 static dmq_err
 encode(struct accum *accum, struct send_batch *batch, const struct accum_record *record)
 {
     bool wanted = record->opaque != 0 || record->waiter != NULL;
-    if (wanted && !reserve_opaque(batch)) {
+    if (wanted && !reserve_opaque(accum, &batch->opaques)) {
         return DMQ_ERR_NOMEM;
     }
     size_t before = batch->builder.count == 0 ? 0 : batch_builder_size(&batch->builder);
@@ -315,11 +364,7 @@ encode(struct accum *accum, struct send_batch *batch, const struct accum_record 
     batch->charged += added;
     accum->used += added;
     if (wanted) {
-        batch->opaques[batch->opaque_count++] =
-            (struct send_opaque){.opaque = record->opaque,
-                                 .waiter = record->waiter,
-                                 .timestamp = record->timestamp,
-                                 .index = batch_builder_count(&batch->builder) - 1};
+        add_opaque(batch, record);
     }
     return DMQ_OK;
 }
@@ -475,6 +520,7 @@ accum_done(struct accum *accum, struct send_batch *batch)
     DMQ_ASSERT(p->taken < accum->config.max_in_flight);
     DL_DELETE(accum->batches, batch);
     recycle(accum, batch);
+    trim_spare(accum);
     note_ready(accum, p);
 }
 

@@ -20,7 +20,9 @@
 #include "libdmq/client/partitioner.h"
 #include "libdmq/client/send_batch.h"
 
-#define ACCUM_MAX_SPARE 8 /* batches kept for the next records, memory included */
+/* Batches kept for the next records, memory included: fresh pages cost more than filling them. */
+#define ACCUM_MAX_SPARE 128
+#define ACCUM_IDLE_SPARE 8 /* when nothing is under way */
 
 struct accum_config {
     size_t batch_bytes;  /* a batch is closed before it grows beyond; one record may be larger */
@@ -69,6 +71,8 @@ struct accum {
     struct send_batch *batches; /* all that are not done, oldest first */
     struct send_batch *spare;   /* next_closed links them */
     uint32_t spare_count;
+    struct send_opaques spare_opaques[ACCUM_IDLE_SPARE]; /* empty ones, for batches without */
+    uint32_t spare_opaques_count;
     size_t used; /* bytes of buffer_bytes */
     uint64_t next_number;
     struct rng rng;
@@ -83,7 +87,7 @@ struct accum_record {
     size_t header_count;
     int64_t timestamp;
     uint64_t opaque; /* 0: none */
-    void *waiter;    /* of a call that waits for this record, or NULL */
+    void *waiter;    /* of a call that waits for this record, or NULL; instead of opaque */
 };
 
 void accum_init(struct accum *accum, const struct accum_config *config);
@@ -112,6 +116,9 @@ struct send_batch *accum_take(struct accum *accum, int64_t now_ms);
 
 /* When accum_take must be asked again if nothing else happens; INT64_MAX: never. */
 int64_t accum_wake_at(const struct accum *accum);
+
+/* Takes an array of opaques back that was taken from a batch, to be used again. */
+void accum_give_opaques(struct accum *accum, struct send_opaques *opaques);
 
 /* A taken batch is done with: its memory is used again, its partition may have become ready. */
 void accum_done(struct accum *accum, struct send_batch *batch);

@@ -14,10 +14,20 @@ struct client_request;
 
 /* A record of the batch whose fate the application wants to know. */
 struct send_opaque {
-    uint64_t opaque;
-    void *waiter; /* of a call that waits for this record, or NULL */
+    union {
+        uint64_t opaque;
+        void *waiter; /* of a call that waits for this record */
+    } u;
     int64_t timestamp;
     int32_t index; /* in the batch */
+    bool has_waiter;
+};
+
+/* An array of them that goes with the batch, and on to whoever takes the deliveries. */
+struct send_opaques {
+    struct send_opaque *items;
+    uint32_t count;
+    uint32_t capacity;
 };
 
 struct send_batch {
@@ -28,9 +38,7 @@ struct send_batch {
     struct accum_partition *home;
     uint64_t number; /* in order of creation */
     size_t charged;  /* bytes of the budget that it holds */
-    struct send_opaque *opaques;
-    uint32_t opaque_count;
-    uint32_t opaque_capacity;
+    struct send_opaques opaques;
     struct batch_builder builder;
 
     /* ---- set when it is taken, then read-only */
