@@ -197,8 +197,9 @@ struct sender_config {
 /* How a partition goes on after a batch of it was given up (sender.c tells the rules). */
 enum send_restart {
     RESTART_NONE,
-    RESTART_RENUMBER, /* from next_sequence, under the same producer id */
-    RESTART_NEW_ID    /* from 0, under a producer id that this partition has not used */
+    RESTART_RENUMBER,  /* from next_sequence, in the same epoch */
+    RESTART_NEW_EPOCH, /* from 0, in the next epoch, which shuts out what is left of this one */
+    RESTART_NEW_ID     /* from 0, under a producer id that this partition has not used */
 };
 
 /* What a producer has under way in one partition. In flight is always a front part of the queue,
@@ -222,6 +223,7 @@ struct send_partition {
     enum send_restart restart;
     bool draining;  /* an attempt failed: nothing is sent until all in flight are answered */
     bool gap_known; /* a batch of unknown fate was given up: OUT_OF_ORDER may follow */
+    bool gap_told;  /* OUT_OF_ORDER came: late copies may still fill the gap, and follow */
     int64_t retry_at_ms;
     int32_t backoff_ms;
     uint64_t metadata_number;  /* of the METADATA that must answer before it is sent again */

@@ -5,17 +5,22 @@
  * partition is given up, chosen so that no record is stored twice and none is dropped silently:
  *
  *  1 b was surely not stored, nor was what follows it (the broker refuses a gap): if no attempt of
- *    what follows is of unknown fate, it is numbered anew from b's sequence; else under a new
- *    producer id, because a copy still on its way could meet the reused numbers.
+ *    what follows is of unknown fate, it is numbered anew from b's sequence; else in the next
+ *    producer epoch, because a copy still on its way could meet the reused numbers.
  *  2 b is of unknown fate: what follows keeps its numbers. If the broker says OUT_OF_ORDER then, b
- *    was not stored, and the partition goes on under a new producer id.
+ *    was not stored, and the partition goes on in the next epoch, which shuts late copies out.
+ *    Until its first batch is there, late copies of b and its followers may still be stored: so
+ *    followers of unknown fate are given up, too.
  *  3 OUT_OF_ORDER, UNKNOWN_PRODUCER_ID or INVALID_PRODUCER_EPOCH without such a reason: the broker
  *    lost, or never had, what it acknowledged before. The first batch fails with that error, except
  *    where the broker only forgot an idle producer (UNKNOWN_PRODUCER_ID) and no attempt of the
- *    batch is of unknown fate: sending it under a new id is safe then. What follows it goes on
- *    under a new producer id.
+ *    batch is of unknown fate: sending it anew is safe then. What follows it goes on in the next
+ *    epoch.
  *  4 DUPLICATE_SEQUENCE: it is stored, further back than the broker remembers: success without an
- *    offset. */
+ *    offset.
+ *
+ * Epochs are raised here, without asking anybody (as Kafka's clients do since KIP-360): an id is
+ * this producer's alone, and each partition's log keeps its own epoch of it. */
 #include "libdmq/client/client.h"
 
 #include "libdmq/base/assert.h"
@@ -76,7 +81,7 @@ send_give_up(struct client *c, struct sender *s, struct send_partition *p, struc
     if (numbered && batch->maybe_done) {
         p->gap_known = true;
     } else if (numbered && any_maybe_done(batch->queue_next)) {
-        p->restart = RESTART_NEW_ID;
+        p->restart = p->restart == RESTART_NEW_ID ? RESTART_NEW_ID : RESTART_NEW_EPOCH;
     } else if (numbered && p->restart == RESTART_NONE) {
         p->restart = RESTART_RENUMBER;
         p->next_sequence = batch->base_sequence;
@@ -155,10 +160,11 @@ sequence_error(struct client *c, struct sender *s, struct send_partition *p,
         return;
     }
     bool explained = p->gap_known || why->code == DMQ_ERR_UNKNOWN_PRODUCER_ID;
-    p->restart = RESTART_NEW_ID;
+    p->restart = why->code == DMQ_ERR_INVALID_PRODUCER_EPOCH ? RESTART_NEW_ID : RESTART_NEW_EPOCH;
+    p->gap_told = why->code == DMQ_ERR_OUT_OF_ORDER_SEQUENCE;
     p->draining = true;
     if (explained && !batch->maybe_done) {
-        return; /* goes out again under the new id */
+        return; /* goes out again with new numbers */
     }
     batch->result = *why;
     if (batch->maybe_done) {

@@ -215,18 +215,28 @@ renumber_batch(struct client *c, struct sender *s, struct send_partition *p,
 }
 
 /* Goes on from p->next_sequence with all that has left before: allowed only when none of it can be
- * in the log, or on its way there, under these numbers. */
+ * in the log, or on its way there, under these numbers. Where that is not known of a batch, it is
+ * given up: that it may have been stored is true, and sending it again might write it twice. */
 static void
 renumber(struct client *c, struct sender *s, struct send_partition *p)
 {
     struct send_batch *batch;
     struct send_batch *next;
     DMQ_ASSERT(p->in_flight == 0 && p->next_sequence >= 0);
+    bool gap_told = p->gap_told;
+    p->gap_told = false;
+    if (p->restart != RESTART_RENUMBER) {
+        p->gap_known = false; /* a gap ends with the epoch, not before */
+    }
     p->restart = RESTART_NONE;
-    p->gap_known = false;
     DL_FOREACH_SAFE2(p->queue, batch, next, queue_next)
     {
-        if (batch->data != NULL && !renumber_batch(c, s, p, batch)) {
+        if (gap_told && batch->maybe_done) {
+            err_set(&batch->result, DMQ_ERR_TIMEOUT,
+                    "a record before it may or may not have been stored (its time was over), so "
+                    "that the same holds for this one");
+            send_done(c, s, p, batch);
+        } else if (batch->data != NULL && !renumber_batch(c, s, p, batch)) {
             return;
         }
     }
@@ -239,7 +249,7 @@ note_topic_id(struct client *c, struct send_partition *p)
     struct uuid id = c->topics[p->key.topic]->id;
     if (!uuid_equal(p->topic_id, id)) {
         p->topic_id = id;
-        p->restart = RESTART_NEW_ID;
+        p->restart = p->restart == RESTART_NEW_ID ? RESTART_NEW_ID : RESTART_NEW_EPOCH;
     }
 }
 
@@ -255,6 +265,12 @@ have_numbers(struct client *c, struct sender *s, struct send_partition *p)
         return false;
     }
     if (p->restart == RESTART_RENUMBER) {
+        renumber(c, s, p);
+    }
+    if (p->restart == RESTART_NEW_EPOCH && p->producer_id != BATCH_NO_PRODUCER_ID &&
+        p->producer_epoch < INT16_MAX) {
+        p->producer_epoch++;
+        p->next_sequence = 0;
         renumber(c, s, p);
     }
     if (p->producer_id != BATCH_NO_PRODUCER_ID && p->restart == RESTART_NONE) {
@@ -333,7 +349,7 @@ next_batch(struct client *c, struct sender *s, struct send_partition *p)
         wake_at(c, p->retry_at_ms);
         return NULL;
     }
-    if (awaits_metadata(c, p) || !have_numbers(c, s, p)) {
+    if (awaits_metadata(c, p) || !have_numbers(c, s, p) || p->queue == NULL) {
         return NULL;
     }
     struct send_batch *batch;

@@ -100,6 +100,7 @@ static void
 on_batch_done(struct rig *rig, struct send_batch *batch)
 {
     DMQ_ASSERT(rig->done_count < RIG_MAX);
+    rig->done[rig->done_count].number = (int64_t)batch->number;
     rig->done[rig->done_count].partition = batch->partition;
     rig->done[rig->done_count].count = batch->count;
     rig->done[rig->done_count].result = batch->result;
@@ -431,7 +432,8 @@ void
 rig_send(struct rig *rig, int32_t partition, int count)
 {
     bool wake;
-    struct accum_record record = {.partition = partition, .timestamp = 1};
+    struct accum_record record = {.partition = partition,
+                                  .timestamp = (int64_t)rig->accum.next_number};
     record.value = bytes_str("0123456789");
     for (int i = 0; i < count; i++) {
         DMQ_ASSERT(accum_append(&rig->accum, rig->topic, &record, rig->now_ms, &wake) == DMQ_OK);

@@ -41,6 +41,7 @@ struct rig {
     int disconnects;
 
     struct { /* finished batches, in order */
+        int64_t number;
         int32_t partition;
         int32_t count;
         struct err_msg result;
@@ -96,7 +97,8 @@ void rig_answer_produce(struct rig *rig, dmq_err err, int64_t base_offset);
 void rig_producer(struct rig *rig, const struct sender_config *config);
 extern const struct sender_config rig_sender;
 
-/* Appends `count` records of 10 bytes to a partition, and hands the batch to the machine. */
+/* Appends `count` records of 10 bytes to a partition, and hands the batch to the machine. Their
+ * timestamp is the number of the batch: 1, 2, 3... */
 void rig_send(struct rig *rig, int32_t partition, int count);
 
 /* Header of attachment i of a PRODUCE. */

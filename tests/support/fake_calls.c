@@ -83,7 +83,7 @@ producer_of(struct partition *p, const struct batch_header *header)
     }
     DMQ_ASSERT(p->producer_count < 8);
     struct producer *producer = &p->producers[p->producer_count++];
-    *producer = (struct producer){.id = header->producer_id};
+    *producer = (struct producer){.id = header->producer_id, .epoch = header->producer_epoch};
     return producer;
 }
 
@@ -113,6 +113,15 @@ check_sequence(struct partition *p, const struct batch_header *header, int64_t *
     struct producer *producer = producer_of(p, header);
     if (producer == NULL) {
         return DMQ_ERR_UNKNOWN_PRODUCER_ID;
+    }
+    if (header->producer_epoch < producer->epoch) {
+        return DMQ_ERR_INVALID_PRODUCER_EPOCH;
+    }
+    if (header->producer_epoch > producer->epoch) {
+        if (header->base_sequence != 0) {
+            return DMQ_ERR_OUT_OF_ORDER_SEQUENCE;
+        }
+        *producer = (struct producer){.id = header->producer_id, .epoch = header->producer_epoch};
     }
     for (int i = 0; i < producer->count; i++) {
         if (producer->batches[i].first == header->base_sequence &&

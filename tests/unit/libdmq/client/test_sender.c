@@ -30,10 +30,21 @@ set_up_running(struct rig *rig)
 }
 
 static void
+assert_epoch(const struct rig_sent *sent, int16_t epoch, int32_t sequence, int32_t count)
+{
+    struct batch_header header = rig_batch(sent, 0);
+    assert_int_equal(header.producer_id, 1000);
+    assert_int_equal(header.producer_epoch, epoch);
+    assert_int_equal(header.base_sequence, sequence);
+    assert_int_equal(header.count, count);
+}
+
+static void
 assert_numbers(const struct rig_sent *sent, int64_t producer_id, int32_t sequence, int32_t count)
 {
     struct batch_header header = rig_batch(sent, 0);
     assert_int_equal(header.producer_id, producer_id);
+    assert_int_equal(header.producer_epoch, producer_id < 0 ? -1 : 0);
     assert_int_equal(header.base_sequence, sequence);
     assert_int_equal(header.count, count);
 }
@@ -205,8 +216,7 @@ test_a_refused_batch_with_others_in_flight(void **state)
     rig_answer_produce(&rig, DMQ_ERR_OUT_OF_ORDER_SEQUENCE, 0);
     assert_int_equal(rig.done_count, 1);
     rig_tick(&rig, 1000);
-    rig_answer_producer_id(&rig, 2000);
-    assert_numbers(rig_find(&rig, API_PRODUCE), 2000, 0, 6);
+    assert_epoch(rig_find(&rig, API_PRODUCE), 1, 0, 6);
     rig_answer_produce(&rig, DMQ_OK, 1);
     assert_done(&rig, 1, DMQ_OK, 1);
     rig_deinit(&rig);
@@ -271,9 +281,8 @@ test_delivery_timeout_of_what_never_arrived(void **state)
     rig_send(&rig, 0, 1);
     assert_numbers(rig_find(&rig, API_PRODUCE), 1000, 4, 1);
     rig_answer_produce(&rig, DMQ_ERR_OUT_OF_ORDER_SEQUENCE, 0);
-    assert_int_equal(rig.done_count, 1); /* the gap is explained: it goes under a new id */
-    rig_answer_producer_id(&rig, 2000);
-    assert_numbers(rig_find(&rig, API_PRODUCE), 2000, 0, 1);
+    assert_int_equal(rig.done_count, 1); /* the gap is explained: it goes in the next epoch */
+    assert_epoch(rig_find(&rig, API_PRODUCE), 1, 0, 1);
     rig_answer_produce(&rig, DMQ_OK, 0);
     assert_done(&rig, 1, DMQ_OK, 0);
     rig_deinit(&rig);
@@ -292,8 +301,7 @@ test_loss_at_the_broker_is_told(void **state)
     assert_done(&rig, 0, DMQ_ERR_OUT_OF_ORDER_SEQUENCE, -1);
     rig_answer_produce(&rig, DMQ_ERR_OUT_OF_ORDER_SEQUENCE, 0);
     rig_tick(&rig, 1000);
-    rig_answer_producer_id(&rig, 2000);
-    assert_numbers(rig_find(&rig, API_PRODUCE), 2000, 0, 2);
+    assert_epoch(rig_find(&rig, API_PRODUCE), 1, 0, 2);
     rig_deinit(&rig);
 }
 
@@ -305,8 +313,38 @@ test_forgotten_idle_producer_goes_on(void **state)
     set_up_running(&rig);
     rig_send(&rig, 0, 1);
     rig_answer_produce(&rig, DMQ_ERR_UNKNOWN_PRODUCER_ID, 0);
-    rig_answer_producer_id(&rig, 2000);
     assert_int_equal(rig.done_count, 0);
+    assert_epoch(rig_find(&rig, API_PRODUCE), 1, 0, 1);
+    rig_deinit(&rig);
+}
+
+/* The last epoch of an id is used up: another id is asked for. */
+static void
+test_epochs_end(void **state)
+{
+    struct rig rig;
+    (void)state;
+    set_up_running(&rig);
+    rig.client->senders->partitions->producer_epoch = INT16_MAX;
+    rig_send(&rig, 0, 1);
+    rig_answer_produce(&rig, DMQ_ERR_UNKNOWN_PRODUCER_ID, 0);
+    assert_int_equal(rig_count(&rig, API_PRODUCE), 0);
+    rig_answer_producer_id(&rig, 2000);
+    assert_numbers(rig_find(&rig, API_PRODUCE), 2000, 0, 1);
+    rig_deinit(&rig);
+}
+
+static void
+test_a_newer_instance_is_told(void **state)
+{
+    struct rig rig;
+    (void)state;
+    set_up_running(&rig);
+    rig_send(&rig, 0, 1);
+    rig_answer_produce(&rig, DMQ_ERR_INVALID_PRODUCER_EPOCH, 0);
+    assert_done(&rig, 0, DMQ_ERR_INVALID_PRODUCER_EPOCH, -1);
+    rig_send(&rig, 0, 1);
+    rig_answer_producer_id(&rig, 2000);
     assert_numbers(rig_find(&rig, API_PRODUCE), 2000, 0, 1);
     rig_deinit(&rig);
 }
@@ -451,8 +489,7 @@ test_topic_made_again_starts_anew(void **state)
     rig_tick(&rig, 100);
     rig_answer_metadata(&rig);
     rig_tick(&rig, 1000);
-    rig_answer_producer_id(&rig, 2000);
-    assert_numbers(rig_find(&rig, API_PRODUCE), 2000, 0, 1);
+    assert_epoch(rig_find(&rig, API_PRODUCE), 1, 0, 1);
     assert_true(
         uuid_equal(rig_find(&rig, API_PRODUCE)->u.produce.partitions[0].topic_id, rig.topic_id));
     rig_deinit(&rig);
@@ -506,6 +543,8 @@ main(void)
         cmocka_unit_test(test_delivery_timeout_of_what_never_arrived),
         cmocka_unit_test(test_loss_at_the_broker_is_told),
         cmocka_unit_test(test_forgotten_idle_producer_goes_on),
+        cmocka_unit_test(test_epochs_end),
+        cmocka_unit_test(test_a_newer_instance_is_told),
         cmocka_unit_test(test_forgotten_producer_with_a_lost_answer_fails),
         cmocka_unit_test(test_new_leader_gets_the_batches),
         cmocka_unit_test(test_old_metadata_does_not_bring_an_old_leader_back),
