@@ -338,6 +338,20 @@ def test_a_line_above_the_limit_names_the_line(cluster, folder):
     assert done.returncode == ERROR and b"stdin:1: " in done.stderr
 
 
+def test_lines_that_are_refused_later_are_named_too(cluster):
+    create(cluster, "t")
+    writer = start(cluster, "produce", "t")
+    writer.stdin.write(b"a\n")
+    writer.stdin.flush()
+    wait_until(lambda: consumed(cluster, "t") == b"a\n")
+    assert cluster.dmq("topic", "delete", "t").returncode == OK
+    writer.stdin.write(b"b\n")
+    writer.stdin.close()
+    assert writer.wait(30) == PARTIAL
+    said = writer.stderr.read().decode()
+    assert "stdin:2: " in said and "exist" in said and "stored 1 records before that" in said
+
+
 def test_files_that_cannot_be_read(cluster, folder):
     create(cluster, "t")
     done = cluster.dmq("produce", "t", f"{folder}/none")
