@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "libdmq/cli/clock.h"
 #include "libdmq/cli/json_out.h"
 #include "libdmq/cli/progress.h"
 #include "libdmq/cli/report.h"

@@ -119,7 +119,7 @@ child_status_text(int status)
 {
     static char text[64];
     if (WIFSIGNALED(status)) {
-        snprintf(text, sizeof(text), "killed by signal %d", WTERMSIG(status));
+        snprintf(text, sizeof(text), "was killed by signal %d", WTERMSIG(status));
     } else {
         snprintf(text, sizeof(text), "ended with %d", WEXITSTATUS(status));
     }

@@ -34,7 +34,7 @@ void child_read(struct child *child);
 /* Its process ended: plans the next start, the later the sooner it failed again. */
 void child_ended(struct child *child, int64_t now_ns);
 
-/* "killed by signal 9", "ended with 1"; static. */
+/* "was killed by signal 9", "ended with 1"; static. */
 const char *child_status_text(int status);
 
 #endif

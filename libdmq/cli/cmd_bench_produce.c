@@ -5,10 +5,8 @@
  * application can know. A record's opaque is the time at which it was sent. Running flat out, the
  * latency of one record in SAMPLE_EVERY is taken: reading the clock would otherwise be a tenth of
  * what is measured. */
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "libdmq/cli/bench.h"

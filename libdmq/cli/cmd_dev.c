@@ -4,7 +4,6 @@
  * One thread, one loop. Signals come from a signalfd, so none is lost and no handler runs. At the
  * end the broker goes first, because it wants to hand its leaderships to a controller. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
@@ -99,7 +98,7 @@ on_child_ended(struct dev *dev, struct child *child, int status)
         dev->must_end = true;
         return;
     }
-    report_failure("the %s was %s: it starts again in %" PRId64 " ms", child->name,
+    report_failure("the %s %s: it starts again in %" PRId64 " ms", child->name,
                    child_status_text(status), child->delay_ms);
 }
 

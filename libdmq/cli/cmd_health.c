@@ -1,6 +1,5 @@
 /* dmq health: whether a cluster answers; with --ready, whether every partition can be written and
  * read: a controller leads, it answers, and each partition has a leader. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

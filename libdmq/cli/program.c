@@ -1,6 +1,5 @@
 #include "libdmq/cli/program.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
