@@ -188,6 +188,9 @@ carry_out(struct process *p, struct client_effect *effect)
         break;
     case CLIENT_ANSWERED:
         p->world->counts.topics_created += effect->result.code == DMQ_OK;
+        if (effect->result.code == DMQ_ERR_TOPIC_EXISTS) { /* all ask with the same request id */
+            world_fail(p->world, "a retried create was not recognised");
+        }
         break;
     case CLIENT_OFFSETS:
         break;

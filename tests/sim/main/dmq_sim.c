@@ -9,22 +9,26 @@
 #include "tests/sim/world.h"
 
 static const char usage[] =
-    "usage: dmq-sim [--seed N | --seeds FROM..TO] [--seconds S] [--trace] [--history FILE]\n"
+    "usage: dmq-sim [--seed N | --seeds FROM..TO [--first]] [--seconds S] [--trace]\n"
+    "               [--history FILE]\n"
     "       dmq-sim --check FILE --drain PROCESS\n"
     "\n"
-    "Runs a cluster (controller, broker, clients: the real code) on a virtual network, disk and "
-    "clock,\n"
-    "with faults drawn from the seed, and judges what its clients saw. The same seed gives the "
-    "same\n"
-    "trace hash. --seconds: virtual time with faults (10). --check judges a history that another "
-    "run,\n"
-    "or a test of real processes, wrote.\n";
+    "Runs a cluster (controller, broker, clients: the real code) on a virtual network, disk\n"
+    "and clock, with faults drawn from the seed, and judges what its clients saw. The same\n"
+    "seed gives the same trace hash.\n"
+    "\n"
+    "  --first      stop at the first seed that fails\n"
+    "  --seconds S  virtual time with faults (10)\n"
+    "  --trace      tell what happens\n"
+    "  --history F  write what the clients did and saw, one operation a line\n"
+    "  --check F    judge a history that another run, or a test of real processes, wrote\n";
 
 struct arguments {
     uint64_t from;
     uint64_t to;
     int64_t seconds;
     bool trace;
+    bool first;
     const char *history;
     const char *check;
     int drain;
@@ -36,6 +40,7 @@ parse(int argc, char **argv, struct arguments *ret_arguments)
     static const struct option options[] = {
         {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'r'},
         {"seconds", required_argument, NULL, 't'}, {"trace", no_argument, NULL, 'v'},
+        {"first", no_argument, NULL, 'f'},
         {"history", required_argument, NULL, 'h'}, {"check", required_argument, NULL, 'c'},
         {"drain", required_argument, NULL, 'd'},   {NULL, 0, NULL, 0}};
     struct arguments a = {.from = 1, .to = 1, .seconds = 10};
@@ -55,6 +60,9 @@ parse(int argc, char **argv, struct arguments *ret_arguments)
             break;
         case 'v':
             a.trace = true;
+            break;
+        case 'f':
+            a.first = true;
             break;
         case 'h':
             a.history = optarg;
@@ -183,7 +191,8 @@ main(int argc, char **argv)
         return check_file(&arguments);
     }
     uint64_t seeds = arguments.to - arguments.from + 1;
-    for (uint64_t seed = arguments.from; seed <= arguments.to; seed++) {
+    for (uint64_t seed = arguments.from;
+         seed <= arguments.to && !(arguments.first && failed > 0); seed++) {
         failed += !run_seed(&arguments, seed, &sum);
     }
     int missing = print_counts(&sum, seeds);

@@ -1,0 +1,115 @@
+"""Known bugs, each a patch in tests/sim/mutants, applied to a copy of the sources: the simulator must
+catch every one. Prints how many seeds that took, with assertions on and with assertions off.
+
+    run_mutants.py [--some N] [--jobs N] [--copy FOLDER] [NAME...]
+
+--some N: N of them, others each day (for CI). A patch that no longer applies fails."""
+
+import argparse
+import datetime
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MUTANTS = ROOT / "tests/sim/mutants"
+SEEDS = 400
+SKIPPED = shutil.ignore_patterns("build*", ".git", ".venv", "__pycache__", "*.egg-info")
+
+
+class Copy:
+    """A copy of the sources with a build folder beside it, used for one mutant after another."""
+
+    def __init__(self, folder, jobs, assertions):
+        self.sources = folder / "sources"
+        self.build = folder / ("on" if assertions else "off")
+        self.jobs = jobs
+        if not self.sources.exists():
+            shutil.copytree(ROOT, self.sources, ignore=SKIPPED, symlinks=True)
+        state = "ON" if assertions else "OFF"
+        subprocess.run(
+            ["cmake", "-G", "Ninja", "-S", self.sources, "-B", self.build]
+            + [f"-DDMQ_ASSERTIONS={state}", "-DCMAKE_C_FLAGS=-w", "-DCMAKE_BUILD_TYPE=Release"],
+            check=True,
+            capture_output=True,
+        )
+
+    def patch(self, path, *options):
+        command = ["patch", "-p1", "--no-backup-if-mismatch", "-F0", "-s", *options, "-i", path]
+        return subprocess.run(command, cwd=self.sources, capture_output=True, text=True)
+
+    def seeds_to_catch(self, program):
+        """The number of seeds until the mutant failed, and how; None if it survived."""
+        subprocess.run(
+            ["cmake", "--build", self.build, "-j", str(self.jobs), "--target", program],
+            check=True,
+            capture_output=True,
+        )
+        name = program.replace("_", "-") if program == "dmq_sim" else program
+        command = [self.build / "bin" / name, "--seeds", f"1..{SEEDS}", "--first"]
+        try:
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        except subprocess.TimeoutExpired:
+            return None
+        failed = re.search(r"^seed (\d+): .*?: (.*)$", ran.stdout, re.M)
+        if failed and "ok" != failed[2]:
+            return int(failed[1]), re.sub(r"\d+", "n", failed[2])[:60]
+        if ran.returncode < 0:
+            begun = re.findall(r"^seed (\d+)", ran.stderr, re.M)
+            said = (ran.stderr.strip().splitlines() or ["crashed"])[-1]
+            return int(begun[-1]) if begun else 1, said.removeprefix("dmq: ")[:60]
+        return None
+
+
+def chosen(arguments):
+    found = sorted(MUTANTS.glob("*/*.patch"))
+    if not found:
+        sys.exit("run_mutants: no patches")
+    if arguments.names:
+        return [path for path in found if path.stem in arguments.names]
+    if arguments.some:
+        first = datetime.date.today().toordinal() * arguments.some % len(found)
+        return (found + found)[first : first + arguments.some]
+    return found
+
+
+def run(path, copies):
+    """The row of the table, and whether the mutant was caught."""
+    program = {"world": "dmq_sim", "raft": "raft_sim"}[path.parent.name]
+    applied = copies[0].patch(path)
+    if applied.returncode != 0:
+        return f"does not apply: {applied.stdout.strip()[:80]}", False
+    try:
+        caught = [copy.seeds_to_catch(program) for copy in copies]
+    finally:
+        copies[0].patch(path, "-R")
+    columns = [f"{c[0]:>4}" if c else "   -" for c in caught]
+    how = next((c[1] for c in reversed(caught) if c), "SURVIVED")
+    return f"{columns[0]} {columns[1]}  {how}", any(caught)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--some", type=int)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--copy", type=Path, default=Path("/var/tmp/dmq-mutants"))
+    arguments = parser.parse_args()
+    shutil.rmtree(arguments.copy, ignore_errors=True)
+    copies = [Copy(arguments.copy, arguments.jobs, on) for on in (True, False)]
+    print("seeds to catch: with assertions, without, how it was seen")
+    survived = 0
+    for path in chosen(arguments):
+        row, caught = run(path, copies)
+        survived += not caught
+        print(f"  {path.parent.name}/{path.stem:<34} {row}", flush=True)
+    total = len(chosen(arguments))
+    shutil.rmtree(arguments.copy, ignore_errors=True)
+    print(f"{total - survived} passed, {survived} failed")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
