@@ -1,5 +1,5 @@
-"""Known bugs, each a patch in tests/sim/mutants, applied to a copy of the sources: the simulator must
-catch every one. Prints how many seeds that took, with assertions on and with assertions off.
+"""Known bugs, each a patch in tests/sim/mutants, applied to a copy of the sources: the simulator
+must catch every one. Prints how many seeds that took, with assertions on and with assertions off.
 
     run_mutants.py [--some N] [--jobs N] [--copy FOLDER] [NAME...]
 

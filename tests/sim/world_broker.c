@@ -8,6 +8,7 @@
 #include "tests/sim/world.h"
 
 #define HEARTBEAT_MS 500
+#define MAX_RUN 8 /* operations that the storage worker takes at once */
 #define WALL_START_MS INT64_C(1700000000000)
 
 static void step(struct process *p, struct brk_event *event);
@@ -126,27 +127,72 @@ broker_stop(struct process *p)
     step(p, &(struct brk_event){.kind = BRK_STOP});
 }
 
+static void
+run_store(struct process *p, struct brk_effect *effect)
+{
+    struct brk_event event = {.kind = BRK_KV_DONE};
+    event.u.kv_done.id = effect->u.kv.id;
+    event.u.kv_done.err =
+        p->kv->ops->write(p->kv, effect->u.kv.ops, effect->u.kv.count, effect->u.kv.sync);
+    brk_effect_deinit(effect);
+    step(p, &event);
+}
+
+static void
+run_read(struct process *p, struct brk_effect *effect)
+{
+    struct brk_event event = {.kind = BRK_DISK_DONE};
+    plog_reader_exec(p->reader, &effect->u.disk, &event.u.disk_done);
+    step(p, &event);
+}
+
+/* Several operations at once, as the storage worker takes what has gathered. */
+static void
+run_disk(struct process *p, const struct brk_effect *first)
+{
+    struct disk_op ops[MAX_RUN];
+    struct disk_done dones[MAX_RUN];
+    struct list *place;
+    size_t count = 1;
+    uint64_t life = p->life;
+    uint64_t most = rng_below(&p->world->rng, MAX_RUN) + 1;
+    ops[0] = first->u.disk;
+    while (count < most && (place = list_pop(&p->lanes[LANE_DISK])) != NULL) {
+        struct effect *next = LIST_ENTRY(place, struct effect, link);
+        ops[count++] = next->u.brk.u.disk;
+        free(next);
+    }
+    for (size_t i = 0; i < count; i++) {
+        p->world->counts.rolls += ops[i].kind == DISK_ROLL;
+    }
+    plog_io_exec(p->lane, ops, count, dones);
+    for (size_t i = 0; i < count; i++) {
+        struct brk_event event = {.kind = BRK_DISK_DONE, .u.disk_done = dones[i]};
+        if (p->life == life && p->alive) {
+            step(p, &event);
+        } else {
+            disk_done_deinit(&dones[i]);
+        }
+    }
+}
+
 void
 broker_lane(struct process *p, enum lane lane)
 {
     struct effect *done = LIST_ENTRY(list_pop(&p->lanes[lane]), struct effect, link);
-    struct brk_effect *effect = &done->u.brk;
-    struct brk_event event = {.kind = BRK_DISK_DONE};
-    if (lane == LANE_STORE) {
-        event.kind = BRK_KV_DONE;
-        event.u.kv_done.id = effect->u.kv.id;
-        event.u.kv_done.err =
-            p->kv->ops->write(p->kv, effect->u.kv.ops, effect->u.kv.count, effect->u.kv.sync);
-        brk_effect_deinit(effect);
-    } else if (lane == LANE_READ) {
-        plog_reader_exec(p->reader, &effect->u.disk, &event.u.disk_done);
-    } else {
-        p->world->counts.rolls += effect->u.disk.kind == DISK_ROLL;
-        plog_io_exec(p->lane, &effect->u.disk, 1, &event.u.disk_done);
-    }
+    struct brk_effect effect = done->u.brk;
     free(done);
-    lane_done(p, lane);
-    step(p, &event);
+    p->lane_busy[lane] = true;
+    if (lane == LANE_STORE) {
+        run_store(p, &effect);
+    } else if (lane == LANE_READ) {
+        run_read(p, &effect);
+    } else {
+        run_disk(p, &effect);
+    }
+    if (p->alive) {
+        lane_done(p, lane);
+    }
 }
 
 void

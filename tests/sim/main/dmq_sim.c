@@ -156,6 +156,7 @@ static bool
 run_seed(const struct arguments *a, uint64_t seed, struct world_counts *sum)
 {
     struct world world;
+    fprintf(stderr, "seed %" PRIu64 "\n", seed);
     fflush(stdout); /* an assertion that fails takes what is buffered with it */
     world_init(&world, seed, a->seconds);
     world.trace = a->trace;
