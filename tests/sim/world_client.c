@@ -82,9 +82,9 @@ static void
 note_outcome(struct process *p, const struct send_batch *batch)
 {
     struct world *world = p->world;
-    for (uint32_t i = 0; i < batch->opaque_count; i++) {
-        const struct send_opaque *record = &batch->opaques[i];
-        struct history_send *send = &world->history.sends[record->opaque - 1];
+    for (uint32_t i = 0; i < batch->opaques.count; i++) {
+        const struct send_opaque *record = &batch->opaques.items[i];
+        struct history_send *send = &world->history.sends[record->u.opaque - 1];
         int32_t cls = err_class(batch->result.code);
         DMQ_ASSERT(send->outcome == HISTORY_INVOKED);
         if (batch->result.code == DMQ_OK) {
