@@ -1,4 +1,4 @@
-"""libdmq as a program outside the tree gets it: `cmake --install`, then pkg-config or find_package."""
+"""libdmq as a program outside the tree gets it: `cmake --install`, pkg-config or find_package."""
 
 import os
 import subprocess
