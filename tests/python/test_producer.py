@@ -111,6 +111,8 @@ def test_closing_gives_up_what_waits(c, topic):
     with pytest.raises(dmq.ClosedError):
         future.result()
     assert called == [future]
+    future.add_done_callback(called.append)
+    assert called == [future, future]
     assert list(c.read(topic)) == []
 
 

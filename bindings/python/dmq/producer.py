@@ -100,14 +100,21 @@ class _Callbacks:
         self._lock = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
         self._thread: threading.Thread | None = None
-        self._is_closed = False
+        self._is_closed = False  # no thread starts any more
+        self._is_finished = False  # nothing waits any more
 
     def add(self, future: Future, function: Callable[[Future], object]) -> None:
         with self._lock:
-            self._waiting.append((future, function))
-            if self._thread is None and not self._is_closed:
-                self._thread = threading.Thread(target=self._run, name="dmq-callbacks", daemon=True)
-                self._thread.start()
+            if not self._is_finished:
+                self._waiting.append((future, function))
+                self._start()
+                return
+        function(future)  # nothing will change any more
+
+    def _start(self) -> None:
+        if self._thread is None and not self._is_closed:
+            self._thread = threading.Thread(target=self._run, name="dmq-callbacks", daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """Ends the thread: the producer is about to go."""
@@ -120,6 +127,7 @@ class _Callbacks:
     def finish(self) -> None:
         """Calls back for whatever is left: what is not done now never will be."""
         with self._lock:
+            self._is_finished = True
             left, self._waiting = self._waiting, deque()
         _call_all(left)
 
@@ -337,14 +345,14 @@ class Producer:
         """Until the slot is done or the producer is closed."""
         deadline = Deadline(timeout)
         while not self._is_closed:
+            if os.getpid() != self._process:
+                raise errors.from_code(lib.DMQ_ERR_FORKED)
             if lib.dmqpy_wait(self._poller, slot, deadline.slice_ms()):
                 return
             if deadline.is_over():
                 raise errors.from_code(
                     lib.DMQ_ERR_TIMEOUT, f"not acknowledged within {timeout} s: it may be stored"
                 )
-            if os.getpid() != self._process:
-                raise errors.from_code(lib.DMQ_ERR_FORKED)
 
     def _wait_slice(self, slot: Any) -> None:
         lib.dmqpy_wait(self._poller, slot, SLICE_MS)
