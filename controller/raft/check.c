@@ -1,7 +1,7 @@
 /* What may come in, and what must hold after every step. */
 #include "controller/raft/internal.h"
 
-/* ---- messages --------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static bool
 entries_valid(const struct raft_message *message)
@@ -59,7 +59,7 @@ raft_message_valid(const struct raft *raft, const struct raft_message *message)
     return message->kind != RAFT_APPEND || entries_valid(message);
 }
 
-/* ---- invariants ------------------------------------------------------------------------------------- */
+/* ---- invariants ------------------------------------------------------------------------------ */
 
 static void
 check_disk(const struct raft *raft)

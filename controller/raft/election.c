@@ -57,7 +57,7 @@ raft_heard_leader(struct raft *raft, const struct raft_message *message)
     raft_reset_election(raft);
 }
 
-/* ---- standing --------------------------------------------------------------------------------------- */
+/* ---- standing -------------------------------------------------------------------------------- */
 
 static uint32_t
 votes_granted(const struct raft *raft)
@@ -170,7 +170,7 @@ raft_on_peer_gone(struct raft *raft, const struct raft_event *event)
     raft->election_due_ms = min64(raft->election_due_ms, soon);
 }
 
-/* ---- granting --------------------------------------------------------------------------------------- */
+/* ---- granting -------------------------------------------------------------------------------- */
 
 /* Whether a leader is heard of: then there is no reason to elect (thesis §4.2.3). A leader itself
  * is one while its quorum answers; it looks after that in its own time. */
@@ -238,7 +238,7 @@ raft_on_vote(struct raft *raft, const struct raft_message *message)
                   .kind = RAFT_VOTE_ANSWER, .to = message->from, .term = raft->term, .ok = grant});
 }
 
-/* ---- counting --------------------------------------------------------------------------------------- */
+/* ---- counting -------------------------------------------------------------------------------- */
 
 /* Only voters' votes count, known by node and disk (trap 20). A grant is not taken back by a
  * refusal that was sent before it. */

@@ -3,7 +3,7 @@
  * synced and it is of this term; what is before it is committed with it (Raft §5.4.2). */
 #include "controller/raft/internal.h"
 
-/* ---- taking over ------------------------------------------------------------------------------------ */
+/* ---- taking over ----------------------------------------------------------------------------- */
 
 void
 raft_reset_peer(struct raft *raft, struct raft_peer *peer)
@@ -71,7 +71,7 @@ raft_ready(const struct raft *raft)
     return raft->role == RAFT_LEADER && raft->commit >= raft->term_start;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static int64_t
 heard_of(const struct raft *raft, const struct raft_peer *peer)
@@ -106,7 +106,7 @@ raft_pass_leader_time(struct raft *raft)
     }
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 /* As many of the entries from next on as one message takes; only what is synced. */
 static int64_t
@@ -213,7 +213,7 @@ raft_replicate(struct raft *raft)
     raft->broadcast = false;
 }
 
-/* ---- answers ---------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 struct raft_peer *
 raft_answered(struct raft *raft, const struct raft_message *message)
@@ -314,7 +314,7 @@ raft_on_append_answer(struct raft *raft, const struct raft_message *message)
     }
 }
 
-/* ---- committing ------------------------------------------------------------------------------------- */
+/* ---- committing ------------------------------------------------------------------------------ */
 
 static int64_t
 match_of(const struct raft *raft, const struct raft_peer *peer)

@@ -11,7 +11,7 @@ raft_id_equal(struct raft_id a, struct raft_id b)
     return a.node == b.node && uuid_equal(a.disk, b.disk);
 }
 
-/* ---- as bytes --------------------------------------------------------------------------------------- */
+/* ---- as bytes -------------------------------------------------------------------------------- */
 
 struct buf *
 raft_members_encode(const struct raft_members *members)
@@ -77,7 +77,7 @@ raft_members_decode(struct bytes bytes, struct raft_members *ret_members)
     return true;
 }
 
-/* ---- who ------------------------------------------------------------------------------------------ */
+/* ---- who ------------------------------------------------------------------------------------- */
 
 /* Its place in the list, which is its place among the peers; count if it is no member. */
 static uint32_t
@@ -159,7 +159,7 @@ raft_quorum_value(const struct raft *raft,
     return values[count / 2]; /* largest first: so many and one more reach it */
 }
 
-/* ---- which list is in force ------------------------------------------------------------------------- */
+/* ---- which list is in force ------------------------------------------------------------------ */
 
 /* The last list at or below index; the index that it stands at. */
 static int64_t
@@ -227,7 +227,7 @@ raft_adopt_members(struct raft *raft)
     }
 }
 
-/* ---- changes ---------------------------------------------------------------------------------------- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 /* A change needs that the one before it is committed (thesis §4.1) and an entry of this term too:
  * without that, two leaders could each append one and get disjoint majorities (Ongaro, raft-dev,

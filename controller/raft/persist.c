@@ -73,7 +73,7 @@ raft_persist_changes(struct raft *raft)
     raft->snapshot_changed = false;
 }
 
-/* ---- messages that wait --------------------------------------------------------------------------- */
+/* ---- messages that wait ---------------------------------------------------------------------- */
 
 static void
 emit_message(struct raft *raft, const struct raft_message *message)
@@ -131,7 +131,7 @@ send_owed(struct raft *raft)
     raft->owed_count = left;
 }
 
-/* ---- completions ---------------------------------------------------------------------------------- */
+/* ---- completions ----------------------------------------------------------------------------- */
 
 void
 raft_on_persisted(struct raft *raft, const struct raft_event *event)

@@ -120,7 +120,7 @@ raft_deadline(const struct raft *raft)
     return raft_is_voter(raft, raft->config.self) ? raft->election_due_ms : INT64_MAX;
 }
 
-/* ---- the step --------------------------------------------------------------------------------------- */
+/* ---- the step -------------------------------------------------------------------------------- */
 
 /* A higher term in an answer, or from a leader, is taken over (Raft §5.1). Not so in questions for
  * votes: whether they count is decided with them. */

@@ -52,7 +52,7 @@
 #define RAFT_MAX_EFFECTS 400 /* of one step; see raft_emit */
 #define RAFT_MAX_SNAPSHOT_BYTES (INT64_C(1) << 31)
 
-/* ---- members -------------------------------------------------------------------------------------- */
+/* ---- members --------------------------------------------------------------------------------- */
 
 struct raft_id {
     int32_t node; /* 0: nobody */
@@ -69,7 +69,7 @@ struct raft_members {
     struct raft_member at[RAFT_MAX_MEMBERS];
 };
 
-/* ---- the log -------------------------------------------------------------------------------------- */
+/* ---- the log --------------------------------------------------------------------------------- */
 
 enum raft_entry_kind {
     RAFT_ENTRY_NOOP,   /* first of each term; no payload */
@@ -91,7 +91,7 @@ struct raft_snapshot {
     struct buf *data;            /* the state machine's; NULL only where index is 0 */
 };
 
-/* ---- messages: plain values, one row of the message table each ------------------------------------- */
+/* ---- messages: plain values, one row of the message table each ------------------------------- */
 
 enum raft_message_kind {
     RAFT_PRE_VOTE,        /* term: the one that it would start; index, log_term: its last entry */
@@ -126,7 +126,7 @@ struct raft_message {
     struct bytes data;
 };
 
-/* ---- events --------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 enum raft_event_kind {
     RAFT_TICK,           /* time passed; harmless at any time */
@@ -163,7 +163,7 @@ struct raft_event {
     } u;
 };
 
-/* ---- effects -------------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 enum raft_effect_kind {
     RAFT_PERSIST,    /* store and sync, all of it atomically */
@@ -236,7 +236,7 @@ struct raft_effects {
     struct raft_effect items[RAFT_MAX_EFFECTS];
 };
 
-/* ---- the machine ---------------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 struct raft_config {
     struct raft_id self;

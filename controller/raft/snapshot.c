@@ -15,7 +15,7 @@ replace_snapshot(struct raft *raft, int64_t index, int64_t term, struct buf *dat
     raft_snapshot_changed(raft);
 }
 
-/* ---- ours ------------------------------------------------------------------------------------------- */
+/* ---- ours ------------------------------------------------------------------------------------ */
 
 void
 raft_on_compact(struct raft *raft, const struct raft_event *event)
@@ -35,7 +35,7 @@ raft_on_compact(struct raft *raft, const struct raft_event *event)
     log_drop(&raft->log, max64(index - raft->config.keep_entries, raft->log.prev_index));
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 void
 raft_begin_sending(struct raft *raft, struct raft_peer *peer)
@@ -103,7 +103,7 @@ raft_on_snapshot_answer(struct raft *raft, const struct raft_message *message)
     }
 }
 
-/* ---- receiving -------------------------------------------------------------------------------------- */
+/* ---- receiving ------------------------------------------------------------------------------- */
 
 void
 raft_drop_incoming(struct raft *raft)

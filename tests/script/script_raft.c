@@ -43,7 +43,7 @@ struct world {
     struct raft_effects effects;
 };
 
-/* ---- words ------------------------------------------------------------------------------------------ */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 static struct raft_id
 id_of(const char *word)
@@ -72,7 +72,7 @@ word_of(const struct script_command *c, size_t place)
     return c->words[place];
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------ */
+/* ---- steps ----------------------------------------------------------------------------------- */
 
 static void
 print_effect(struct outbuf *out, const struct node *node, const struct raft_effect *effect)
@@ -135,7 +135,7 @@ stop(struct node *node)
     }
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------------ */
+/* ---- nodes ----------------------------------------------------------------------------------- */
 
 static void
 configure(struct node *node, struct raft_id self)
@@ -205,7 +205,7 @@ run_restart(struct world *w, const struct script_command *c, struct outbuf *out)
     tick(w, node, out);
 }
 
-/* ---- time and disk ---------------------------------------------------------------------------------- */
+/* ---- time and disk --------------------------------------------------------------------------- */
 
 static void
 run_wait(struct world *w, const struct script_command *c, struct outbuf *out)
@@ -255,7 +255,7 @@ run_persisted(struct world *w, const struct script_command *c, struct outbuf *ou
     complete(w, node, strcmp(c->words[0], "persisted") == 0, out);
 }
 
-/* ---- messages --------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static struct raft_message *
 take_out(struct world *w, size_t place)
@@ -401,7 +401,7 @@ run_recv(struct world *w, const struct script_command *c, struct outbuf *out)
     raft_disk_deinit(&entries);
 }
 
-/* ---- wishes ----------------------------------------------------------------------------------------- */
+/* ---- wishes ---------------------------------------------------------------------------------- */
 
 static void
 run_propose(struct world *w, const struct script_command *c, struct outbuf *out)

@@ -21,7 +21,7 @@ raft_test_generation(struct raft_id id)
     return id.disk.b[0];
 }
 
-/* ---- entries, with references ------------------------------------------------------------------------ */
+/* ---- entries, with references ---------------------------------------------------------------- */
 
 static struct raft_entry *
 copy_entries(const struct raft_entry *entries, int64_t count)
@@ -45,7 +45,7 @@ free_entries(const struct raft_entry *entries, int64_t count)
     }
 }
 
-/* ---- the disk --------------------------------------------------------------------------------------- */
+/* ---- the disk -------------------------------------------------------------------------------- */
 
 void
 raft_disk_deinit(struct raft_disk *disk)
@@ -144,7 +144,7 @@ raft_disk_term_at(const struct raft_disk *disk, int64_t index)
     return disk->entries[index - disk->prev_index - 1].term;
 }
 
-/* ---- copies ----------------------------------------------------------------------------------------- */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
 struct raft_persist *
 raft_write_copy(const struct raft_persist *write)

@@ -37,12 +37,15 @@ struct arguments {
 static bool
 parse(int argc, char **argv, struct arguments *ret_arguments)
 {
-    static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'r'},
-        {"seconds", required_argument, NULL, 't'}, {"trace", no_argument, NULL, 'v'},
-        {"first", no_argument, NULL, 'f'},
-        {"history", required_argument, NULL, 'h'}, {"check", required_argument, NULL, 'c'},
-        {"drain", required_argument, NULL, 'd'},   {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
+                                            {"seeds", required_argument, NULL, 'r'},
+                                            {"seconds", required_argument, NULL, 't'},
+                                            {"trace", no_argument, NULL, 'v'},
+                                            {"first", no_argument, NULL, 'f'},
+                                            {"history", required_argument, NULL, 'h'},
+                                            {"check", required_argument, NULL, 'c'},
+                                            {"drain", required_argument, NULL, 'd'},
+                                            {NULL, 0, NULL, 0}};
     struct arguments a = {.from = 1, .to = 1, .seconds = 10};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -192,8 +195,8 @@ main(int argc, char **argv)
         return check_file(&arguments);
     }
     uint64_t seeds = arguments.to - arguments.from + 1;
-    for (uint64_t seed = arguments.from;
-         seed <= arguments.to && !(arguments.first && failed > 0); seed++) {
+    for (uint64_t seed = arguments.from; seed <= arguments.to && !(arguments.first && failed > 0);
+         seed++) {
         failed += !run_seed(&arguments, seed, &sum);
     }
     int missing = print_counts(&sum, seeds);
