@@ -64,7 +64,7 @@ raft_message_valid(const struct raft *raft, const struct raft_message *message)
 static void
 check_disk(const struct raft *raft)
 {
-    int64_t last = log_last(&raft->log);
+    int64_t last = raft_log_last(&raft->log);
     DMQ_ASSERT(raft->synced_seq <= raft->persist_seq);
     DMQ_ASSERT(raft->persist_seq - raft->synced_seq <= 1);
     DMQ_ASSERT(raft->unsaved_from <= last + 1);
@@ -83,12 +83,12 @@ check_log(const struct raft *raft)
     DMQ_ASSERT(raft->commit <= raft->synced_last || raft->installing);
     DMQ_ASSERT(raft->commit >= raft->log.prev_index || raft->installing);
     DMQ_ASSERT(raft->snapshot.index >= raft->log.prev_index);
-    DMQ_ASSERT(raft->snapshot.index <= log_last(&raft->log));
+    DMQ_ASSERT(raft->snapshot.index <= raft_log_last(&raft->log));
     DMQ_ASSERT(raft->snapshot.index == 0 || raft->snapshot.data != NULL);
     DMQ_ASSERT(raft->told_commit <= raft->commit);
-    DMQ_ASSERT(log_term_at(&raft->log, log_last(&raft->log)) <= raft->term);
-    DMQ_ASSERT(raft->members_index <= log_last(&raft->log));
-    DMQ_ASSERT(raft->matched <= log_last(&raft->log) || raft->role == RAFT_LEADER);
+    DMQ_ASSERT(raft_log_term_at(&raft->log, raft_log_last(&raft->log)) <= raft->term);
+    DMQ_ASSERT(raft->members_index <= raft_log_last(&raft->log));
+    DMQ_ASSERT(raft->matched <= raft_log_last(&raft->log) || raft->role == RAFT_LEADER);
 }
 
 static void
@@ -97,12 +97,12 @@ check_leader(const struct raft *raft)
     DMQ_ASSERT(raft_id_equal(raft->leader, raft->config.self));
     DMQ_ASSERT(raft_id_equal(raft->vote, raft->config.self));
     DMQ_ASSERT(!raft->dead && !raft->installing);
-    DMQ_ASSERT(log_term_at(&raft->log, log_last(&raft->log)) == raft->term);
+    DMQ_ASSERT(raft_log_term_at(&raft->log, raft_log_last(&raft->log)) == raft->term);
     for (uint32_t i = 0; i < raft->members.count; i++) {
         const struct raft_peer *peer = &raft->peers[i];
         DMQ_ASSERT(raft_id_equal(peer->id, raft->members.at[i].id));
-        DMQ_ASSERT(peer->next > peer->match && peer->match <= log_last(&raft->log));
-        DMQ_ASSERT(peer->next <= log_last(&raft->log) + 1);
+        DMQ_ASSERT(peer->next > peer->match && peer->match <= raft_log_last(&raft->log));
+        DMQ_ASSERT(peer->next <= raft_log_last(&raft->log) + 1);
         DMQ_ASSERT(peer->inflight_count >= 0 && peer->inflight_count <= raft->config.max_inflight);
         DMQ_ASSERT((peer->state == RAFT_SENDING) == (peer->sending.data != NULL));
     }

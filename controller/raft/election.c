@@ -83,7 +83,7 @@ ask_for_votes(struct raft *raft)
     bool pre = raft->role == RAFT_PRE_CANDIDATE;
     /* The vote rests on the whole log, and its questions leave when all of it is synced. A pre-vote
      * leaves at once, so it may name only what is: a node with a slow disk had better not lead. */
-    int64_t last = pre ? raft->synced_last : log_last(&raft->log);
+    int64_t last = pre ? raft->synced_last : raft_log_last(&raft->log);
     raft->heartbeat_due_ms = raft->now_ms + raft->config.heartbeat_ms;
     for (uint32_t i = 0; i < raft->members.count; i++) {
         const struct raft_peer *peer = &raft->peers[i];
@@ -95,7 +95,7 @@ ask_for_votes(struct raft *raft)
                                                .to = peer->id,
                                                .term = pre ? raft->term + 1 : raft->term,
                                                .index = last,
-                                               .log_term = log_term_at(&raft->log, last),
+                                               .log_term = raft_log_term_at(&raft->log, last),
                                                .force = raft->forced});
     }
 }
@@ -189,8 +189,8 @@ has_leader(const struct raft *raft)
 static bool
 up_to_date(const struct raft *raft, const struct raft_message *message)
 {
-    int64_t last = log_last(&raft->log);
-    int64_t last_term = log_term_at(&raft->log, last);
+    int64_t last = raft_log_last(&raft->log);
+    int64_t last_term = raft_log_term_at(&raft->log, last);
     return message->log_term > last_term ||
            (message->log_term == last_term && message->index >= last);
 }

@@ -32,12 +32,12 @@ raft_answer_append(struct raft *raft)
 static void
 refuse(struct raft *raft, const struct raft_message *message)
 {
-    int64_t agreeing = log_agreeing(&raft->log, message->index, message->log_term);
+    int64_t agreeing = raft_log_agreeing(&raft->log, message->index, message->log_term);
     raft_send(raft, &(struct raft_message){.kind = RAFT_APPEND_ANSWER,
                                            .to = message->from,
                                            .term = raft->term,
                                            .index = agreeing,
-                                           .log_term = log_term_at(&raft->log, agreeing),
+                                           .log_term = raft_log_term_at(&raft->log, agreeing),
                                            .round = raft->leader_round,
                                            .rejected = message->index});
 }
@@ -49,15 +49,15 @@ take_entries(struct raft *raft, const struct raft_message *message, uint32_t pla
 {
     int64_t from = message->index + 1 + place;
     bool members = false;
-    if (from <= log_last(&raft->log)) {
+    if (from <= raft_log_last(&raft->log)) {
         DMQ_ASSERT(from > raft->commit);
         members = raft->members_index >= from;
-        log_truncate(&raft->log, from);
+        raft_log_truncate(&raft->log, from);
         raft->stats.truncations++;
     }
-    DMQ_ASSERT(from == log_last(&raft->log) + 1);
+    DMQ_ASSERT(from == raft_log_last(&raft->log) + 1);
     for (uint32_t i = place; i < message->entry_count; i++) {
-        log_append(&raft->log, &message->entries[i]);
+        raft_log_append(&raft->log, &message->entries[i]);
         members |= message->entries[i].kind == RAFT_ENTRY_MEMBERS;
     }
     raft_log_changed(raft, from);
@@ -76,7 +76,7 @@ count_known(const struct raft *raft, const struct raft_message *message)
     for (; place < message->entry_count; place++) {
         int64_t index = message->index + 1 + place;
         if (index > raft->log.prev_index &&
-            log_term_at(&raft->log, index) != message->entries[place].term) {
+            raft_log_term_at(&raft->log, index) != message->entries[place].term) {
             break;
         }
     }
@@ -99,7 +99,7 @@ raft_on_append(struct raft *raft, const struct raft_message *message)
     }
     raft_heard_leader(raft, message);
     bool behind = message->index < raft->log.prev_index;
-    if (!behind && log_term_at(&raft->log, message->index) != message->log_term) {
+    if (!behind && raft_log_term_at(&raft->log, message->index) != message->log_term) {
         refuse(raft, message);
         return;
     }

@@ -20,17 +20,18 @@ max64(int64_t a, int64_t b)
 }
 
 /* log.c */
-void log_init(struct raft_log *log, const struct raft_saved *saved);
-void log_deinit(struct raft_log *log);
-int64_t log_last(const struct raft_log *log);
-int64_t log_term_at(const struct raft_log *log, int64_t index); /* -1: not known */
-const struct raft_entry *log_at(const struct raft_log *log, int64_t index);
-void log_append(struct raft_log *log, const struct raft_entry *entry); /* references the payload */
-void log_truncate(struct raft_log *log, int64_t from);                 /* drops from and above */
-void log_drop(struct raft_log *log, int64_t upto);                     /* drops upto and below */
-void log_reset(struct raft_log *log, int64_t prev_index, int64_t prev_term);
+void raft_log_init(struct raft_log *log, const struct raft_saved *saved);
+void raft_log_deinit(struct raft_log *log);
+int64_t raft_log_last(const struct raft_log *log);
+int64_t raft_log_term_at(const struct raft_log *log, int64_t index); /* -1: not known */
+const struct raft_entry *raft_log_at(const struct raft_log *log, int64_t index);
+void raft_log_append(struct raft_log *log,
+                     const struct raft_entry *entry);       /* references the payload */
+void raft_log_truncate(struct raft_log *log, int64_t from); /* drops from and above */
+void raft_log_drop(struct raft_log *log, int64_t upto);     /* drops upto and below */
+void raft_log_reset(struct raft_log *log, int64_t prev_index, int64_t prev_term);
 /* The largest index at or below upto whose term is not above term: where two logs may agree. */
-int64_t log_agreeing(const struct raft_log *log, int64_t upto, int64_t term);
+int64_t raft_log_agreeing(const struct raft_log *log, int64_t upto, int64_t term);
 
 /* persist.c */
 void raft_hard_changed(struct raft *raft);

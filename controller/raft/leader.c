@@ -10,7 +10,7 @@ raft_reset_peer(struct raft *raft, struct raft_peer *peer)
 {
     raft_end_sending(peer);
     peer->state = RAFT_PROBE;
-    peer->next = log_last(&raft->log) + 1;
+    peer->next = raft_log_last(&raft->log) + 1;
     peer->match = 0;
     peer->round = 0;
     peer->heard_ms = raft->now_ms; /* trap 27: silence is counted from now */
@@ -41,11 +41,11 @@ int64_t
 raft_append_own(struct raft *raft, enum raft_entry_kind kind, struct buf *payload)
 {
     DMQ_ASSERT(raft->role == RAFT_LEADER);
-    log_append(&raft->log, &(struct raft_entry){raft->term, kind, payload});
+    raft_log_append(&raft->log, &(struct raft_entry){raft->term, kind, payload});
     if (kind == RAFT_ENTRY_MEMBERS) {
         raft_adopt_members(raft);
     }
-    return log_last(&raft->log); /* unsaved_from is at or below it */
+    return raft_log_last(&raft->log); /* unsaved_from is at or below it */
 }
 
 void
@@ -57,7 +57,7 @@ raft_on_propose(struct raft *raft, const struct raft_event *event)
         return;
     }
     if (raft->transfer_to.node != 0 ||
-        log_last(&raft->log) - raft->commit >= raft->config.max_uncommitted) {
+        raft_log_last(&raft->log) - raft->commit >= raft->config.max_uncommitted) {
         raft->out->result = RAFT_BUSY;
         return;
     }
@@ -115,7 +115,7 @@ batch_size(const struct raft *raft, int64_t next)
     int64_t count = 0, bytes = 0;
     int64_t most = min64(raft->config.max_append_entries, raft->synced_last - next + 1);
     while (count < most) {
-        const struct raft_entry *entry = log_at(&raft->log, next + count);
+        const struct raft_entry *entry = raft_log_at(&raft->log, next + count);
         bytes += entry->payload == NULL ? 0 : (int64_t)entry->payload->size;
         if (count > 0 && bytes > raft->config.max_append_bytes) {
             break;
@@ -135,10 +135,10 @@ emit_append(struct raft *raft, const struct raft_peer *peer, int64_t prev, int64
         .to = peer->id,
         .term = raft->term,
         .index = prev,
-        .log_term = prev == 0 ? 0 : log_term_at(&raft->log, prev),
+        .log_term = prev == 0 ? 0 : raft_log_term_at(&raft->log, prev),
         .commit = raft->commit,
         .round = raft->round,
-        .entries = count > 0 ? log_at(&raft->log, prev + 1) : NULL,
+        .entries = count > 0 ? raft_log_at(&raft->log, prev + 1) : NULL,
         .entry_count = (uint32_t)count,
     };
 }
@@ -234,7 +234,7 @@ raft_answered(struct raft *raft, const struct raft_message *message)
 void
 raft_probe(struct raft *raft, struct raft_peer *peer, int64_t next)
 {
-    DMQ_ASSERT(next > peer->match && next <= log_last(&raft->log) + 1);
+    DMQ_ASSERT(next > peer->match && next <= raft_log_last(&raft->log) + 1);
     raft_end_sending(peer);
     peer->state = RAFT_PROBE;
     peer->next = next;
@@ -253,7 +253,7 @@ refused(struct raft *raft, struct raft_peer *peer, const struct raft_message *me
     if (peer->state == RAFT_SENDING || late) {
         return;
     }
-    int64_t agreeing = log_agreeing(&raft->log, message->index, message->log_term);
+    int64_t agreeing = raft_log_agreeing(&raft->log, message->index, message->log_term);
     int64_t next = min64(agreeing, message->rejected - 1) + 1;
     raft_probe(raft, peer, max64(next, peer->match + 1));
 }
@@ -332,7 +332,7 @@ raft_advance_commit(struct raft *raft)
     int64_t reached = min64(raft_quorum_value(raft, match_of), raft->synced_last);
     /* Raft §5.4.2, figure 8: an entry of an older term is not committed by counting, however many
      * have it: a later leader may still cut it off. */
-    if (reached > raft->commit && log_term_at(&raft->log, reached) == raft->term) {
+    if (reached > raft->commit && raft_log_term_at(&raft->log, reached) == raft->term) {
         raft->commit = reached;
     }
     /* Thesis §4.2.2: a leader that is no voter any more leads until that is committed. */

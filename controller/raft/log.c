@@ -5,53 +5,53 @@
 #include <stdlib.h>
 
 int64_t
-log_last(const struct raft_log *log)
+raft_log_last(const struct raft_log *log)
 {
     return log->prev_index + log->count;
 }
 
 int64_t
-log_term_at(const struct raft_log *log, int64_t index)
+raft_log_term_at(const struct raft_log *log, int64_t index)
 {
     if (index == log->prev_index) {
         return log->prev_term;
     }
-    if (index < log->prev_index || index > log_last(log)) {
+    if (index < log->prev_index || index > raft_log_last(log)) {
         return -1;
     }
-    return log_at(log, index)->term;
+    return raft_log_at(log, index)->term;
 }
 
 const struct raft_entry *
-log_at(const struct raft_log *log, int64_t index)
+raft_log_at(const struct raft_log *log, int64_t index)
 {
-    DMQ_ASSERT(index > log->prev_index && index <= log_last(log));
+    DMQ_ASSERT(index > log->prev_index && index <= raft_log_last(log));
     return &log->entries[index - log->prev_index - 1];
 }
 
 void
-log_init(struct raft_log *log, const struct raft_saved *saved)
+raft_log_init(struct raft_log *log, const struct raft_saved *saved)
 {
     DMQ_ASSERT(saved->prev_index >= 0 && saved->count >= 0);
     *log = (struct raft_log){.prev_index = saved->prev_index, .prev_term = saved->prev_term};
     for (int64_t i = 0; i < saved->count; i++) {
-        log_append(log, &saved->entries[i]);
+        raft_log_append(log, &saved->entries[i]);
     }
 }
 
 void
-log_deinit(struct raft_log *log)
+raft_log_deinit(struct raft_log *log)
 {
-    log_truncate(log, log->prev_index + 1);
+    raft_log_truncate(log, log->prev_index + 1);
     free(log->entries);
     *log = (struct raft_log){0};
 }
 
 void
-log_append(struct raft_log *log, const struct raft_entry *entry)
+raft_log_append(struct raft_log *log, const struct raft_entry *entry)
 {
     /* Terms never fall along a log: a leader appends only entries of its own, highest, term. */
-    DMQ_ASSERT(entry->term >= log_term_at(log, log_last(log)));
+    DMQ_ASSERT(entry->term >= raft_log_term_at(log, raft_log_last(log)));
     DMQ_ASSERT((entry->payload == NULL) == (entry->kind == RAFT_ENTRY_NOOP));
     if (log->count == log->capacity) {
         log->capacity = log->capacity == 0 ? 64 : log->capacity * 2;
@@ -65,9 +65,9 @@ log_append(struct raft_log *log, const struct raft_entry *entry)
 }
 
 void
-log_truncate(struct raft_log *log, int64_t from)
+raft_log_truncate(struct raft_log *log, int64_t from)
 {
-    DMQ_ASSERT(from > log->prev_index && from <= log_last(log) + 1);
+    DMQ_ASSERT(from > log->prev_index && from <= raft_log_last(log) + 1);
     int64_t count = from - log->prev_index - 1;
     for (int64_t i = count; i < log->count; i++) {
         buf_unref(log->entries[i].payload);
@@ -76,11 +76,11 @@ log_truncate(struct raft_log *log, int64_t from)
 }
 
 void
-log_drop(struct raft_log *log, int64_t upto)
+raft_log_drop(struct raft_log *log, int64_t upto)
 {
-    DMQ_ASSERT(upto >= log->prev_index && upto <= log_last(log));
+    DMQ_ASSERT(upto >= log->prev_index && upto <= raft_log_last(log));
     int64_t gone = upto - log->prev_index;
-    int64_t term = log_term_at(log, upto);
+    int64_t term = raft_log_term_at(log, upto);
     for (int64_t i = 0; i < gone; i++) {
         buf_unref(log->entries[i].payload);
     }
@@ -93,19 +93,19 @@ log_drop(struct raft_log *log, int64_t upto)
 }
 
 void
-log_reset(struct raft_log *log, int64_t prev_index, int64_t prev_term)
+raft_log_reset(struct raft_log *log, int64_t prev_index, int64_t prev_term)
 {
     DMQ_ASSERT(prev_index > 0 && prev_term > 0);
-    log_truncate(log, log->prev_index + 1);
+    raft_log_truncate(log, log->prev_index + 1);
     log->prev_index = prev_index;
     log->prev_term = prev_term;
 }
 
 int64_t
-log_agreeing(const struct raft_log *log, int64_t upto, int64_t term)
+raft_log_agreeing(const struct raft_log *log, int64_t upto, int64_t term)
 {
-    int64_t index = min64(upto, log_last(log));
-    while (index > log->prev_index && log_term_at(log, index) > term) {
+    int64_t index = min64(upto, raft_log_last(log));
+    while (index > log->prev_index && raft_log_term_at(log, index) > term) {
         index--;
     }
     return index;

@@ -167,7 +167,7 @@ last_members(const struct raft *raft, int64_t index, struct raft_members *ret_me
 {
     int64_t lowest = max64(raft->snapshot.index, raft->log.prev_index);
     for (int64_t i = index; i > lowest; i--) {
-        const struct raft_entry *entry = log_at(&raft->log, i);
+        const struct raft_entry *entry = raft_log_at(&raft->log, i);
         if (entry->kind == RAFT_ENTRY_MEMBERS) {
             bool good = raft_members_decode(buf_bytes(entry->payload), ret_members);
             DMQ_ASSERT(good); /* checked when it was appended */
@@ -181,7 +181,7 @@ last_members(const struct raft *raft, int64_t index, struct raft_members *ret_me
 void
 raft_members_as_of(const struct raft *raft, int64_t index, struct raft_members *ret_members)
 {
-    DMQ_ASSERT(index >= raft->snapshot.index && index <= log_last(&raft->log));
+    DMQ_ASSERT(index >= raft->snapshot.index && index <= raft_log_last(&raft->log));
     last_members(raft, index, ret_members);
 }
 
@@ -220,7 +220,7 @@ raft_adopt_members(struct raft *raft)
 {
     struct raft_members members;
     bool was_voter = raft_is_voter(raft, raft->config.self);
-    raft->members_index = last_members(raft, log_last(&raft->log), &members);
+    raft->members_index = last_members(raft, raft_log_last(&raft->log), &members);
     adopt(raft, &members);
     if (!was_voter && raft->role == RAFT_FOLLOWER) {
         raft_reset_election(raft); /* a new voter gives the leader its time */

@@ -49,7 +49,7 @@ raft_hard_synced(const struct raft *raft)
 void
 raft_persist_changes(struct raft *raft)
 {
-    int64_t last = log_last(&raft->log);
+    int64_t last = raft_log_last(&raft->log);
     bool log_changed = raft->unsaved_from <= last;
     if (writing(raft) || !(raft->hard_changed || raft->snapshot_changed || log_changed)) {
         return;
@@ -62,7 +62,7 @@ raft_persist_changes(struct raft *raft)
         .vote = raft->vote,
         .commit = raft->commit,
         .from = from,
-        .entries = log_changed ? log_at(&raft->log, from) : NULL,
+        .entries = log_changed ? raft_log_at(&raft->log, from) : NULL,
         .count = last - from + 1,
         .prev_index = raft->log.prev_index,
         .prev_term = raft->log.prev_term,

@@ -51,8 +51,8 @@ raft_init(struct raft *raft, const struct raft_config *config, const struct raft
         buf_ref(raft->snapshot.data);
     }
     rng_init(&raft->rng, config->seed);
-    log_init(&raft->log, saved);
-    raft->synced_last = log_last(&raft->log);
+    raft_log_init(&raft->log, saved);
+    raft->synced_last = raft_log_last(&raft->log);
     raft->unsaved_from = raft->synced_last + 1;
     raft->commit = max64(saved->commit, saved->snapshot.index);
     raft->told_commit = saved->snapshot.index;
@@ -74,7 +74,7 @@ raft_deinit(struct raft *raft)
     }
     raft_drop_incoming(raft);
     buf_unref(raft->snapshot.data);
-    log_deinit(&raft->log);
+    raft_log_deinit(&raft->log);
     raft->snapshot.data = NULL;
 }
 
@@ -91,13 +91,13 @@ raft_emit(struct raft *raft, enum raft_effect_kind kind)
 const struct raft_entry *
 raft_entry_at(const struct raft *raft, int64_t index)
 {
-    return log_at(&raft->log, index);
+    return raft_log_at(&raft->log, index);
 }
 
 int64_t
 raft_last_index(const struct raft *raft)
 {
-    return log_last(&raft->log);
+    return raft_log_last(&raft->log);
 }
 
 int64_t

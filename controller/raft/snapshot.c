@@ -29,10 +29,10 @@ raft_on_compact(struct raft *raft, const struct raft_event *event)
     DMQ_ASSERT(event->u.compact.data != NULL && index <= raft->synced_last);
     struct raft_members members;
     raft_members_as_of(raft, index, &members);
-    replace_snapshot(raft, index, log_term_at(&raft->log, index), event->u.compact.data);
+    replace_snapshot(raft, index, raft_log_term_at(&raft->log, index), event->u.compact.data);
     raft->snapshot.members = members;
     raft->members_index = max64(raft->members_index, index);
-    log_drop(&raft->log, max64(index - raft->config.keep_entries, raft->log.prev_index));
+    raft_log_drop(&raft->log, max64(index - raft->config.keep_entries, raft->log.prev_index));
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -134,7 +134,7 @@ install(struct raft *raft)
     replace_snapshot(raft, in->index, in->term, data);
     buf_unref(data);
     raft->snapshot.members = in->members;
-    log_reset(&raft->log, in->index, in->term);
+    raft_log_reset(&raft->log, in->index, in->term);
     raft->unsaved_from = in->index + 1;
     raft->synced_last = min64(raft->synced_last, raft->commit);
     raft->installing = true;
@@ -200,7 +200,7 @@ raft_on_snapshot(struct raft *raft, const struct raft_message *message)
     }
     raft_heard_leader(raft, message);
     bool have = message->index <= raft->commit ||
-                log_term_at(&raft->log, message->index) == message->log_term;
+                raft_log_term_at(&raft->log, message->index) == message->log_term;
     if (have) {
         /* By the log matching property all before it is equal too. */
         raft->matched = max64(raft->matched, message->index);

@@ -45,7 +45,7 @@ raft_pursue_transfer(struct raft *raft)
         raft_end_transfer(raft);
         return;
     }
-    int64_t last = log_last(&raft->log);
+    int64_t last = raft_log_last(&raft->log);
     bool reached = peer->match == last && raft->synced_last == last;
     if (reached && (!raft->transfer_told || raft->broadcast)) {
         raft->transfer_told = true;
