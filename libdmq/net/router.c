@@ -17,7 +17,9 @@ router_configure(void *socket, const struct router_options *options, struct err_
         {ZMQ_ROUTER_MANDATORY, 1},
         /* Nobody takes over the routing id of another connection. */
         {ZMQ_ROUTER_HANDOVER, 0},
-        {ZMQ_SNDHWM, options->send_hwm},
+        /* Twice: libzmq tells the sender what was taken only after each half of its mark, so that
+         * as many as half of them may count although nothing waits. */
+        {ZMQ_SNDHWM, 2 * options->send_hwm},
         {ZMQ_RCVHWM, options->recv_hwm},
         {ZMQ_LINGER, options->linger_ms},
         {ZMQ_BACKLOG, 1024},

@@ -11,7 +11,7 @@
 
 struct router_options {
     int64_t max_frame_bytes; /* a larger frame ends the connection */
-    int send_hwm;            /* replies that wait for one client */
+    int send_hwm;            /* replies that may wait for one client: none of them is dropped */
     int recv_hwm;            /* requests that wait from one client */
     int linger_ms; /* how long closing may take to send the last replies; not 0 (sockopt.h) */
 };

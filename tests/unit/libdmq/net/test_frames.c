@@ -124,6 +124,37 @@ limits_are_told_and_the_next_message_is_whole(void **state)
     net_msg_deinit(&msg);
 }
 
+/* A client that never has more requests under way than the mark says gets every answer, also when
+ * many come at once. */
+static void
+no_answer_within_the_mark_is_dropped(void **state)
+{
+    (void)state;
+    enum { MARK = 4, ROUNDS = 300 };
+    struct buf *frame = pattern(10, 1);
+    struct buf *ids[MARK];
+    struct router server = {.socket = router};
+    struct net_msg msg = {0};
+    for (size_t round = 0; round < ROUNDS; round++) {
+        size_t count = round % 3 == 0 ? 1 : MARK;
+        for (size_t i = 0; i < count; i++) {
+            assert_int_equal(net_send(dealer, &frame, 1), NET_OK);
+            assert_int_equal(wait_for(router, &no_limits, &msg), NET_OK);
+            ids[i] = net_msg_take(&msg, 0);
+        }
+        for (size_t i = 0; i < count; i++) {
+            assert_true(router_reply(&server, ids[i], &frame, 1));
+            buf_unref(ids[i]);
+        }
+        for (size_t i = 0; i < count; i++) {
+            assert_int_equal(wait_for(dealer, &no_limits, &msg), NET_OK);
+        }
+    }
+    assert_int_equal(server.dropped, 0);
+    buf_unref(frame);
+    net_msg_deinit(&msg);
+}
+
 static void
 requests_are_split(void **state)
 {
@@ -227,6 +258,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(frames_go_there_and_back),
         T(limits_are_told_and_the_next_message_is_whole),
+        T(no_answer_within_the_mark_is_dropped),
         T(requests_are_split),
         T(a_reply_never_blocks),
         T(a_frame_above_the_limit_ends_the_connection),
