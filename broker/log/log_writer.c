@@ -373,6 +373,38 @@ log_writer_needs_sync(const struct log_writer *writer)
     return writer->dirty || writer->names_dirty || writer->rolled_count > 0;
 }
 
+size_t
+log_writer_list_syncs(const struct log_writer *writer, struct fs_sync *ret_syncs)
+{
+    size_t count = 0;
+    if (writer->dirty) {
+        ret_syncs[count++] = (struct fs_sync){.file = writer->files.log};
+    }
+    if (writer->names_dirty) {
+        ret_syncs[count++] = (struct fs_sync){.path = writer->dir};
+    }
+    DMQ_ASSERT(count <= WRITER_MAX_SYNCS);
+    return count;
+}
+
+dmq_err
+log_writer_take_syncs(struct log_writer *writer, const struct fs_sync *syncs, size_t count,
+                      struct err_msg *msg)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool is_file = syncs[i].file != NULL;
+        writer->counts->file_syncs += is_file ? 1 : 0;
+        writer->counts->folder_syncs += is_file ? 0 : 1;
+        if (syncs[i].error != 0) {
+            return failed(writer, "syncing", syncs[i].error, msg);
+        }
+        bool *dirty = is_file ? &writer->dirty : &writer->names_dirty;
+        DMQ_ASSERT(*dirty);
+        *dirty = false;
+    }
+    return DMQ_OK;
+}
+
 dmq_err
 log_writer_sync(struct log_writer *writer, struct err_msg *msg)
 {

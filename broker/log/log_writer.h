@@ -64,6 +64,14 @@ bool log_writer_needs_sync(const struct log_writer *writer);
 /* Syncs its files and its folder; not the folders above. */
 dmq_err log_writer_sync(struct log_writer *writer, struct err_msg *msg);
 
+/* The same in three steps, so that those of many logs are done together: what of the newest segment
+ * is to be synced (up to WRITER_MAX_SYNCS; how many), and what came of it. log_writer_sync is still
+ * due afterwards: for the segments before. */
+#define WRITER_MAX_SYNCS 2
+size_t log_writer_list_syncs(const struct log_writer *writer, struct fs_sync *ret_syncs);
+dmq_err log_writer_take_syncs(struct log_writer *writer, const struct fs_sync *syncs, size_t count,
+                              struct err_msg *msg);
+
 /* Ends the newest segment's files exactly and syncs everything, but the folders above. */
 dmq_err log_writer_finish(struct log_writer *writer, struct err_msg *msg);
 

@@ -22,6 +22,13 @@ enum fs_flags {
     FS_CREATE = 4 /* make the file if it is missing */
 };
 
+/* One thing to sync: a file's data, or the names in a folder. */
+struct fs_sync {
+    struct fs_file *file; /* NULL: the folder */
+    const char *path;     /* of the folder */
+    int error;            /* what it came to */
+};
+
 struct fs_ops {
     int (*open)(struct fs *fs, const char *path, unsigned flags, struct fs_file **ret_file);
     void (*close)(struct fs_file *file);
@@ -37,6 +44,9 @@ struct fs_ops {
     int (*allocate)(struct fs_file *file, uint64_t pos, uint64_t size);
     int (*mkdir)(struct fs *fs, const char *path); /* EEXIST is an error like others */
     int (*sync_dir)(struct fs *fs, const char *path);
+    /* datasync or sync_dir of each, in no order and perhaps several at a time: the disk does many
+     * together in little more than the time of one. Each has its own result. */
+    void (*sync_many)(struct fs *fs, struct fs_sync *syncs, size_t count);
     int (*rename)(struct fs *fs, const char *from, const char *to);
     int (*unlink)(struct fs *fs, const char *path);
     int (*rmdir)(struct fs *fs, const char *path);

@@ -324,6 +324,18 @@ sim_sync_dir(struct fs *fs, const char *path)
     return 0;
 }
 
+/* Begins anywhere: no order is promised. */
+static void
+sim_sync_many(struct fs *fs, struct fs_sync *syncs, size_t count)
+{
+    struct simfs *disk = of(fs);
+    size_t first = count < 2 ? 0 : (size_t)rng_below(&disk->rng, count);
+    for (size_t i = 0; i < count; i++) {
+        struct fs_sync *sync = &syncs[(first + i) % count];
+        sync->error = sync->file != NULL ? sim_datasync(sync->file) : sim_sync_dir(fs, sync->path);
+    }
+}
+
 /* Names that cross folders are not needed by anyone, and not modelled. */
 static int
 sim_rename(struct fs *fs, const char *from, const char *to)
@@ -417,6 +429,7 @@ static const struct fs_ops sim_ops = {
     .allocate = sim_allocate,
     .mkdir = sim_mkdir,
     .sync_dir = sim_sync_dir,
+    .sync_many = sim_sync_many,
     .rename = sim_rename,
     .unlink = sim_unlink,
     .rmdir = sim_rmdir,

@@ -340,6 +340,26 @@ calls_fail_when_asked(void **state)
     fs->ops->close(file);
 }
 
+/* Whichever it begins with, one fails and the others are synced. */
+static void
+many_syncs_have_a_result_each(void **state)
+{
+    (void)state;
+    struct fs_sync syncs[] = {
+        {.file = open_file("/d/a")}, {.file = open_file("/d/b")}, {.path = "/d"}};
+    write_str(syncs[0].file, 0, "one");
+    write_str(syncs[1].file, 0, "two");
+    simfs_fail(disk, SIMFS_DATASYNC, EIO, 1, 1);
+    fs->ops->sync_many(fs, syncs, 3);
+    assert_int_equal(syncs[2].error, 0);
+    assert_int_equal(syncs[0].error + syncs[1].error, EIO);
+    bool first_failed = syncs[0].error != 0;
+    simfs_crash(disk, SIMFS_LOSE, 1);
+    assert_true(first_failed ? file_is("/d/b", "two") : file_is("/d/a", "one"));
+    fs->ops->close(syncs[0].file);
+    fs->ops->close(syncs[1].file);
+}
+
 /* What a failed sync did not write is gone, although reads show it and the next sync goes well. */
 static void
 trap_a_failed_sync_is_not_made_good_by_the_next(void **state)
@@ -415,6 +435,7 @@ main(void)
         cmocka_unit_test_setup_teardown(a_kill_loses_nothing_and_syncs_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(it_dies_after_so_many_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(calls_fail_when_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_syncs_have_a_result_each, setup, teardown),
         cmocka_unit_test(trap_a_failed_sync_is_not_made_good_by_the_next),
         cmocka_unit_test_setup_teardown(a_full_disk_takes_the_first_part, setup, teardown),
         cmocka_unit_test_setup_teardown(bits_rot_durably, setup, teardown),

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -167,6 +168,32 @@ lists_renames_and_removes_names(void **state)
     assert_int_equal(fs->ops->list(fs, tempdir_join(&dir, "none"), count_name, seen), ENOENT);
 }
 
+static void
+syncs_many_each_with_its_own_result(void **state)
+{
+    (void)state;
+    enum { FILES = 40 };
+    struct fs_sync syncs[FILES + 2];
+    char missing[sizeof(dir.path) + 8];
+    for (size_t i = 0; i < FILES; i++) {
+        char name[8] = {'f', (char)('0' + i / 10), (char)('0' + i % 10)};
+        struct bytes part = bytes_str(name);
+        syncs[i] = (struct fs_sync){.file = open_new(name), .error = -1};
+        assert_int_equal(fs->ops->pwritev(syncs[i].file, &part, 1, 0), 0);
+    }
+    snprintf(missing, sizeof(missing), "%s/none", dir.path);
+    syncs[FILES] = (struct fs_sync){.path = missing, .error = -1};
+    syncs[FILES + 1] = (struct fs_sync){.path = dir.path, .error = -1};
+    fs->ops->sync_many(fs, syncs, FILES + 2);
+    for (size_t i = 0; i < FILES + 2; i++) {
+        assert_int_equal(syncs[i].error, i == FILES ? ENOENT : 0);
+    }
+    for (size_t i = 0; i < FILES; i++) {
+        fs->ops->close(syncs[i].file);
+    }
+    fs->ops->sync_many(fs, NULL, 0);
+}
+
 int
 main(void)
 {
@@ -177,6 +204,7 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(errors_are_errno_values, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_renames_and_removes_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(syncs_many_each_with_its_own_result, setup, teardown),
     };
     return cmocka_run_group_tests_name("fs_posix", tests, NULL, NULL);
 }
