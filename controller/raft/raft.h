@@ -100,7 +100,7 @@ enum raft_message_kind {
     RAFT_VOTE_ANSWER,     /* ok */
     RAFT_APPEND,          /* index, log_term: the entry before; commit; round; entries */
     RAFT_APPEND_ANSWER,   /* ok; index: equal and synced up to here; round. Not ok: rejected: the
-                             index   that did not fit; index, log_term: where it may (thesis §3.5) */
+                             index that did not fit; index, log_term: where one may (§3.5) */
     RAFT_SNAPSHOT,        /* index, log_term, members; offset, size, data; round */
     RAFT_SNAPSHOT_ANSWER, /* index; offset: the next byte that is wanted; round */
     RAFT_TIMEOUT_NOW      /* stand for election at once (thesis §3.10) */
