@@ -1,5 +1,9 @@
 #include "libdmq/api/batch.h"
 
+/* Messages are made for a whole dmq_batch at once: crossing into another language costs once per
+ * batch, and the array is small enough to stay in the cache while it is read. Values are never
+ * copied: each dmq_batch holds the frame (and unfolded records) that its messages point into. */
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,6 +170,8 @@ most_records(const struct batch_reader *reader)
     return said < fit ? said : fit;
 }
 
+/* One record batch. A record may be refused in the middle: what is there of the batch then is cut
+ * off by the caller, for a batch counts as a whole or not at all. */
 static dmq_err
 add_batch(dmq_batch *batch, struct batch_reader *reader, struct bytes bytes, int64_t offset,
           struct err_msg *err)

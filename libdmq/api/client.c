@@ -176,7 +176,8 @@ start_thread(struct dmq_client *client)
     return client->has_thread;
 }
 
-/* Waits until a broker has answered. The sentence says why none did. */
+/* Waits until a broker has answered. A cluster that refuses everywhere, again and again, is not
+ * waited for until the end of the time: "is it running?" should not take ten seconds to hear. */
 static dmq_err
 wait_ready(struct dmq_client *client, int64_t timeout_ms, dmq_error *error)
 {

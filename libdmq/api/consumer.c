@@ -1,5 +1,10 @@
 /* Reading. The background thread fetches ahead and puts frames into the queue; fetch turns them
- * into batches on the application's thread: CRC, decompression and decoding are its work. */
+ * into batches on the application's thread: CRC, decompression and decoding are its work.
+ *
+ * Assigning has two halves. First a plan: topics are looked up, names and times become offsets; it
+ * can fail, and then nothing has changed. Then the switch, which cannot: the new slots replace the
+ * old, the queue is emptied, the machine is told. Effects that were on their way for the old slots
+ * are known by their generation, and dropped. */
 #include "libdmq/api/consumer.h"
 
 #include <stdio.h>
@@ -9,6 +14,9 @@
 #include "libdmq/api/options.h"
 #include "libdmq/base/assert.h"
 #include "libdmq/base/dlist.h"
+
+/* sizeof(dmq_assignment) in the first version of the ABI. */
+#define ASSIGNMENT_SIZE_1 (offsetof(dmq_assignment, timestamp) + sizeof(int64_t))
 
 struct consumer_options {
     int64_t min_bytes;
@@ -215,7 +223,7 @@ struct plan {
 static dmq_err
 check_assignment(const dmq_assignment *assignment, dmq_error *error)
 {
-    if (assignment->size < sizeof(dmq_assignment)) {
+    if (assignment->size < ASSIGNMENT_SIZE_1) {
         return api_error(error, DMQ_ERR_INVALID_ARGUMENT,
                          "dmq_assignment.size is not sizeof(dmq_assignment)");
     }

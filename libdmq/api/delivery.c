@@ -1,5 +1,9 @@
 /* What becomes of records: batches go to the machine and come back with their outcome, which goes
- * to those who wait for it. */
+ * to those who wait for it.
+ *
+ * A batch whose records want no word costs nothing here but its own end. Otherwise its array of
+ * opaques goes along as it is, one queue element per batch; dmq_producer_poll makes the single
+ * deliveries from it, on the application's thread. */
 #include <stdlib.h>
 
 #include "libdmq/api/producer.h"

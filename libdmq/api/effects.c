@@ -1,3 +1,5 @@
+/* What the machine asked for, done: connections in links.c, outcomes to those who wait. An effect
+ * whose receiver is gone (a call that was given up) is dropped with what it holds. */
 #include <stdlib.h>
 
 #include "libdmq/api/api.h"
@@ -46,6 +48,9 @@ offsets_found(struct dmq_client *client, struct client_effect *effect)
     gate_unlock(&client->gate);
 }
 
+/* To those who asked, and to producers that know the topic: it may have more partitions, or be
+ * gone.
+ */
 static void
 topic_news(struct dmq_client *client, const struct known_topic *topic)
 {

@@ -1,4 +1,8 @@
-/* The queue between the background thread, which fetches ahead, and the thread that consumes. */
+/* The queue between the background thread, which fetches ahead, and the thread that consumes.
+ *
+ * The machine stops fetching when too much is queued, and must hear when that changes. It hears at
+ * its next turn anyway; a wakeup is spent on it only while it is `starved`, i.e. would fetch more
+ * if it knew of room. */
 #include <stdlib.h>
 #include <string.h>
 

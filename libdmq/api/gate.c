@@ -1,3 +1,10 @@
+/* Waiting, and being interrupted.
+ *
+ * dmq_client_interrupt may be called in a signal handler, so it only sets a flag and wakes the
+ * background thread, which knows how to wake all others. Each interrupt is handed out once: to all
+ * who wait at that moment, or, if nobody does, to the first who will (an interrupt that comes just
+ * before a call must not be lost: Ctrl-C would do nothing). Who waits is counted under
+ * interrupt_lock, so that the two cases cannot both happen. */
 #include <errno.h>
 #include <time.h>
 

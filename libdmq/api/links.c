@@ -1,5 +1,9 @@
 /* Connections of the machine as ZeroMQ sockets: one DEALER and its monitor each, closed when the
- * monitor says that it ended (libdmq/net/peer_link.h). */
+ * monitor says that it ended (libdmq/net/peer_link.h).
+ *
+ * They are closed without lingering: a request whose connection ended counts as maybe done, and
+ * must not arrive after the retry that follows. Nothing here calls into the machine while its
+ * effects are being carried out: what fails then is told in the next turn (tell_failed). */
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -185,10 +189,12 @@ look_at_monitor(struct dmq_client *client, uint32_t conn)
 {
     const char *why;
     struct client_event event = {.type = CLIENT_CONNECTED, .conn = conn};
+    const struct conn *to = client->machine->conns[conn];
     switch (peer_link_poll(&client->links[conn]->sockets, &why)) {
     case LINK_QUIET:
         break;
     case LINK_READY:
+        client_log(client, 2, "connected to %s:%d", to->host, (int)to->port);
         loop_step(client, &event);
         break;
     case LINK_ENDED:

@@ -1,5 +1,13 @@
 /* The background thread: commands, batches that may leave, input of connections, time; each goes as
- * an event to the machine, whose effects are carried out before the next one. */
+ * an event to the machine, whose effects are carried out before the next one.
+ *
+ * It sleeps in one place, links_poll, until there is input, a wakeup or the machine's own time. A
+ * wakeup is asked for by whoever leaves something here: a command, a batch that became ready, room
+ * in a queue that the machine waits for, an interrupt. Everything is looked at in each turn, so a
+ * wakeup needs no reason.
+ *
+ * Handles are taken out of the client's lists by this thread only, so it walks them without a lock.
+ */
 #include <signal.h>
 #include <stdlib.h>
 

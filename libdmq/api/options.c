@@ -1,5 +1,7 @@
 #include "libdmq/api/options.h"
 
+/* Each complaint names the option, what was given and what could have been. */
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,8 @@
 #include "libdmq/api/probe.h"
 
+/* Both run on the background thread and may wait for the resolver, which libzmq's own I/O thread
+ * would have to do as well; only names pay, and only when a connection is made. */
+
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>

@@ -1,5 +1,9 @@
 /* Sending, on the application's threads: a record is encoded straight into the open batch of its
- * partition. The background thread is woken only when a batch becomes ready to leave. */
+ * partition. The background thread is woken only when a batch becomes ready to leave.
+ *
+ * In the common case a send is: a lock that nobody else wants, one read of the coarse clock, the
+ * record's bytes written where they will be sent from. Everything else (an unknown topic, a full
+ * buffer, the exact time) is off that path. */
 #include "libdmq/api/producer.h"
 
 #include <stdlib.h>
@@ -17,7 +21,8 @@ _Static_assert(sizeof(struct record_header) == sizeof(dmq_header) &&
                    offsetof(struct bytes, size) == offsetof(dmq_bytes, size),
                "headers of the application are encoded where they lie");
 
-#define RECORD_SIZE_1 sizeof(dmq_record) /* of the first version of the ABI */
+/* sizeof(dmq_record) in the first version of the ABI. */
+#define RECORD_SIZE_1 (offsetof(dmq_record, opaque) + sizeof(uint64_t))
 
 struct producer_options {
     int64_t acks;

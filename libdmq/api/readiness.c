@@ -1,3 +1,5 @@
+/* The eventfd is level-triggered news: written when the first handle gets something, read when the
+ * last one has nothing any more. Those who never ask for it pay nothing. */
 #include <sys/eventfd.h>
 #include <unistd.h>
 

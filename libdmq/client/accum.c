@@ -1,4 +1,14 @@
-/* Invariants: a batch is in `batches` from its first record until accum_done; `used` is what those
+/* A batch goes open -> closed -> taken -> done.
+ *
+ *   open     one per partition: records are encoded into it
+ *   closed   full, or flushed, or its linger is over: in the partition's queue
+ *   taken    the sender has it; at most max_in_flight of a partition
+ *   done     its memory is spare
+ *
+ * The ready list is what makes this cheap: appending touches one partition, and the background
+ * thread looks only at partitions that have something for it.
+ *
+ * Invariants: a batch is in `batches` from its first record until accum_done; `used` is what those
  * are charged; a partition is in the ready list exactly when sendable() was true at the last look;
  * an open batch holds at least one record. */
 #include "libdmq/client/accum.h"
@@ -143,6 +153,7 @@ partition_of(struct accum_topic *topic, int32_t index)
 /* ---- readiness
  * ---------------------------------------------------------------------------------*/
 
+/* The rule of the header: what may leave now. */
 static bool
 sendable(const struct accum *accum, const struct accum_partition *p)
 {
@@ -403,6 +414,7 @@ encode_large(struct accum *accum, struct accum_partition *p, const struct accum_
     return err;
 }
 
+/* Into the open batch, else into a new one, else (a record larger than batch.size) alone. */
 static dmq_err
 encode_somewhere(struct accum *accum, struct accum_partition *p, const struct accum_record *record,
                  int64_t now_ms)
@@ -473,6 +485,7 @@ end_lingers(struct accum *accum, int64_t now_ms)
     }
 }
 
+/* Partitions take turns: one that has more goes to the end of the list. */
 struct send_batch *
 accum_take(struct accum *accum, int64_t now_ms)
 {
@@ -524,6 +537,8 @@ accum_done(struct accum *accum, struct send_batch *batch)
     note_ready(accum, p);
 }
 
+/* Batches are numbered in order of creation and listed so: a mark is a number, and it is reached
+ * when the oldest batch left is younger. */
 uint64_t
 accum_flush(struct accum *accum)
 {

@@ -1,7 +1,10 @@
 /* Requests of the application that any broker can answer: topics are created, deleted and described
  * by the leading controller, to which the broker forwards. A call is sent again after an error that
  * says "surely not done" and after a lost answer, with the same body: a CREATE_TOPIC so carries the
- * request id that lets the controller give the first answer again. */
+ * request id that lets the controller give the first answer again.
+ *
+ * What the caller hears at its deadline says what is true: "may have been done" once an attempt was
+ * sent and not answered, otherwise why it could not be sent. */
 #include "libdmq/client/client.h"
 
 #include <stdio.h>
@@ -65,6 +68,7 @@ finish(struct client *c, struct client_call *call, const struct err_msg *result,
     free_call(c, call);
 }
 
+/* Nobody waits any more; an answer that is on its way finds no owner. */
 void
 call_cancel(struct client *c, uint64_t id)
 {

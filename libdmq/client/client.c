@@ -1,5 +1,15 @@
-/* The switch. After each event the pumps send what can be sent now; each of them says by wake_at
- * when it wants to be asked again. */
+/* The switch, and what holds the parts together.
+ *
+ * An arm only notes what happened: an answer frees a place in flight, a command adds to a list.
+ * What follows from it is found by the pumps, which run after every event and send whatever can be
+ * sent now. So there is one place for each decision, however many events can lead to it, and a
+ * forgotten case shows as "not sent", never as "sent twice".
+ *
+ * Time: a pump that must wait says until when by wake_at; the earliest of them is
+ * client.wake_at_ms, and the shell then feeds a TICK. Nothing else makes time pass.
+ *
+ * Memory: a part that cannot allocate sets `broken`, leaves its own lists whole, and goes on; the
+ * shell ends the client when it sees the flag. No part looks at it to decide anything. */
 #include "libdmq/client/client.h"
 
 #include <stdio.h>
@@ -47,6 +57,7 @@ client_new(const char *client_id, const struct client_address *addresses, size_t
     return c;
 }
 
+/* The machine's own; batches, which are the shell's, have gone back by client_stop. */
 void
 client_free(struct client *c)
 {
@@ -104,6 +115,8 @@ back_off(struct client *c, int32_t *backoff_ms)
     return c->now_ms + rng_range(&c->rng, (wait + 1) / 2, wait);
 }
 
+/* ---- the arms: one for each event --------------------------------------------------------------*/
+
 static void
 on_disconnected(struct client *c, const struct client_event *event)
 {
@@ -125,6 +138,7 @@ on_topic_wanted(struct client *c, const struct client_event *event)
     }
 }
 
+/* A call and a lookup never have the same id, so that the caller need not say which it was. */
 static void
 on_cancelled(struct client *c, const struct client_event *event)
 {
@@ -150,6 +164,7 @@ on_consumer_closed(struct client *c, const struct client_event *event)
     fetcher_remove(c, fetcher_find(c, event->id));
 }
 
+/* The application has taken bytes out of the queue: there may be room to fetch more. */
 static void
 on_consumed(struct client *c, const struct client_event *event)
 {
@@ -226,7 +241,7 @@ client_step(struct client *c, const struct client_event *event, struct client_ef
     c->effects = effects;
     c->wake_at_ms = CLIENT_NEVER;
     handle(c, event);
-    /* Metadata and connections last: the others say what they want. */
+    /* Metadata and connections last: the others say what they want of them. */
     calls_pump(c);
     lookups_pump(c);
     senders_pump(c);
@@ -261,6 +276,7 @@ client_topic(const struct client *c, int32_t handle)
     return c->topics[handle];
 }
 
+/* One sentence over all addresses: which of them is to blame, a person can tell best. */
 bool
 client_is_connected(const struct client *c, struct err_msg *ret_reason)
 {
@@ -283,6 +299,8 @@ client_is_connected(const struct client *c, struct err_msg *ret_reason)
     return false;
 }
 
+/* A cluster that is being started refuses for a moment; `times` tries with growing pauses tell that
+ * from one that is not there. */
 bool
 client_is_refused(const struct client *c, uint32_t times)
 {
@@ -370,6 +388,8 @@ check_conn(const struct client *c, const struct conn *conn)
     DMQ_ASSERT(conn->state != CONN_READY || count <= conn->max_requests);
 }
 
+/* The rule that keeps the order: what is in flight is a front part of the queue. It may have holes
+ * only while the partition drains, for then nothing is sent. */
 static void
 check_sender(const struct sender *s)
 {

@@ -26,6 +26,7 @@
 
 enum {
     CLIENT_MAX_TOPICS = 100000,
+    CLIENT_MAX_ASKED = 10000, /* names in one METADATA */
     CLIENT_MAX_CONNS = 10000,
     CLIENT_MAX_GROUP = 64,      /* partitions of one PRODUCE */
     CLIENT_MAX_FETCHED = 1000,  /* partitions of one FETCH */

@@ -1,9 +1,17 @@
 /* Connections: when they are made, what is in flight on them, and how they end.
  *
+ *   OFF --wanted, retry_at--> CONNECTING --handshake--> GREETING --API_VERSIONS--> READY
+ *    ^                            |                         |                        |
+ *    +---------- back off --------+-------------------------+------------------------+
+ *
  * A connection is used for one address. It is made when somebody needs the broker behind it, or
  * when no broker is connected at all, and it is opened by API_VERSIONS, which tells who is there
  * and its limits. When it ends, everything in flight on it ends as maybe-done (DMQ_ERR_NETWORK);
- * nothing is ever sent twice by the layers below. */
+ * nothing is ever sent twice by the layers below.
+ *
+ * Invariants: only GREETING and READY have requests in flight; a request ends exactly once, in
+ * end_request; correlation ids are never used again in the life of the client, so an answer that
+ * comes too late finds nothing. */
 #include "libdmq/client/client.h"
 
 #include <stdio.h>
@@ -88,6 +96,8 @@ set_state(struct client *c, struct conn *conn, enum conn_state state)
 /* ---- requests
  * ----------------------------------------------------------------------------------*/
 
+/* The limits are the broker's, told in API_VERSIONS: beyond them it would refuse (THROTTLED), or
+ * stop to read, so that what matters would queue behind what does not. */
 bool
 conn_has_room(const struct client *c, const struct conn *conn, size_t bytes)
 {
@@ -154,6 +164,8 @@ emit_send(struct client *c, struct client_request *request, struct buf *header, 
     }
 }
 
+/* The header says how long the answer is waited for, and the newest metadata version seen: a broker
+ * that is behind it waits a moment before it calls a topic unknown. */
 struct client_request *
 conn_send(struct client *c, struct conn *conn, const struct request_spec *spec)
 {
@@ -297,6 +309,8 @@ accept_cluster(struct client *c, struct uuid cluster_id)
     return true;
 }
 
+/* A connection that was good starts backing off anew. Its first question is METADATA, if nobody has
+ * answered that yet: a client is open when it knows the brokers. */
 static void
 opened(struct client *c, struct conn *conn, const struct api_versions_response *response)
 {
@@ -361,6 +375,7 @@ greeting_answered(struct client *c, struct conn *conn, const struct answer *answ
 /* ---- answers
  * -----------------------------------------------------------------------------------*/
 
+/* Answers come nearly always in the order of the requests: the first one fits. */
 static struct client_request *
 find_request(struct conn *conn, int64_t correlation_id)
 {
@@ -373,6 +388,8 @@ find_request(struct conn *conn, int64_t correlation_id)
     return NULL;
 }
 
+/* Whatever cannot be read ends the connection: behind one bad frame there is no telling what the
+ * others mean. An error in the header is an answer like others. */
 void
 conn_response(struct client *c, struct conn *conn, struct buf *const *frames, size_t count)
 {
@@ -426,6 +443,8 @@ fail_requests(struct client *c, struct conn *conn, const struct err_msg *reason)
     DMQ_ASSERT(conn->request_count == 0 && conn->request_bytes == 0);
 }
 
+/* The common end. The state changes first, so that nothing that the ended requests cause is sent
+ * here again. */
 static void
 became_off(struct client *c, struct conn *conn, const struct err_msg *reason)
 {
@@ -492,6 +511,8 @@ conn_any(struct client *c)
     return NULL;
 }
 
+/* The connection for a broker's address: one of the URL's, if it has the same, else one of its own,
+ * which then insists on that broker. */
 static struct conn *
 conn_at(struct client *c, const struct known_broker *broker)
 {
@@ -569,6 +590,7 @@ try_another(struct client *c)
     }
 }
 
+/* A broker that is stopped keeps its connections: only the clock tells. */
 static void
 end_if_silent(struct client *c, struct conn *conn)
 {

@@ -3,7 +3,14 @@
  * answer, so that the next batches travel while the application reads these. Bytes that are handed
  * out and not consumed, and those that may still arrive, stay within queued.max.bytes.
  *
- * Batches are not looked into beyond their headers; whoever reads the records checks their CRC. */
+ * Batches are not looked into beyond their headers; whoever reads the records checks their CRC.
+ *
+ * An assignment or a seek gives the slots a new generation and forgets every request in flight: its
+ * answer finds no owner, so it can neither move a position nor deliver. The shell drops by the
+ * generation what had been handed out before.
+ *
+ * A partition stops on an error that a retry would not mend, and says so once; a seek starts it
+ * again. Others go on. */
 #include "libdmq/client/client.h"
 
 #include <stdlib.h>
@@ -73,6 +80,7 @@ fetcher_remove(struct client *c, struct fetcher *f)
     free(f);
 }
 
+/* The epoch of the last batch is not known after a jump: nothing was read there. */
 static void
 start_slot(struct fetch_slot *slot, int64_t offset)
 {
@@ -185,6 +193,7 @@ fetcher_looked_up(struct client *c, struct fetcher *f, struct fetch_slot *slot,
     }
 }
 
+/* An error of one partition: to be mended (offset reset), to be told, or to be tried again. */
 static void
 slot_error(struct client *c, struct fetcher *f, struct fetch_slot *slot,
            const struct fetch_result *result)
@@ -226,6 +235,7 @@ end_of_batches(struct bytes frame, int64_t high_watermark, int64_t *ret_end, int
     return err == DMQ_ERR_END;
 }
 
+/* One frame for the application. It counts as queued until CONSUMED says otherwise. */
 static void
 hand_out(struct client *c, struct fetcher *f, struct fetch_slot *slot, struct buf *frame,
          int64_t high_watermark)
@@ -361,6 +371,9 @@ source_of(struct client *c, struct fetcher *f, struct fetch_slot *slot, int32_t 
     return conn;
 }
 
+/* Begins where the last request ended: with more partitions than fit the answer, all get their
+ * turn.
+ */
 static void
 gather(struct client *c, struct fetcher *f, const struct conn *conn, struct fetch_group *group)
 {
@@ -429,6 +442,7 @@ is_fetching(const struct fetcher *f, const struct conn *conn)
     return false;
 }
 
+/* Small rests of room are not worth a request, unless nothing is queued: then it must go on. */
 static void
 pump(struct client *c, struct fetcher *f, struct fetch_group *group)
 {

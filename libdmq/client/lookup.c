@@ -1,6 +1,13 @@
 /* Offsets by time or name. Each partition is a lookup of its own, retried until its deadline; those
  * that go to one broker at the same moment share a LIST_OFFSETS. A group is what the application
- * asked for in one call: it is done when its last lookup is, or at the first error. */
+ * asked for in one call: it is done when its last lookup is, or at the first error.
+ *
+ * A lookup belongs either to a group or to a slot of a fetcher whose position is gone (its offset
+ * was out of range and auto.offset.reset says where to go on). The latter has no deadline: the
+ * consumer waits for its records, however long that takes.
+ *
+ * Ending one lookup of a group may end the others, which may be items of the very request that is
+ * being worked off: items that are gone are NULL there. */
 #include "libdmq/client/client.h"
 
 #include <stdlib.h>
@@ -180,6 +187,8 @@ retry(struct client *c, struct lookup *lookup, dmq_err err, const char *message)
     }
 }
 
+/* The answer for one partition. A time after the last record stands for the end, which then is
+ * asked for: -1 alone would not say where that is. */
 static void
 take_result(struct client *c, struct lookup *lookup, const struct list_offsets_result *result)
 {

@@ -1,6 +1,13 @@
 /* What is known of brokers and topics. One METADATA is in flight at a time; each has a number, so
  * that who asks for a topic gets an answer to a request that was sent after it asked. A topic keeps
- * its handle for the life of the client, whatever becomes of the topic. */
+ * its handle for the life of the client, whatever becomes of the topic.
+ *
+ * When it is asked: when somebody wants a topic; when an answer does not fit what is known (other
+ * leader, unknown id, lost connection); every five minutes. A row of refreshes backs off, so that a
+ * partition without a leader does not become a storm.
+ *
+ * What is believed: an answer may come from a broker that is behind. Leader epochs never fall
+ * (trap 7), and a topic is gone only when an answer says so that was asked for after the doubt. */
 #include "libdmq/client/client.h"
 
 #include <stdio.h>
@@ -105,11 +112,12 @@ metadata_want(struct client *c, struct known_topic *topic)
 /* ---- asking
  * ------------------------------------------------------------------------------------*/
 
+/* Names of what is in use; CLIENT_MAX_ASKED + 1 of them if there are too many for one request. */
 static uint32_t
 topics_to_ask(struct client *c, struct bytes *names)
 {
     uint32_t count = 0;
-    for (int32_t i = 0; i < c->topic_count; i++) {
+    for (int32_t i = 0; i < c->topic_count && count <= CLIENT_MAX_ASKED; i++) {
         if (c->topics[i]->in_use) {
             names[count++] = bytes_str(c->topics[i]->name);
         }
@@ -131,6 +139,10 @@ send_metadata(struct client *c, struct conn *conn)
                                     .names_count = topics_to_ask(c, names),
                                     .dialled_host = bytes_str(conn->host),
                                     .dialled_port = conn->port};
+    if (body.names_count > CLIENT_MAX_ASKED) {
+        body.all_topics = true;
+        body.names_count = 0;
+    }
     struct request_spec spec = {.kind = REQUEST_METADATA,
                                 .api_key = API_METADATA,
                                 .body = &body,
@@ -169,6 +181,7 @@ metadata_pump(struct client *c)
 /* ---- the answer
  * --------------------------------------------------------------------------------*/
 
+/* Brokers come whole in every answer: what is missing there is gone. */
 static void
 learn_brokers(struct client *c, const struct metadata_response *response)
 {
@@ -256,6 +269,7 @@ learn_topic(struct client *c, const struct metadata_topic *answer)
     }
 }
 
+/* Those who asked before this request was sent get their answer, whatever it is. */
 static void
 answer_waiting(struct client *c)
 {
@@ -323,6 +337,7 @@ error_asks_for_metadata(dmq_err err)
     }
 }
 
+/* Every way to a partition goes through here: one place decides what is known, wanted or final. */
 struct conn *
 leader_of(struct client *c, int32_t handle, int32_t partition, int32_t *ret_epoch,
           struct err_msg *ret_err)

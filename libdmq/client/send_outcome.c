@@ -118,6 +118,8 @@ send_expire(struct client *c, struct sender *s, struct send_partition *p)
 /* ---- answers to PRODUCE
  * ------------------------------------------------------------------------*/
 
+/* Stored as acks asks for. With acks=0 the offset is known but was not asked for: the contract says
+ * -1, so that nobody comes to rely on it. */
 static void
 succeed(struct client *c, struct sender *s, struct send_partition *p, struct send_batch *batch,
         int64_t base_offset)
@@ -176,6 +178,7 @@ sequence_error(struct client *c, struct sender *s, struct send_partition *p,
     send_done(c, s, p, batch);
 }
 
+/* The end of one attempt of one batch, by an answer or by the lack of one. */
 static void
 attempt_ended(struct client *c, struct sender *s, struct send_batch *batch,
               const struct err_msg *result, int64_t base_offset)
@@ -255,6 +258,8 @@ produce_answered(struct client *c, struct client_request *request, const struct 
     }
 }
 
+/* Errors are retried: deliveries run out of time by themselves, and then say this one's sentence.
+ */
 void
 producer_id_answered(struct client *c, struct client_request *request, const struct answer *answer)
 {

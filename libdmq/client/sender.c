@@ -7,7 +7,11 @@
  * After a failed attempt the partition drains: nothing more is sent until everything in flight has
  * its answer; then what is left of the queue goes out again, in order, with the same sequences. So
  * a batch never overtakes another, and the broker recognises those that it had stored already.
- * What happens when a batch is given up stands in send_outcome.c. */
+ * What happens when a batch is given up stands in send_outcome.c.
+ *
+ * Invariants (client_check_invariants): queue, queued and in_flight agree; in flight is a front
+ * part of the queue unless it drains; all in flight of a partition is on one connection, for only
+ * that keeps their order on the way; a batch has its data exactly when it has its numbers. */
 #include "libdmq/client/client.h"
 
 #include <stdlib.h>
@@ -91,6 +95,9 @@ partition_of(struct client *c, struct sender *s, int32_t topic, int32_t partitio
     return p;
 }
 
+/* The accumulator gives a partition at most max_in_flight batches at a time, so this queue is
+ * short.
+ */
 void
 sender_take(struct client *c, struct sender *s, struct send_batch *batch)
 {
@@ -145,6 +152,7 @@ forget_requests(struct client *c, const struct sender *s)
     }
 }
 
+/* The producer is closed: every batch goes back, saying whether it may have been stored. */
 static void
 stop_partition(struct client *c, struct sender *s, struct send_partition *p, dmq_err err)
 {
@@ -378,7 +386,8 @@ give_up_partition(struct client *c, struct sender *s, struct send_partition *p,
     }
 }
 
-/* Adds the next batch of p to the group if its leader is conn. */
+/* Adds the next batch of p to the group if its leader is conn. A partition gives one batch to a
+ * request, so that each has its own answer; the next one may follow in the next request at once. */
 static void
 add_to_group(struct client *c, struct sender *s, struct send_partition *p, struct conn *conn,
              struct produce_group *group)
@@ -419,6 +428,7 @@ add_to_group(struct client *c, struct sender *s, struct send_partition *p, struc
                                                 .leader_epoch = epoch};
 }
 
+/* The broker is told request.timeout.ms; the connection is given a little longer. */
 static bool
 send_group(struct client *c, struct sender *s, struct conn *conn, struct produce_group *group)
 {
@@ -466,6 +476,8 @@ send_to(struct client *c, struct sender *s, struct conn *conn)
     return group.count > 0 && send_group(c, s, conn, &group);
 }
 
+/* One id serves all partitions; another is needed only when its epochs are used up in one, or when
+ * the cluster is another. */
 static void
 ask_producer_id(struct client *c, struct sender *s)
 {
