@@ -264,7 +264,10 @@ wait_for_flush(struct dmq_producer *producer, int64_t deadline_ms)
     uint64_t mark = accum_flush(&producer->accum);
     wakeup_signal(&producer->client->wakeup);
     while (!accum_flushed(&producer->accum, mark) && err == DMQ_OK) {
-        err = gate_wait(&producer->gate, deadline_ms);
+        err = producer->failure.code;
+        if (err == DMQ_OK) {
+            err = gate_wait(&producer->gate, deadline_ms);
+        }
     }
     return accum_flushed(&producer->accum, mark) ? DMQ_OK : err;
 }
@@ -291,9 +294,12 @@ dmq_producer_flush(dmq_producer *producer, int64_t timeout_ms, uint64_t *ret_fai
     if (ret_failed != NULL) {
         *ret_failed = failed;
     }
-    if (err != DMQ_OK) {
+    if (err == DMQ_ERR_TIMEOUT) {
         return api_error(error, err, "not everything was acknowledged within %lld ms",
                          (long long)timeout_ms);
+    }
+    if (err != DMQ_OK) {
+        return api_error(error, err, "%s", err_text(err));
     }
     return failed == 0 ? DMQ_OK : api_result(error, &failure);
 }

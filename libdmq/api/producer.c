@@ -394,7 +394,10 @@ wait_for_outcome(struct send_call *call, struct send_waiter *waiter)
     dmq_err err = DMQ_OK;
     wake_if_ready(call);
     while (!waiter->done && err == DMQ_OK) {
-        err = gate_wait(&call->producer->gate, call_deadline(call));
+        err = call->producer->failure.code;
+        if (err == DMQ_OK) {
+            err = gate_wait(&call->producer->gate, call_deadline(call));
+        }
     }
     waiter->abandoned = !waiter->done;
     return waiter->done ? DMQ_OK : err;
@@ -425,9 +428,8 @@ dmq_producer_send_wait(dmq_producer *producer, const char *topic, const dmq_reco
     end(&call);
     if (err != DMQ_OK) { /* the waiter is freed with the batch */
         return api_error(error, err,
-                         "the record of topic '%s' was not acknowledged within %lld ms:"
-                         " it may be stored later",
-                         topic, (long long)timeout_ms);
+                         "the record of topic '%s' was not acknowledged yet (%s): it may be stored",
+                         topic, err_text(err));
     }
     if (ret_delivery != NULL) {
         *ret_delivery = waiter->delivery;

@@ -12,6 +12,9 @@
 #define RIG_TOPIC "t"
 #define RIG_PARTITIONS 4
 
+/* Once the machine is broken (out of memory) the functions below do nothing but take its effects.
+ */
+
 /* A request that was sent and has no answer yet. */
 struct rig_sent {
     uint32_t conn;
@@ -33,6 +36,7 @@ struct rig {
     struct accum_topic *topic;
     struct arena arena; /* what is decoded; freed at the end */
     int64_t now_ms;
+    void (*arm)(bool on); /* called around what the machine does, or NULL */
 
     struct rig_sent *sent[RIG_MAX]; /* in order */
     int sent_count;
