@@ -165,6 +165,7 @@ struct dmq_client {
     struct err_msg failure; /* the thread gave up: what every call returns */
     struct err_msg trouble; /* why no broker answers */
     bool refused;           /* every address refused, again and again */
+    bool unreachable;       /* every address refused, at least once */
     struct dmq_producer *producers;
     struct dmq_consumer *consumers;
     void (*log)(void *arg, int32_t level, const char *line);

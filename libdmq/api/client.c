@@ -190,7 +190,7 @@ wait_ready(struct dmq_client *client, int64_t timeout_ms, dmq_error *error)
     struct err_msg trouble = client->trouble;
     struct err_msg failure = client->failure;
     bool ready = client->ready;
-    bool refused = client->refused;
+    bool unreachable = client->unreachable;
     gate_unlock(&client->gate);
     if (ready) {
         return DMQ_OK;
@@ -201,7 +201,7 @@ wait_ready(struct dmq_client *client, int64_t timeout_ms, dmq_error *error)
     if (failure.code != DMQ_OK) {
         return api_result(error, &failure);
     }
-    return api_error(error, refused ? DMQ_ERR_UNREACHABLE : DMQ_ERR_TIMEOUT,
+    return api_error(error, unreachable ? DMQ_ERR_UNREACHABLE : DMQ_ERR_TIMEOUT,
                      "cannot reach any broker of %s: %s (is the cluster running? `dmq dev` starts "
                      "one)",
                      client->url, trouble.text);

@@ -16,7 +16,7 @@
 #include "libdmq/base/dlist.h"
 #include "libdmq/os/clock.h"
 
-#define REFUSED_TIMES 4 /* tries, backing off from 5 ms, before a cluster counts as not there */
+#define REFUSED_TIMES 7 /* tries, backing off from 5 ms, before a cluster counts as not there */
 
 void
 loop_step(struct dmq_client *client, struct client_event *event)
@@ -40,6 +40,7 @@ note_state(struct dmq_client *client)
     bool refused = client_is_refused(client->machine, REFUSED_TIMES);
     news = news || refused != client->refused;
     client->refused = refused;
+    client->unreachable = client_is_refused(client->machine, 1);
     if (client->machine->broken && client->failure.code == DMQ_OK) {
         err_set(&client->failure, DMQ_ERR_NOMEM,
                 "the client ran out of memory and has stopped: open a new one");

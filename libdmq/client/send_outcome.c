@@ -258,7 +258,24 @@ produce_answered(struct client *c, struct client_request *request, const struct 
     }
 }
 
-/* Errors are retried: deliveries run out of time by themselves, and then say this one's sentence.
+/* This producer will get no id: what cannot leave without one fails now, not when its time is over.
+ */
+static void
+refuse_all(struct client *c, struct sender *s, const struct err_msg *why)
+{
+    struct send_partition *p;
+    struct send_partition *next;
+    DL_FOREACH_SAFE (s->active, p, next) {
+        bool waits = p->producer_id == BATCH_NO_PRODUCER_ID || p->restart == RESTART_NEW_ID;
+        while (waits && p->in_flight == 0 && p->queue != NULL) {
+            struct send_batch *batch = p->queue;
+            batch->result = *why;
+            send_give_up(c, s, p, batch);
+        }
+    }
+}
+
+/* Other errors are retried: deliveries run out of time by themselves, and then say this sentence.
  */
 void
 producer_id_answered(struct client *c, struct client_request *request, const struct answer *answer)
@@ -282,6 +299,11 @@ producer_id_answered(struct client *c, struct client_request *request, const str
         s->producer_id = response.producer_id;
         s->producer_epoch = response.producer_epoch;
         s->id_wanted = false;
+        return;
+    }
+    if (err_class(err) == DMQ_CLASS_FATAL && err != DMQ_ERR_NOMEM) {
+        s->id_wanted = false;
+        refuse_all(c, s, &msg);
         return;
     }
     int32_t backoff_ms = 50;

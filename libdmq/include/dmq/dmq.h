@@ -135,8 +135,10 @@ DMQ_EXPORT int32_t dmq_error_class(dmq_err code);
 /* ---- client ---------------------------------------------------------------------------------- */
 
 /* Connects to a cluster. url is "dmq://host[:port][,host[:port]]..."; NULL: $DMQ_URL, else
- * "dmq://127.0.0.1:9501". Waits until one broker has answered (DMQ_ERR_UNREACHABLE,
- * DMQ_ERR_TIMEOUT). Options: client.id, log.level. */
+ * "dmq://127.0.0.1:9501". Waits until one broker has answered. DMQ_ERR_UNREACHABLE: all addresses
+ * refused (told after half a second, however long timeout_ms is: who starts a cluster together with
+ * the program opens again); DMQ_ERR_TIMEOUT: no answer. Options (defaults): client.id (dmq),
+ * log.level (info; error, warn, debug). */
 DMQ_EXPORT dmq_err dmq_client_open(const char *url, const dmq_option *options, size_t option_count,
                                    int64_t timeout_ms, dmq_client **ret_client, dmq_error *error);
 
@@ -194,7 +196,7 @@ DMQ_EXPORT dmq_err dmq_topic_offset(dmq_client *client, const char *topic, int32
  * compression.type (none; lz4, zstd), linger.ms (0: a batch leaves when nothing of its partition is
  * in flight, and grows meanwhile), batch.size (524288 bytes), buffer.memory (67108864 bytes),
  * delivery.timeout.ms (120000), request.timeout.ms (30000), max.in.flight (5 batches per partition,
- * 1 to 5). Waits for nothing. */
+ * 1 to 5; without idempotence 1, for the order). Waits for nothing. */
 DMQ_EXPORT dmq_err dmq_producer_open(dmq_client *client, const dmq_option *options,
                                      size_t option_count, dmq_producer **ret_producer,
                                      dmq_error *error);

@@ -21,6 +21,8 @@ test_nobody_listens(void **state)
     assert_string_equal(error.message,
                         "cannot reach any broker of dmq://127.0.0.1:1: connection refused by "
                         "127.0.0.1:1 (is the cluster running? `dmq dev` starts one)");
+    assert_int_equal(dmq_client_open("dmq://127.0.0.1:1", NULL, 0, 100, &client, &error),
+                     DMQ_ERR_UNREACHABLE); /* also if the time is over before that is certain */
     assert_int_equal(
         dmq_client_open("dmq://nosuchhost.invalid", NULL, 0, TIMEOUT_MS, &client, &error),
         DMQ_ERR_UNREACHABLE);

@@ -83,6 +83,24 @@ test_first_batch_waits_for_a_producer_id(void **state)
 }
 
 static void
+test_no_producer_id_is_to_be_had(void **state)
+{
+    struct rig rig;
+    (void)state;
+    set_up(&rig);
+    rig_send(&rig, 0, 1);
+    rig_answer(&rig, rig_find(&rig, API_INIT_PRODUCER_ID), DMQ_ERR_STORAGE, NULL, NULL);
+    assert_int_equal(rig.done_count, 0);
+    rig_tick(&rig, 100); /* that was for the moment; this is for good */
+    rig_answer(&rig, rig_find(&rig, API_INIT_PRODUCER_ID), DMQ_ERR_CLUSTER_DENIED, NULL, NULL);
+    assert_done(&rig, 0, DMQ_ERR_CLUSTER_DENIED, -1);
+    rig_send(&rig, 0, 1); /* the next one asks again */
+    rig_answer_producer_id(&rig, 1000);
+    assert_numbers(rig_find(&rig, API_PRODUCE), 1000, 0, 1);
+    rig_deinit(&rig);
+}
+
+static void
 test_no_more_in_flight_than_allowed(void **state)
 {
     struct rig rig;
@@ -531,6 +549,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_batch_waits_for_a_producer_id),
+        cmocka_unit_test(test_no_producer_id_is_to_be_had),
         cmocka_unit_test(test_no_more_in_flight_than_allowed),
         cmocka_unit_test(test_without_idempotence_one_in_flight_and_no_numbers),
         cmocka_unit_test(test_a_retry_keeps_order_and_sequences),
