@@ -17,7 +17,7 @@ clock_ns(void)
 }
 
 int64_t
-clock_wall_ms(void)
+clock_date_ms(void)
 {
     return read_clock(CLOCK_REALTIME) / 1000000;
 }

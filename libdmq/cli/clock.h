@@ -1,4 +1,4 @@
-/* Time for measuring and for waiting; never for timestamps. */
+/* Time, for measuring and waiting, and the date. */
 #ifndef DMQ_CLI_CLOCK_H
 #define DMQ_CLI_CLOCK_H
 
@@ -8,7 +8,7 @@
 int64_t clock_ns(void);
 
 /* Milliseconds since 1970. */
-int64_t clock_wall_ms(void);
+int64_t clock_date_ms(void);
 
 /* Sleeps until clock_ns reaches until_ns or a signal comes. */
 void clock_sleep_until(int64_t until_ns);

@@ -186,7 +186,7 @@ static int
 body(struct bench *b, struct bench_result *r)
 {
     struct receiver receiver = {
-        .b = b, .r = r, .run = (uint64_t)clock_ns() ^ (uint64_t)clock_wall_ms()};
+        .b = b, .r = r, .run = (uint64_t)clock_ns() ^ (uint64_t)clock_date_ms()};
     dmq_error error = session_error();
     dmq_client *client;
     if (dmq_client_open(b->cli->url, NULL, 0, CONNECT_TIMEOUT_MS, &client, &error) != DMQ_OK) {

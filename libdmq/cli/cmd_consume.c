@@ -311,7 +311,7 @@ run(const struct cli *cli)
     }
     c.wanted = (uint64_t)count;
     const char *from = args_value(cli->args, "from");
-    if (from != NULL && !value_position(from, clock_wall_ms(), &offset, &timestamp)) {
+    if (from != NULL && !value_position(from, clock_date_ms(), &offset, &timestamp)) {
         return report_usage("consume",
                             "--from wants start, end, an offset, a time ago (-1h, -90s) or a time "
                             "(2013-01-01T10:00:00Z, @<ms since 1970>), not '%s'",

@@ -35,10 +35,10 @@ MORE = {
 
 
 def symbols_of(objects):
-    """Object -> (symbols that it defines, symbols that it wants), in one call of nm."""
+    """Object -> (external symbols that it defines, those that it wants), in one call of nm."""
     found = {obj: (set(), set()) for obj in objects}
     if objects:
-        command = ["nm", "--format=posix", "--print-file-name", *objects]
+        command = ["nm", "--format=posix", "--extern-only", "--print-file-name", *objects]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         for line in done.stdout.splitlines():
             name, _, rest = line.partition(": ")
