@@ -111,6 +111,7 @@ DAEMONS = [
     Figure("ready_ms", "`dmq dev`, empty folder: exec to ready", "ms"),
     Figure("first_ack_ms", "  to the first record of a new topic stored", "ms"),
     Figure("restart_ms", "  with the data of a round: exec to ready", "ms"),
+    Figure("stop_ms", "  SIGTERM to its end, with 1,100 partitions", "ms"),
     Figure("rss_idle", "memory of both daemons, idle", "MiB"),
     Figure("rss_load", "  after the load", "MiB"),
     Figure("rss_partitions", "  with 1,100 partitions more", "MiB"),

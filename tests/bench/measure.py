@@ -82,10 +82,11 @@ class Round:
             self._python()
             self.values["rss_load"] = self._resident()
             self._latency()
-            self._partitions()
             self._restart()
+            self._partitions()
             if is_long:
                 self._long()
+            self._stop()
         finally:
             self._end()
         return self.values
@@ -93,12 +94,11 @@ class Round:
     def _end(self):
         if self.client is not None:
             self.client.close()
-        try:
-            if self.cluster is not None:
-                self.cluster.stop()
-        finally:
-            shutil.rmtree(self.folder)
-            os.sync()  # so that the next round does not pay for it
+        if self.cluster is not None and self.cluster.process is not None:
+            self.cluster.process.kill()  # the daemons die with it
+            self.cluster.process.wait()
+        shutil.rmtree(self.folder)
+        os.sync()  # so that the next round does not pay for it
 
     # ---- the daemons ---------------------------------------------------------------------------
 
@@ -139,11 +139,19 @@ class Round:
         """With all that the round has left in the folder."""
         self.say("restart")
         self.client.close()
-        self.client = None
         self.cluster.stop()
         self.cluster, seconds = start_cluster(self.folder)
+        self.client = dmq.connect(self.cluster.url)
         self.values["restart_ms"] = seconds * 1e3
         self._find_daemons()
+
+    def _stop(self):
+        """However it ends: `dmq dev` kills a daemon that takes too long."""
+        self.say("stop")
+        begin = time.perf_counter()
+        self.cluster.process.terminate()
+        self.cluster.process.wait()
+        self.values["stop_ms"] = (time.perf_counter() - begin) * 1e3
 
     def _topic(self, name, partitions=1, **config):
         self.client.topics.create(name, partitions=partitions, config=config)
@@ -259,8 +267,7 @@ class Round:
     # ---- a long run ----------------------------------------------------------------------------
 
     def _long(self):
-        with dmq.connect(self.cluster.url) as client:
-            client.topics.create("long", partitions=1)
+        self._topic("long")
         for step in range(LONG_STEPS):
             self.say(f"long run, {step + 1} of {LONG_STEPS}")
             self._produce("long", LONG_STEP)
