@@ -219,8 +219,7 @@ log_writer_append(struct log_writer *writer, struct bytes *parts, size_t count, 
     if (error == 0) {
         error = write_all(writer, parts, add_zeroes(parts, count, zeroes), writer->pos);
     }
-    if (error == ENOSPC && zeroes > 0) {
-        zeroes = 0;
+    if (error == ENOSPC && zeroes > 0) { /* some of the zeroes may be there: made covers them */
         error = write_all(writer, parts, count, writer->pos);
     }
     if (error == ENOSPC || error == EDQUOT) {

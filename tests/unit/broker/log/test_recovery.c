@@ -525,6 +525,41 @@ a_full_disk_loses_only_what_it_refused(void **state)
     check_sound(written + 1);
 }
 
+/* What a full disk refused must not rise again behind what later takes its place, whatever the
+ * power failure keeps: the cut is durable before anything else is written. */
+static void
+what_a_full_disk_refused_does_not_come_back(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 300; seed++) {
+        teardown(NULL);
+        setup(NULL);
+        assert_int_equal(log_rig_open(&rig), DMQ_OK);
+        simfs_set_capacity(disk, simfs_used(disk) + 600); /* four batches, and some */
+        append(0);
+        log_rig_sync(&rig);
+        log_rig_checkpoint(&rig);
+        for (int i = 0; i < 6; i++) { /* one write */
+            append(0);
+        }
+        log_rig_run(&rig);
+        assert_int_equal(rig.failed, DMQ_ERR_DISK_FULL);
+        assert_int_equal(plog_written_end(rig.log), 1);
+        log_rig_kill(&rig);
+        assert_true(log_model_cut(&model, 1));
+        simfs_set_capacity(disk, UINT64_MAX);
+        assert_int_equal(log_rig_open(&rig), DMQ_OK);
+        check_sound(1);
+        append(0); /* as large as the first that was refused: what came after it would follow */
+        log_rig_run(&rig);
+        log_rig_kill(&rig);
+        simfs_crash(disk, SIMFS_TEAR, seed);
+        assert_int_equal(log_rig_open(&rig), DMQ_OK);
+        const char *fault = log_model_check(&model, &rig);
+        assert_string_equal(fault == NULL ? "" : fault, "");
+    }
+}
+
 static void
 a_failed_sync_ends_the_lane(void **state)
 {
@@ -578,6 +613,7 @@ main(void)
         TEST(after_a_clean_stop_reads_find_damage),
         TEST(missing_indexes_are_made_again),
         TEST(a_full_disk_loses_only_what_it_refused),
+        TEST(what_a_full_disk_refused_does_not_come_back),
         TEST(a_failed_sync_ends_the_lane),
         TEST(a_failed_write_ends_the_lane),
     };
