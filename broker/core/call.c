@@ -28,6 +28,8 @@ connection_of(struct brk *brk, struct buf *peer)
     return connection;
 }
 
+/* What counts is what is pinned, not what the frames say they are: a small frame may hold libzmq's
+ * whole receive buffer. */
 static void
 charge(struct brk *brk, struct call *call)
 {
@@ -73,6 +75,7 @@ over_limit(const struct brk *brk, const struct call *call)
 
 /* ---- the end of a call ----------------------------------------------------------------------- */
 
+/* Whatever it waits for is taken back, whatever it was charged for is given back. */
 void
 call_drop(struct brk *brk, struct call *call)
 {
@@ -289,6 +292,8 @@ call_stall(struct brk *brk, struct call *call, bool newer_metadata_only)
     return true;
 }
 
+/* In order of arrival, and before any request that comes later: what a producer sent first is
+ * handled first. One that still cannot be answered stalls again, with the deadline that it had. */
 void
 call_unstall_all(struct brk *brk)
 {

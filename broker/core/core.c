@@ -1,3 +1,10 @@
+/* One event in: the clock of the step is set, the one arm of the switch runs, and at its end a SYNC
+ * is asked for if one is due. Everything else that an event causes is called from its arm,
+ * downwards only: no function here is called back.
+ *
+ * The invariants that hold between any two steps are at the end (check_invariants): what requests
+ * are charged for is what waits, the store is never ahead of the image, ids are never negative. In
+ * debug builds and in the simulator every log and replica is checked as well. */
 #include "broker/core/core.h"
 
 #include <stdarg.h>
@@ -160,6 +167,23 @@ brk_free(struct brk *brk)
     free(brk);
 }
 
+/* A log that could not be closed is not called clean: the next start recovers it. */
+static void
+on_closed(struct brk *brk, struct partition *p, const struct disk_done *done)
+{
+    DMQ_ASSERT(brk->closing > 0);
+    brk->closing--;
+    p->state = done->err == DMQ_OK ? PARTITION_CLOSED : PARTITION_OFFLINE;
+    if (done->err != DMQ_OK) {
+        folder_failed(brk, done);
+    }
+    lifecycle_log_settled(brk);
+}
+
+/* A completion finds who waits for it: a READ its call, a SYNC the group of logs that it covers,
+ * the others their log. A call that was answered meanwhile (deadline, lost leadership) wants
+ * nothing any more, and a log whose topic was deleted has no number here: both completions are
+ * dropped. */
 static void
 on_disk_done(struct brk *brk, struct disk_done *done)
 {
@@ -181,17 +205,19 @@ on_disk_done(struct brk *brk, struct disk_done *done)
     if (done->kind == DISK_OPEN) {
         DMQ_ASSERT(p != NULL && p->state == PARTITION_OPENING); /* it stays until then */
         partition_on_opened(brk, p, done);
+    } else if (done->kind == DISK_CLOSE) {
+        DMQ_ASSERT(p != NULL && p->state == PARTITION_CLOSING); /* nothing is removed any more */
+        on_closed(brk, p, done);
     } else if (done->err != DMQ_OK) {
         folder_failed(brk, done);
     } else if (p != NULL && done->kind == DISK_WRITE) {
         partition_on_written(brk, p, done);
-    } else if (p != NULL && done->kind == DISK_CLOSE) {
-        p->state = PARTITION_CLOSED;
-        brk->closing--;
-        lifecycle_log_settled(brk);
     }
 }
 
+/* The store's lane is in order, so the oldest write is the one that came back. A store that fails
+ * takes the process with it: the image that it should hold is what registration and recovery rest
+ * on. */
 static void
 on_kv_done(struct brk *brk, uint64_t id, dmq_err err)
 {
@@ -226,6 +252,7 @@ on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t count)
     }
 }
 
+/* Calls first: what their deadline ends is not to be counted as parked by what follows. */
 static void
 on_tick(struct brk *brk)
 {

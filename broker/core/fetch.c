@@ -138,6 +138,9 @@ collect(struct brk *brk, struct call *call, uint32_t index, uint32_t budget)
     return part->data->size;
 }
 
+/* In the order of the request, which a client rotates: so every partition has its turn, although
+ * the budget may be used up before the last. The first that has anything gives a batch whatever the
+ * budget says: a batch above max_bytes could never be read otherwise. */
 static void
 collect_all(struct brk *brk, struct call *call)
 {

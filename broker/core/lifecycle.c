@@ -74,6 +74,9 @@ folder_condition(const struct brk *brk)
     return brk->unclean ? FOLDER_UNCLEAN : FOLDER_CLEAN;
 }
 
+/* The registration names this process (incarnation), its disk and how the folder was found. The
+ * controller ends the leaderships of the former incarnation in the same entry, so that this one
+ * leads only in epochs of its own. */
 static void
 register_broker(struct brk *brk)
 {
@@ -190,6 +193,8 @@ close_logs(struct brk *brk)
     }
 }
 
+/* No request is begun any more. Produces that were appended are answered when their last SYNC is
+ * back; all others hear that the broker stops. */
 static void
 begin_closing(struct brk *brk)
 {
@@ -273,6 +278,8 @@ lifecycle_serves(const struct brk *brk)
     return brk->life == LIFE_SERVING || brk->life == LIFE_HANDING_OVER;
 }
 
+/* The image decides whether this very process serves: a record of a former incarnation does not
+ * count. */
 void
 lifecycle_image_changed(struct brk *brk)
 {
@@ -289,6 +296,8 @@ lifecycle_image_changed(struct brk *brk)
     }
 }
 
+/* Another cluster's controller is no reason to try again. Any other refusal may be over soon: the
+ * lease of a former process with another disk, a controller that is not ready. */
 static void
 on_registered(struct brk *brk, struct buf **frames, size_t count)
 {
@@ -368,6 +377,8 @@ lifecycle_controller_up(struct brk *brk)
     call_unstall_all(brk);
 }
 
+/* Requests on their way may have been carried out: each asker hears exactly that. Clients are
+ * served on: they need no controller until leadership changes. */
 void
 lifecycle_controller_down(struct brk *brk)
 {

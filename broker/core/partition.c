@@ -1,3 +1,14 @@
+/* A partition here is a log (broker/log) and a replica (broker/replica) that know nothing of each
+ * other. This file is where they meet: what the log says (appended, synced, opened) goes to the
+ * replica as an event, and what the replica answers (the high watermark rose) goes to those who
+ * wait.
+ *
+ *   image: replica here    -> OPEN of its log; it leads once the log is there and the epoch is its
+ * own image: another epoch   -> what waits ends as "maybe written", the replica leads or resigns
+ *   image: topic is gone   -> DELETE of its log, its rows, and everything that waits for it
+ *
+ * A partition is never made or removed for any other reason than the image. While its log recovers,
+ * a removal waits for the recovery to come back. */
 #include "broker/core/partition.h"
 
 #include <stdio.h>
@@ -24,6 +35,9 @@ partition_by_number(struct brk *brk, uint32_t number)
     return p;
 }
 
+/* From what the image knows to what this process has, in the order in which a client can do
+ * something about it: another topic id, another broker, another epoch (KIP-320: older is fenced,
+ * newer is not known here yet), a moment's patience, another disk. */
 dmq_err
 partition_locate(struct brk *brk, struct uuid topic_id, int32_t partition, int32_t epoch,
                  struct partition **ret_p, struct err_msg *err)
@@ -88,6 +102,7 @@ step_replica(struct brk *brk, struct partition *p, struct replica_event event)
     watch_progress(brk, p, effects.hw_advanced);
 }
 
+/* What the log asks for goes down the lane in its order. */
 static void
 emit_ops(struct brk *brk, const struct plog_ops *ops)
 {
@@ -119,6 +134,7 @@ partition_on_written(struct brk *brk, struct partition *p, const struct disk_don
     plog_on_written(p->log, done);
 }
 
+/* A SYNC may cover nothing new of this log: then nothing moves, and no row is owed. */
 void
 partition_on_synced(struct brk *brk, struct partition *p, uint64_t sync)
 {
@@ -199,6 +215,7 @@ partition_new(struct brk *brk, struct partition_key key, const struct image_topi
     return p;
 }
 
+/* Nobody may wait for it any more: whoever removes it has told them (watch_abandon). */
 void
 partition_free(struct brk *brk, struct partition *p)
 {
@@ -250,6 +267,9 @@ leads_here(const struct brk *brk, const struct partition_record *record)
            uuid_equal(self->incarnation, brk->config.incarnation);
 }
 
+/* Whatever the image says now, in the order in which it may be said: durability first, because a
+ * new leader's high watermark depends on it. An epoch that is not new changes nothing: the same
+ * record comes again with every change of the partition (ISR, settings). */
 static void
 reconcile_role(struct brk *brk, struct partition *p)
 {

@@ -51,7 +51,8 @@ apply(struct brk *brk, const struct push_metadata_request *push, struct meta_row
     return failed;
 }
 
-/* Acts on what changed, once for each entity, when all of it is applied. */
+/* Acts on what changed, once for each entity, after all of the range: its records belong together,
+ * a topic and its partitions, a registration and the epochs that it ends. */
 static void
 react(struct brk *brk, const struct meta_rows *rows)
 {
@@ -64,6 +65,7 @@ react(struct brk *brk, const struct meta_rows *rows)
     call_unstall_all(brk);
 }
 
+/* One synced batch: the rows that were touched and the version, together or not at all. */
 static void
 persist(struct brk *brk, struct meta_rows *rows, struct call *call)
 {

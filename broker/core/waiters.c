@@ -24,6 +24,8 @@ watch_new(struct call *call, enum watch_kind kind, uint32_t index)
     return watch;
 }
 
+/* Nearly always at the end: only the watch of a duplicate, whose offset was given earlier, moves
+ * up. */
 static void
 insert_sorted(struct list *head, struct watch *watch)
 {
@@ -104,6 +106,7 @@ watch_cancel_all(struct brk *brk, struct call *call)
     call->watch_count = 0;
 }
 
+/* Once, whatever came of it; the call decides what that means. It may be gone when this returns. */
 static void
 fire(struct brk *brk, struct watch *watch, dmq_err err)
 {

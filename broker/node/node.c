@@ -1,3 +1,10 @@
+/* One loop, one thread: requests of clients and nodes, completions of the workers, the controller's
+ * connection, signals, one timer. Each handler makes events of what it finds, steps the core,
+ * carries out the effects in their order, and looks at the two things that any step may have
+ * changed: the deadline of the timer, and whether clients may still be read.
+ *
+ * Start: signals, folder (lock), sockets, store, core. Stop: the core says so (BRK_EXIT), the lanes
+ * carry out what is left, and the sockets linger for the last answers. */
 #include "broker/node/node.h"
 
 #include <malloc.h>
@@ -25,6 +32,7 @@
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
+/* A reply that cannot be sent is counted by the router and dropped: it never holds the core up. */
 static void
 send_reply(struct node *node, struct brk_effect *effect)
 {

@@ -1,3 +1,12 @@
+/* How far a replica may let readers and producers believe it. Three positions move: the end with
+ * every append, the synced end with every SYNC that comes back, and the high watermark behind them.
+ * What is below the high watermark was told to somebody (an acknowledgement, a fetch), so it must
+ * be found again after any crash: it rests on synced ends, never on the page cache, unless the
+ * topic's owner chose durability=async.
+ *
+ * The machine holds no log and no clock: it is told, and it answers with whether the high watermark
+ * rose. A role changes only with a leader epoch that rises, so what an older leader is still told
+ * cannot move a newer one. */
 #include "broker/replica/replica.h"
 
 #include "libdmq/base/assert.h"

@@ -220,6 +220,20 @@ a_failed_sync_takes_the_folder_offline(void **state)
     assert_true(stats.folder_offline);
 }
 
+/* Whatever the disk says at the end: the process ends, and calls no log clean that was not closed.
+ */
+static void
+a_stop_ends_although_the_disk_fails(void **state)
+{
+    (void)state;
+    assert_int_equal(produce(-1, &(struct sim_batch){.value = "safe"}).err, DMQ_OK);
+    simfs_fail(sim.disk, SIMFS_DATASYNC, EIO, 0, UINT64_MAX);
+    assert_true(sim_broker_stop(&sim));
+    simfs_fail(sim.disk, SIMFS_DATASYNC, EIO, 0, 0);
+    sim_broker_start(&sim);
+    assert_int_equal(sim_fetch(&sim, &(struct sim_fetch){.topic_id = topic, .epoch = -1}).end, 1);
+}
+
 /* Over budget the broker receives nothing more from clients; answers give the bytes back. */
 static void
 budgets_count_what_is_in_flight(void **state)
@@ -260,6 +274,7 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(unknown_partitions_are_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_sync_takes_the_folder_offline, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stop_ends_although_the_disk_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(budgets_count_what_is_in_flight, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
