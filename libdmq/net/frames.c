@@ -197,30 +197,58 @@ status_of_send(int reason)
     }
 }
 
+static enum net_status
+send_frame(void *socket, zmq_msg_t *frame, int flags)
+{
+    int rc;
+    do {
+        rc = zmq_msg_send(frame, socket, flags);
+    } while (rc < 0 && zmq_errno() == EINTR);
+    return rc >= 0 ? NET_OK : status_of_send(zmq_errno());
+}
+
+static enum net_status
+send_all(void *socket, zmq_msg_t *all, size_t count)
+{
+    enum net_status status = NET_OK;
+    for (size_t i = 0; i < count; i++) {
+        int flags = ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0);
+        enum net_status one = send_frame(socket, &all[i], flags);
+        if (one != NET_OK && i == 0) {
+            return one; /* whether there is room is asked once a message, here */
+        }
+        if (one != NET_OK) {
+            /* The connection ended within the message. libzmq drops what there is of it, but only
+             * if it is handed the rest too: otherwise the next message would be taken for that. */
+            status = one == NET_CLOSED ? NET_CLOSED : NET_UNREACHABLE;
+        }
+    }
+    return status;
+}
+
 enum net_status
 net_send(void *socket, struct buf *const *frames, size_t count)
 {
-    zmq_msg_t frame;
+    zmq_msg_t few[16];
+    zmq_msg_t *all = few;
+    size_t made = 0;
     DMQ_ASSERT(count > 0);
-    for (size_t i = 0; i < count; i++) {
-        int flags = ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0);
-        if (!make_frame(&frame, frames[i])) {
-            /* A message that began must end. libzmq itself ends the process when it is out of
-             * memory inside, so that only the first frame is likely to fail here. */
-            DMQ_ASSERT(i == 0);
+    if (count > sizeof(few) / sizeof(few[0])) {
+        all = malloc(count * sizeof(zmq_msg_t));
+        if (all == NULL) {
             return NET_AGAIN;
         }
-        int rc;
-        do {
-            rc = zmq_msg_send(&frame, socket, flags);
-        } while (rc < 0 && zmq_errno() == EINTR);
-        if (rc < 0) {
-            int reason = zmq_errno();
-            zmq_msg_close(&frame);
-            /* Whether there is room is asked once a message, at its first frame. */
-            DMQ_ASSERT(i == 0 || status_of_send(reason) == NET_CLOSED);
-            return status_of_send(reason);
-        }
     }
-    return NET_OK;
+    /* All of them before the first is sent: a message that began cannot be taken back. */
+    while (made < count && make_frame(&all[made], frames[made])) {
+        made++;
+    }
+    enum net_status status = made == count ? send_all(socket, all, count) : NET_AGAIN;
+    for (size_t i = 0; i < made; i++) {
+        zmq_msg_close(&all[i]); /* one that was sent is empty */
+    }
+    if (all != few) {
+        free(all);
+    }
+    return status;
 }

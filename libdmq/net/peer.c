@@ -24,7 +24,7 @@
 #define MAX_RECEIVED 64   /* messages that one peer_process() takes */
 #define HELLO_ARENA 65536 /* an answer to API_VERSIONS decodes to less */
 #define HEADER_ARENA 1024
-#define GREET_AGAIN_MS 1 /* the handshake is done, but the socket does not take a message yet */
+#define GREET_AGAIN_MS 1 /* it could not be sent: memory is out for the moment */
 
 enum state { WAITING, CONNECTING, GREETING, UP };
 
@@ -344,8 +344,6 @@ expire(struct peer *peer, int64_t now_ms)
 
 /* ---- greeting -------------------------------------------------------------------------------- */
 
-/* With IMMEDIATE the socket takes nothing before the handshake is through, and a moment longer:
- * until libzmq's I/O thread has handed the pipe over. */
 static void
 greet(struct peer *peer, int64_t now_ms)
 {

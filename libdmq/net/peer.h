@@ -1,9 +1,9 @@
 /* An outgoing connection to one node, made again and again until peer_free.
  *
  * There is one DEALER per connection, never reused: when the connection ends, the DEALER is closed
- * and each request without answer is reported as failed, maybe done. libzmq's own reconnect is off,
- * for it would deliver old requests late. The first try again comes after 5 ms, then later and
- * later up to 1 s, with chance mixed in.
+ * and each request without answer is reported as failed, maybe done. libzmq's own reconnect is
+ * never let happen, for it would deliver old requests late. The first try again comes after 5 ms,
+ * then later and later up to 1 s, with chance mixed in.
  *
  * A connection opens with API_VERSIONS. It is up when the answer is there and comes from the node
  * (and, where that is known, the cluster) that was meant.

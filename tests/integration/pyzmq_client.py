@@ -111,7 +111,7 @@ class Connection:
     def __init__(self, host, port):
         self.host, self.port, self.ids, self.newest = host, port, itertools.count(1), 0
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
-        for option, value in ((zmq.IMMEDIATE, 1), (zmq.RECONNECT_IVL, -1), (zmq.LINGER, 100)):
+        for option, value in ((zmq.RECONNECT_IVL, 86400000), (zmq.LINGER, 100)):
             self.socket.setsockopt(option, value)
         self.socket.connect(f"tcp://{host}:{port}")
         self.hello, _ = self.call(API_VERSIONS, ["pyzmq", "1"])

@@ -1,5 +1,6 @@
 /* A peer against a server in the same thread, a server process that is killed, and servers that
  * speak nonsense. */
+#include <limits.h>
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -38,6 +39,7 @@ struct server {
     int32_t node_id;
     bool mute;       /* takes requests, answers only API_VERSIONS */
     bool bad_header; /* answers with nonsense */
+    int flood;       /* sends each answer so many times more */
     int requests;
 };
 
@@ -72,7 +74,9 @@ serve_echo(struct server *s, struct router_request *request, int64_t correlation
     for (size_t i = 0; i < request->attachment_count && count < 4; i++) {
         frames[count++] = request->attachments[i];
     }
-    router_reply(&s->router, request->routing_id, frames, count);
+    for (int i = 0; i == 0 || i < s->flood; i++) {
+        router_reply(&s->router, request->routing_id, frames, count);
+    }
     buf_unref(frames[0]);
 }
 
@@ -423,6 +427,66 @@ trap_old_requests_die_with_the_connection(void **state)
     zmq_close(s.router.socket);
 }
 
+/* A server that answers each request with many messages, as long as it lives. */
+static pid_t
+start_flood(int32_t *ret_port)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct server s = {.node_id = 7, .flood = INT_MAX};
+        server_open(&s, zmq_ctx_new(), 0);
+        int32_t port = port_of(s.router.socket);
+        if (write(ends[1], &port, sizeof(port)) != sizeof(port)) {
+            _exit(1);
+        }
+        for (;;) {
+            zmq_pollitem_t item = {.socket = s.router.socket, .events = ZMQ_POLLIN};
+            zmq_poll(&item, 1, -1);
+            serve(&s);
+        }
+    }
+    assert_int_equal(read(ends[0], ret_port, sizeof(*ret_port)), sizeof(*ret_port));
+    close(ends[0]);
+    close(ends[1]);
+    return child;
+}
+
+/* libzmq looks at its commands after every 100 frames, be it in the middle of a message. Does it
+ * learn there that the connection has ended, it ends the whole process ("!_more", fq.cpp), with
+ * IMMEDIATE or without its own reconnect. So neither is used (peer_link.c). */
+static void
+trap_a_connection_that_ends_under_a_reader_is_survived(void **state)
+{
+    (void)state;
+    int64_t messages = 0;
+    for (int round = 0; round < 60; round++) {
+        int32_t port;
+        pid_t pid = start_flood(&port);
+        struct peer *peer = new_peer(port);
+        expect(peer, NULL, PEER_CONNECTED);
+        assert_int_equal(call(peer, 1, 1, 10000), DMQ_OK);
+        int64_t kill_at = now() + 1 + round % 7;
+        bool killed = false;
+        while (peer_is_up(peer)) {
+            struct peer_event event;
+            peer_process(peer, now()); /* no poll between: one message behind another */
+            while (peer_next_event(peer, &event)) {
+                messages += event.kind == PEER_RESPONSE;
+                peer_event_deinit(&event);
+            }
+            if (!killed && now() >= kill_at) {
+                kill_server(pid);
+                killed = true;
+            }
+        }
+        assert_true(killed);
+        peer_free(peer);
+    }
+    assert_true(messages > 20); /* the first of each flood; the others answer nothing */
+}
+
 /* A plain TCP server that sends some bytes (or none) to whoever connects, and then waits. */
 static void
 against_raw_tcp(const char *greeting, size_t size)
@@ -475,6 +539,7 @@ main(void)
         T(another_node_is_refused),
         T(garbage_in_an_answer_ends_the_connection),
         T(trap_old_requests_die_with_the_connection),
+        T(trap_a_connection_that_ends_under_a_reader_is_survived),
         T(servers_of_another_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
