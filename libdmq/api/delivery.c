@@ -115,6 +115,7 @@ keep_delivered(struct dmq_producer *producer, struct send_batch *batch)
                                     .code = batch->result.code,
                                     .partition = batch->partition,
                                     .base_offset = batch->base_offset};
+    producer->undelivered += batch->opaques.count;
     batch->opaques = (struct send_opaques){0};
     if (producer->first_delivered == NULL) {
         producer->first_delivered = delivered;
@@ -225,6 +226,7 @@ take_delivered(struct dmq_producer *producer, char *to, size_t stride, size_t ma
         memcpy(to + count * stride, &delivery,
                stride < sizeof(delivery) ? stride : sizeof(delivery));
         count++;
+        producer->undelivered--;
         if (from->taken == from->opaques.count) {
             producer->first_delivered = from->next;
             accum_give_opaques(&producer->accum, &from->opaques);
@@ -232,7 +234,11 @@ take_delivered(struct dmq_producer *producer, char *to, size_t stride, size_t ma
         }
     }
     if (producer->first_delivered == NULL) {
+        DMQ_ASSERT(producer->undelivered == 0);
         readiness_set(&producer->client->readiness, &producer->is_source, false);
+    }
+    if (count > 0) {
+        gate_wake(&producer->gate); /* somebody may wait to send more */
     }
     return count;
 }

@@ -204,9 +204,10 @@ append_error(struct dmq_producer *producer, const struct accum_topic *topic,
                          topic->name, (int)topic->partition_count, (int)topic->partition_count - 1,
                          (int)record->partition);
     case DMQ_ERR_BUFFER_FULL:
-        return api_error(error, err,
-                         "the send buffer is full (buffer.memory=%zu): the brokers do not keep up",
-                         producer->accum.config.buffer_bytes);
+        return api_error(error, err, "the send buffer is full (buffer.memory=%zu): %s",
+                         producer->accum.config.buffer_bytes,
+                         delivery_is_full(producer) ? "deliveries are not taken (dmq_producer_poll)"
+                                                    : "the brokers do not keep up");
     case DMQ_ERR_INVALID_TIMESTAMP:
         return api_error(error, err, "timestamp %lld is out of range",
                          (long long)record->timestamp);
@@ -304,7 +305,10 @@ send_one(struct send_call *call, const dmq_record *record, void *waiter)
             continue; /* it may be gone again */
         }
         bool wake = false;
-        dmq_err err = accum_append(&producer->accum, call->topic, &item, clock->now_ms, &wake);
+        dmq_err err = DMQ_ERR_BUFFER_FULL;
+        if (item.opaque == 0 || !delivery_is_full(producer)) {
+            err = accum_append(&producer->accum, call->topic, &item, clock->now_ms, &wake);
+        }
         call->wake |= wake;
         if (err == DMQ_OK) {
             return DMQ_OK;

@@ -47,11 +47,20 @@ struct dmq_producer {
     struct accum accum;
     struct delivered *first_delivered;
     struct delivered *last_delivered;
-    bool is_source;  /* of the client's readiness */
-    uint64_t failed; /* records since the last flush */
+    uint64_t undelivered; /* deliveries that dmq_producer_poll has not given yet */
+    bool is_source;       /* of the client's readiness */
+    uint64_t failed;      /* records since the last flush */
     struct err_msg first_failure;
     struct err_msg failure; /* the client is gone */
 };
+
+/* Whether no more deliveries are kept: what they take is bounded by buffer.memory, too. */
+static inline bool
+delivery_is_full(const struct dmq_producer *producer)
+{
+    return producer->undelivered >=
+           producer->accum.config.buffer_bytes / sizeof(struct send_opaque) + 1;
+}
 
 /* With the gate held. */
 void delivery_take_back(struct dmq_producer *producer, struct send_batch *batch);

@@ -262,6 +262,35 @@ test_full_buffer_blocks_and_then_says_so(void **state)
 }
 
 static void
+test_deliveries_that_nobody_takes_fill_the_buffer(void **state)
+{
+    struct fixture f;
+    dmq_delivery deliveries[100];
+    dmq_record record = record_of(0, "x");
+    dmq_err err = DMQ_OK;
+    int taken = 0;
+    (void)state;
+    set_up(&f);
+    open_producer(&f, "buffer.memory", "2000");
+    record.opaque = 1;
+    for (int i = 0; i < 1000 && err == DMQ_OK; i++) {
+        err = dmq_producer_send(f.producer, "t", &record, 20, &f.error);
+        taken += err == DMQ_OK;
+        assert_int_equal(dmq_producer_flush(f.producer, TIMEOUT_MS, NULL, NULL), DMQ_OK);
+    }
+    assert_int_equal(err, DMQ_ERR_BUFFER_FULL);
+    assert_non_null(strstr(f.error.message, "dmq_producer_poll"));
+    assert_true(taken > 50 && taken < 100);
+    record.opaque = 0; /* of which there is nothing to take */
+    assert_int_equal(dmq_producer_send(f.producer, "t", &record, 20, &f.error), DMQ_OK);
+    assert_int_equal(
+        dmq_producer_poll(f.producer, deliveries, sizeof(deliveries[0]), 100, TIMEOUT_MS), taken);
+    record.opaque = 1;
+    assert_int_equal(dmq_producer_send(f.producer, "t", &record, 20, &f.error), DMQ_OK);
+    tear_down(&f);
+}
+
+static void
 test_bad_records(void **state)
 {
     struct fixture f;
@@ -462,6 +491,7 @@ main(void)
         cmocka_unit_test(test_refused_records_are_told),
         cmocka_unit_test(test_delivery_timeout),
         cmocka_unit_test(test_full_buffer_blocks_and_then_says_so),
+        cmocka_unit_test(test_deliveries_that_nobody_takes_fill_the_buffer),
         cmocka_unit_test(test_bad_records),
         cmocka_unit_test(test_unknown_topic_has_a_hint),
         cmocka_unit_test(test_topic_deleted_and_made_again),
