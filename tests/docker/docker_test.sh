@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Builds the images and runs docker_checks.py against them, with the engine of this machine, or with
+# one of its own where none answers: started here, and ended here by its id. `./run docker-test`
+# calls it. What is kept, below /var/tmp: the base images and the layers of its own engine.
+#
+# $DMQ_DOCKER_RELEASES: the releases of Debian to build for; the first is the one that is tested.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+export DMQ_DOCKER_CACHE=${DMQ_DOCKER_CACHE:-/var/tmp/dmq-docker}
+# The classic builder: it has no network of its own to configure, and knows the least.
+export DOCKER_BUILDKIT=0
+releases=(${DMQ_DOCKER_RELEASES:-bookworm trixie})
+engine=
+
+start_engine() {
+    [ "$(id -u)" = 0 ] || { echo "docker-test: no engine answers, and only root can start one" >&2; exit 1; }
+    local at=$DMQ_DOCKER_CACHE/engine
+    export DOCKER_HOST=unix://$at/docker.sock
+    mkdir -p "$at"
+    dockerd --host "$DOCKER_HOST" --data-root "$at/data" --exec-root "$at/exec" \
+        --pidfile "$at/pid" >"$at/log" 2>&1 &
+    engine=$!
+    for _ in {1..150}; do
+        docker version >/dev/null 2>&1 && return
+        kill -0 $engine 2>/dev/null || break
+        sleep 0.2
+    done
+    echo "docker-test: the engine does not come up; the end of its log:" >&2
+    tail -5 "$at/log" >&2
+    exit 1
+}
+
+end_engine() {
+    [ -n "$engine" ] || return 0
+    kill $engine
+    wait $engine || true
+    engine=
+}
+
+# build TAG RELEASE TARGET. --network host: this machine's way to the mirror is the build's.
+build() {
+    local seconds=$SECONDS
+    docker build --quiet --network host --build-arg "DEBIAN_RELEASE=$2" --target "$3" -t "$1" . \
+        >/dev/null
+    echo "docker-test: $1 for $2: built in $((SECONDS - seconds)) s"
+}
+
+mkdir -p "$DMQ_DOCKER_CACHE"
+exec 9>"$DMQ_DOCKER_CACHE/lock"
+flock -n 9 || { echo "docker-test: waits for another run of it" >&2; flock 9; }
+trap end_engine EXIT
+docker version >/dev/null 2>&1 9>&- || start_engine 9>&-
+
+for release in "${releases[@]}"; do
+    docker image inspect "debian:$release-slim" >/dev/null 2>&1 ||
+        tests/docker/base_image.sh "$release"
+done
+for release in "${releases[@]:1}"; do
+    build "dmq:$release" "$release" dmq
+done
+build dmq "${releases[0]}" dmq
+build dmq:python "${releases[0]}" python
+
+DMQ_DOCKER_BASE=debian:${releases[0]}-slim DMQ_DOCKER_OTHERS="${releases[*]:1}" \
+    .venv/bin/python -m pytest -q -p no:cacheprovider tests/docker/docker_checks.py "$@"
