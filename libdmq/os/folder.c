@@ -21,12 +21,34 @@
 
 #define MAX_IDENTITY 512
 
+/* What the user can do about an errno; written to `text` where it is not constant. "": unknown. */
+static const char *
+advice(int code, char *text, size_t size)
+{
+    switch (code) {
+    case EROFS:
+        return ": mount it so that it can be written, or give another --data";
+    case EACCES:
+    case EPERM:
+        snprintf(text, size, ": give the folder to user %u, or give another --data",
+                 (unsigned)geteuid());
+        return text;
+    case ENOSPC:
+    case EDQUOT:
+        return ": make room there, or give another --data";
+    default:
+        return "";
+    }
+}
+
 /* errno as text, in an error about a file of the folder. */
 static dmq_err
 fail_io(struct err_msg *err, const char *what, const char *path)
 {
-    char text[64];
-    return err_set(err, DMQ_ERR_IO, "%s %s: %s", what, path, strerror_r(errno, text, sizeof(text)));
+    char text[64], hint[80];
+    int code = errno;
+    return err_set(err, DMQ_ERR_IO, "%s %s: %s%s", what, path, strerror_r(code, text, sizeof(text)),
+                   advice(code, hint, sizeof(hint)));
 }
 
 static void
@@ -35,11 +57,15 @@ file_path(const struct folder *folder, const char *name, char ret_path[FOLDER_MA
     snprintf(ret_path, FOLDER_MAX_PATH + 16, "%s/%s", folder->path, name);
 }
 
+/* Leaves errno as it was. */
 static bool
 is_folder(const char *path)
 {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    int saved = errno;
+    bool is_one = stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+    errno = saved;
+    return is_one;
 }
 
 /* The folder and its parents. Names that exist are left as they are. */

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# base_image.sh RELEASE: imports debian:RELEASE-slim, as the Dockerfile calls it, where the engine
-# does not have it: what `docker pull` does, for a machine that reaches Debian's mirror only.
+# base_image.sh RELEASE: imports debian:RELEASE-slim, as the Dockerfile calls it: what `docker pull` does, for a machine that reaches Debian's mirror only.
 #
 # The file system comes from debootstrap, once; then from a tar below /var/tmp. It is made as the
 # official image is: minbase, no documentation. The mirror and apt's way to it (a proxy, say) are
@@ -56,7 +55,6 @@ make_tar() {
     mv "$tar.new" "$tar"
 }
 
-docker image inspect "$image" >/dev/null 2>&1 && exit
 mkdir -p "$cache"
 [ -e "$tar" ] || make_tar
 docker import --change 'CMD ["bash"]' "$tar" "$image" >/dev/null

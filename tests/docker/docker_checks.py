@@ -111,8 +111,11 @@ def test_a_volume_that_cannot_be_written():
             code, said = refusal(
                 environment=services, options=options, command=(daemon, "--id", number)
             )
-            assert code == ERROR and "/var/lib/dmq" in said and "ead-only" in said, said
+            assert code == ERROR and "/var/lib/dmq" in said, said
+            assert "Read-only file system: mount it" in said
     docker("volume", "rm", "dmqtest-ro", check=True)
+    code, said = refusal(environment=services, options=["--tmpfs", "/var/lib/dmq:uid=1,mode=700"])
+    assert code == ERROR and "Permission denied: give the folder to user 10001" in said
 
 
 def test_a_wrong_file_does_not_flood_the_log():

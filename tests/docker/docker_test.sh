@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the images and runs docker_checks.py against them, with the engine of this machine, or with
 # one of its own where none answers: started here, and ended here by its id. `./run docker-test`
-# calls it. What is kept, below /var/tmp: the base images and the layers of its own engine.
+# calls it. What is kept, below /var/tmp: the base images and the layers of its own engine; an engine
+# that was there keeps the images, as after `docker compose build`.
 #
 # $DMQ_DOCKER_RELEASES: the releases of Debian to build for; the first is the one that is tested.
 set -euo pipefail
@@ -32,6 +33,8 @@ start_engine() {
 
 end_engine() {
     [ -n "$engine" ] || return 0
+    # Stages that a change of the sources left without a name.
+    docker image prune --force >/dev/null || true
     kill $engine
     wait $engine || true
     engine=
@@ -41,7 +44,7 @@ end_engine() {
 build() {
     local seconds=$SECONDS
     docker build --quiet --network host --build-arg "DEBIAN_RELEASE=$2" --target "$3" -t "$1" . \
-        >/dev/null
+        >/dev/null 2>"$DMQ_DOCKER_CACHE/build.log" || { cat "$DMQ_DOCKER_CACHE/build.log" >&2; exit 1; }
     echo "docker-test: $1 for $2: built in $((SECONDS - seconds)) s"
 }
 
@@ -52,14 +55,18 @@ trap end_engine EXIT
 docker version >/dev/null 2>&1 9>&- || start_engine 9>&-
 
 for release in "${releases[@]}"; do
-    docker image inspect "debian:$release-slim" >/dev/null 2>&1 ||
+    base="debian:$release-slim"
+    docker image inspect "$base" >/dev/null 2>&1 ||
+        { [ -z "$engine" ] && docker pull --quiet "$base"; } ||
         tests/docker/base_image.sh "$release"
 done
-for release in "${releases[@]:1}"; do
+for release in "${releases[@]}"; do
+    build "dmq:build-$release" "$release" build # named, so that its layers stay
     build "dmq:$release" "$release" dmq
 done
-build dmq "${releases[0]}" dmq
+build dmq:build-python "${releases[0]}" python-build
 build dmq:python "${releases[0]}" python
+docker tag "dmq:${releases[0]}" dmq
 
 DMQ_DOCKER_BASE=debian:${releases[0]}-slim DMQ_DOCKER_OTHERS="${releases[*]:1}" \
     .venv/bin/python -m pytest -q -p no:cacheprovider tests/docker/docker_checks.py "$@"

@@ -201,6 +201,8 @@ bad_paths_are_errors(void **state)
     assert_int_equal(folder_open(name, "broker", 1, &f, &err), DMQ_ERR_INVALID_ARGUMENT);
     assert_int_equal(folder_open("/proc/nothing/here", "broker", 1, &f, &err), DMQ_ERR_IO);
     assert_non_null(strstr(err.text, "/proc/nothing"));
+    assert_int_equal(folder_open("/sys/nothing", "broker", 1, &f, &err), DMQ_ERR_IO);
+    assert_non_null(strstr(err.text, "or give another --data")); /* it says what to do */
 }
 
 int
