@@ -33,7 +33,7 @@ RUN objdump -p /usr/local/bin/dmq* /usr/local/lib/libdmq.so \
         | grep -vx libc6 > /src/packages
 
 # ---- what runs ---------------------------------------------------------------------------------
-FROM debian:${DEBIAN_RELEASE}-slim AS runtime
+FROM debian:${DEBIAN_RELEASE}-slim AS dmq
 COPY --from=build /src/packages /usr/local/share/dmq/packages
 RUN apt-get update \
     && apt-get install -y --no-install-recommends $(cat /usr/local/share/dmq/packages) \
@@ -68,7 +68,7 @@ COPY bindings/python bindings/python
 RUN DMQ_PREFIX=/usr/local python3 -m pip install --no-deps --no-build-isolation --no-index \
         --break-system-packages --root /out ./bindings/python
 
-FROM runtime AS python
+FROM dmq AS python
 USER root
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 python3-cffi-backend \
@@ -81,5 +81,5 @@ HEALTHCHECK NONE
 ENTRYPOINT []
 CMD ["python3"]
 
-# The last is what `docker build` without --target makes.
-FROM runtime AS dmq
+# The last is what `docker build` without --target makes: the programs.
+FROM dmq
