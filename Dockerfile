@@ -62,10 +62,11 @@ CMD ["--help"]
 FROM build AS python-build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-dev python3-pip python3-cffi \
-        python3-setuptools python3-wheel \
     && rm -rf /var/lib/apt/lists/*
+# From PyPI, for Debian 12 has an older one; used here only.
+RUN python3 -m pip install --no-cache-dir --target /build-tools 'setuptools>=77'
 COPY bindings/python bindings/python
-RUN DMQ_PREFIX=/usr/local python3 -m pip install --no-deps --no-build-isolation --no-index \
+RUN PYTHONPATH=/build-tools DMQ_PREFIX=/usr/local python3 -m pip install --no-deps --no-build-isolation --no-index \
         --break-system-packages --root /out ./bindings/python
 
 FROM dmq AS python

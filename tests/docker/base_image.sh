@@ -2,13 +2,13 @@
 # base_image.sh RELEASE: imports debian:RELEASE-slim, as the Dockerfile calls it: what `docker pull` does, for a machine that reaches Debian's mirror only.
 #
 # The file system comes from debootstrap, once; then from a tar below /var/tmp. It is made as the
-# official image is: minbase, no documentation. The mirror and apt's way to it (a proxy, say) are
-# those of this machine, so that the Dockerfile's apt-get works behind them as well.
+# official image is: minbase, no documentation. The mirror, and apt's and pip's way out (a proxy, a
+# certificate), are those of this machine, so that the Dockerfile works behind them as well.
 set -euo pipefail
 release=$1
 image=debian:$release-slim
 cache=${DMQ_DOCKER_CACHE:-/var/tmp/dmq-docker}
-tar=$cache/$release.tar
+tar=$cache/$release-$(cksum <"${BASH_SOURCE[0]}" | cut -d' ' -f1).tar
 
 # The addresses of the archive, as apt knows them: "main" or "security", 1st line.
 mirror() {
@@ -50,6 +50,10 @@ make_tar() {
     } >"$root/etc/apt/sources.list"
     apt-config dump Acquire | grep -Ei '^Acquire::(https?|Check|Retries|Force)' \
         >"$root/etc/apt/apt.conf.d/99machine" || true
+    # pip's way to PyPI: what this machine trusts counts as soon as ca-certificates is installed.
+    install -D -m 644 /etc/ssl/certs/ca-certificates.crt \
+        "$root/usr/local/share/ca-certificates/machine.crt" || true
+    [ ! -e /etc/pip.conf ] || install -m 644 /etc/pip.conf "$root/etc/pip.conf"
     tar -C "$root" --numeric-owner --one-file-system -cf "$tar.new" .
     rm -rf --one-file-system "$root"
     mv "$tar.new" "$tar"

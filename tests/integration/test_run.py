@@ -14,8 +14,8 @@ def run(*arguments):
 
 def test_alone_it_lists_every_command():
     done = run()
-    listed = set(re.findall(r"^  (\w+) ", done.stdout, re.M))
-    defined = set(re.findall(r"^command_(\w+)\(\)", (CHECKOUT / "run").read_text(), re.M))
+    listed = set(re.findall(r"^  ([\w-]+) ", done.stdout, re.M))
+    defined = set(re.findall(r"^command_([\w-]+)\(\)", (CHECKOUT / "run").read_text(), re.M))
     assert done.returncode == 0
     assert listed == defined and listed >= {"deps", "build", "test", "format", "lint"}
 
