@@ -114,8 +114,7 @@ raft_check_invariants(const struct raft *raft)
     DMQ_ASSERT(raft->term >= 0 && raft->members.count <= RAFT_MAX_MEMBERS);
     DMQ_ASSERT(raft->read_count <= RAFT_MAX_READS && raft->owed_count <= RAFT_MAX_OWED);
     DMQ_ASSERT(!raft_hard_synced(raft) || raft->owed_count == 0);
-    DMQ_ASSERT(raft->role == RAFT_FOLLOWER || raft_is_voter(raft, raft->config.self) ||
-               raft->role == RAFT_LEADER);
+    DMQ_ASSERT(raft->role != RAFT_LEADER || raft->leader.node == raft->config.self.node);
     DMQ_ASSERT(raft->role == RAFT_LEADER || (raft->read_count == 0 && raft->transfer_to.node == 0));
     if (raft->dead) {
         return; /* what it remembers is on no disk */

@@ -103,7 +103,7 @@ ask_for_votes(struct raft *raft)
 static void
 begin_round(struct raft *raft, enum raft_role role)
 {
-    DMQ_ASSERT(raft_is_voter(raft, raft->config.self) && !raft->dead);
+    DMQ_ASSERT(raft_may_stand(raft) && !raft->dead);
     raft->role = role;
     raft->leader = nobody;
     for (uint32_t i = 0; i < raft->members.count; i++) {
@@ -146,10 +146,12 @@ pre_stand(struct raft *raft)
 void
 raft_pass_election_time(struct raft *raft)
 {
-    if (raft->role == RAFT_LEADER || raft->installing || !raft_is_voter(raft, raft->config.self)) {
+    if (raft->role == RAFT_LEADER || !raft_may_stand(raft)) {
         return;
     }
-    if (raft->now_ms >= raft->election_due_ms) {
+    if (raft->now_ms >= raft->election_due_ms && raft->installing) {
+        raft_reset_election(raft); /* it has no log to stand with */
+    } else if (raft->now_ms >= raft->election_due_ms) {
         pre_stand(raft);
     } else if (raft->role != RAFT_FOLLOWER && raft->now_ms >= raft->heartbeat_due_ms) {
         ask_for_votes(raft);

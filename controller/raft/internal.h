@@ -47,6 +47,8 @@ void raft_forget_owed(struct raft *raft);
 
 /* members.c */
 bool raft_is_voter(const struct raft *raft, struct raft_id id);
+/* Whether it may be a candidate. */
+bool raft_may_stand(const struct raft *raft);
 uint32_t raft_voter_count(const struct raft *raft);
 struct raft_peer *raft_find_peer(struct raft *raft, struct raft_id id);
 bool raft_is_self(const struct raft *raft, const struct raft_peer *peer);

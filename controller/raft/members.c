@@ -178,6 +178,23 @@ last_members(const struct raft *raft, int64_t index, struct raft_members *ret_me
     return raft->snapshot.index;
 }
 
+/* Thesis §4.2.2: who is removed by a list that is not committed may still have to stand, without
+ * its own vote: it can be the only one whose log a majority of the new list lets win. */
+bool
+raft_may_stand(const struct raft *raft)
+{
+    if (raft_is_voter(raft, raft->config.self)) {
+        return true;
+    }
+    struct raft_members before;
+    if (raft->members_index <= raft->commit || raft->members_index <= raft->snapshot.index) {
+        return false;
+    }
+    last_members(raft, raft->members_index - 1, &before);
+    uint32_t place = place_of(&before, raft->config.self);
+    return place < before.count && before.at[place].voter;
+}
+
 void
 raft_members_as_of(const struct raft *raft, int64_t index, struct raft_members *ret_members)
 {

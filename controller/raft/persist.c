@@ -139,9 +139,12 @@ raft_on_persisted(struct raft *raft, const struct raft_event *event)
     DMQ_ASSERT(writing(raft) && event->u.persisted == raft->persist_seq);
     raft->synced_seq = event->u.persisted;
     /* Below unsaved_from everything was in this write or an earlier one; what was cut off meanwhile
-     * lowered unsaved_from. */
-    raft->synced_last = raft->unsaved_from - 1;
-    if (raft->installing && raft->snapshot_seq <= raft->synced_seq) {
+     * lowered unsaved_from. But a log that begins with a snapshot rests on the snapshot. */
+    bool rests_on_later = raft->installing && raft->snapshot_seq > raft->synced_seq;
+    if (!rests_on_later) {
+        raft->synced_last = raft->unsaved_from - 1;
+    }
+    if (raft->installing && !rests_on_later) {
         raft_installed(raft);
     }
     send_owed(raft);

@@ -117,7 +117,7 @@ raft_deadline(const struct raft *raft)
     case RAFT_FOLLOWER:
         break;
     }
-    return raft_is_voter(raft, raft->config.self) ? raft->election_due_ms : INT64_MAX;
+    return raft_may_stand(raft) ? raft->election_due_ms : INT64_MAX;
 }
 
 /* ---- the step -------------------------------------------------------------------------------- */

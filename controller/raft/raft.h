@@ -301,6 +301,7 @@ struct raft_peer {
     int64_t inflight[RAFT_MAX_INFLIGHT]; /* last index of each append on its way; oldest first */
     int64_t inflight_count;
     struct raft_snapshot sending; /* its own reference: ours may be replaced meanwhile */
+    uint64_t sending_seq;         /* the write that it, or one that replaced it, is in */
     int64_t offset;               /* the next chunk */
 };
 

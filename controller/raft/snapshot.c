@@ -45,6 +45,7 @@ raft_begin_sending(struct raft *raft, struct raft_peer *peer)
     peer->state = RAFT_SENDING;
     peer->sending = raft->snapshot;
     buf_ref(peer->sending.data);
+    peer->sending_seq = raft->snapshot_seq;
     peer->offset = 0;
     peer->sent_ms = -1;
     peer->inflight_count = 0;
@@ -62,9 +63,7 @@ void
 raft_send_chunk(struct raft *raft, struct raft_peer *peer)
 {
     bool waits = peer->sent_ms >= 0 && raft->now_ms - peer->sent_ms < raft->config.election_min_ms;
-    bool synced =
-        peer->sending.index < raft->snapshot.index || raft->snapshot_seq <= raft->synced_seq;
-    if (waits || !synced) {
+    if (waits || peer->sending_seq > raft->synced_seq) {
         return;
     }
     int64_t size = (int64_t)peer->sending.data->size;

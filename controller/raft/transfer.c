@@ -75,8 +75,7 @@ void
 raft_on_timeout_now(struct raft *raft, const struct raft_message *message)
 {
     bool may_stand = raft->role == RAFT_FOLLOWER || raft->role == RAFT_PRE_CANDIDATE;
-    if (may_stand && message->term == raft->term && raft_is_voter(raft, raft->config.self) &&
-        !raft->installing) {
+    if (may_stand && message->term == raft->term && raft_may_stand(raft) && !raft->installing) {
         raft_stand(raft, true);
     }
 }
