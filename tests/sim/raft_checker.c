@@ -14,7 +14,7 @@ cluster_wrong(const struct cluster *cluster, const struct cluster_node *node, co
 {
     va_list args;
     va_start(args, format);
-    printf("VIOLATION seed %" PRIu64 " at %.3f ms, node %" PRId32 ": ", cluster->seed,
+    printf("seed %" PRIu64 ": at %.3f ms, node %" PRId32 ": ", cluster->seed,
            (double)cluster->now_us / 1000, node == NULL ? 0 : node->id.node);
     vprintf(format, args);
     printf("\n");

@@ -1,34 +1,19 @@
 /* The simulator of Raft: see tests/sim/raft_cluster.h.
  *
  *   raft_sim --seed N [--seconds S] [--trace]      one story; prints its hash
- *   raft_sim --seeds A..B [--seconds S]            many; the counts of what happened, zeros fail
+ *   raft_sim --seeds A..B [--seconds S] [--first]  many; the counts of what happened, zeros fail.
+ *                                                  --first says each seed to stderr before it runs
  *
  * A story has three parts: faults, for S virtual seconds; then a quorum that is drawn is healed for
  * good and must commit and read within 15 s; then all is healed, and a node that is cut off for a
  * while and comes back must not disturb the leader. */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "libdmq/base/assert.h"
 #include "tests/sim/raft_cluster.h"
-
-static uint64_t running;
-
-/* Which seed an assertion ended. */
-static void
-on_abort(int signal_number)
-{
-    char text[64];
-    (void)signal_number;
-    int size = snprintf(text, sizeof(text), "ASSERTION seed %" PRIu64 "\n", running);
-    if (write(STDOUT_FILENO, text, (size_t)size) < 0) {
-        _exit(3);
-    }
-}
 
 static int64_t goal;
 
@@ -131,7 +116,6 @@ run_seed(uint64_t seed, int64_t seconds, bool trace, struct cluster_counts *sum)
 {
     struct cluster *cluster = calloc(1, sizeof(*cluster));
     DMQ_ASSERT(cluster != NULL);
-    running = seed;
     cluster_init(cluster, seed, trace);
     cluster_run(cluster, seconds * 1000000, NULL);
     require_progress(cluster);
@@ -149,7 +133,7 @@ main(int argc, char **argv)
     struct cluster_counts sum = {0};
     uint64_t first = 1, last = 100;
     int64_t seconds = 10;
-    bool trace = false;
+    bool trace = false, announce = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
             first = last = strtoull(argv[++i], NULL, 10);
@@ -159,16 +143,22 @@ main(int argc, char **argv)
             last = strncmp(end, "..", 2) == 0 ? strtoull(end + 2, NULL, 10) : first;
         } else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
             seconds = strtoll(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--first") == 0) {
+            announce = true;
         } else if (strcmp(argv[i], "--trace") == 0) {
             trace = true;
         } else {
-            fprintf(stderr, "usage: raft_sim [--seed N | --seeds A..B] [--seconds S] [--trace]\n");
+            fprintf(
+                stderr,
+                "usage: raft_sim [--seed N | --seeds A..B] [--seconds S] [--trace] [--first]\n");
             return 2;
         }
     }
-    signal(SIGABRT, on_abort);
     uint64_t hash = 0;
     for (uint64_t seed = first; seed <= last; seed++) {
+        if (announce) {
+            fprintf(stderr, "seed %" PRIu64 "\n", seed);
+        }
         hash = run_seed(seed, seconds, trace, &sum);
     }
     if (first == last) {
@@ -177,7 +167,7 @@ main(int argc, char **argv)
     }
     struct cluster_counts again = {0};
     if (run_seed(last, seconds, false, &again) != hash) {
-        printf("VIOLATION seed %" PRIu64 ": another story the second time\n", last);
+        printf("seed %" PRIu64 ": at the end: another story the second time\n", last);
         return 1;
     }
     int zeros = print_counts(&sum);
