@@ -56,7 +56,6 @@ hot_push(struct hot *hot, struct buf *buf, size_t from, size_t size, int64_t bas
     hot->count++;
     hot->unwritten++;
     hot->at += size;
-    hot->bytes += cost(batch);
 }
 
 const struct hot_batch *
@@ -76,7 +75,6 @@ hot_trim(struct hot *hot, size_t budget)
         DMQ_ASSERT(hot->count > hot->unwritten);
         struct hot_batch *oldest = slot(hot, 0);
         hot->written_bytes -= cost(oldest);
-        hot->bytes -= cost(oldest);
         buf_unref(oldest->buf);
         hot->first = (hot->first + 1) & (hot->capacity - 1);
         hot->count--;

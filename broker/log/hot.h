@@ -22,8 +22,7 @@ struct hot {
     size_t count;
     uint64_t at;          /* of the next batch */
     size_t unwritten;     /* how many of the newest are not written */
-    size_t bytes;         /* what all of them pin */
-    size_t written_bytes; /* what those pin that are written */
+    size_t written_bytes; /* what those cost that are written */
 };
 
 void hot_deinit(struct hot *hot);

@@ -112,12 +112,21 @@ append(const char *folder, int32_t records, size_t count)
         offset += records * (int64_t)(data->size / buf->size);
         buf_unref(data);
     }
+    int64_t end = plog_end(rig.log);
+    log_rig_kill(&rig);
+    begin = now();
+    log_rig_open(&rig);
+    double in_recovery = now() - begin;
+    if (plog_end(rig.log) != end) {
+        fprintf(stderr, "recovery lost records\n");
+        exit(1);
+    }
     double bytes = (double)(buf->size * count);
     printf(
         "append: %7zu bytes a batch: plog %6.2f us, lane %7.1f us (%.0f MB/s), last sync %.0f ms; "
-        "read %.0f MB/s\n",
+        "read %.0f MB/s, recover %.0f MB/s\n",
         buf->size, in_plog / (double)count * 1e6, in_lane / (double)count * 1e6,
-        bytes / in_lane / 1e6, sync * 1e3, bytes / in_reader / 1e6);
+        bytes / in_lane / 1e6, sync * 1e3, bytes / in_reader / 1e6, bytes / in_recovery / 1e6);
     buf_unref(buf);
     finish(&rig);
 }
