@@ -83,7 +83,7 @@ run_one(const char *at, const char *end, int number, struct outbuf *actual)
     const char *line_end = memchr(at, '\n', (size_t)(end - at));
     const char *expected = line_end + 1;
     size_t size = (size_t)(end - expected);
-    bool same = actual->size == size && memcmp(actual->data, expected, size) == 0;
+    bool same = bytes_equal(bytes_of(actual->data, actual->size), bytes_of(expected, size));
     if (!same) {
         printf("line %d: %.*s\n--- expected\n%.*s--- printed\n%.*s", number, (int)(line_end - at),
                at, (int)size, expected, (int)actual->size, (const char *)actual->data);
