@@ -115,7 +115,7 @@ back_off(struct client *c, int32_t *backoff_ms)
     return c->now_ms + rng_range(&c->rng, (wait + 1) / 2, wait);
 }
 
-/* ---- the arms: one for each event --------------------------------------------------------------*/
+/* ---- the arms: one for each event ------------------------------------------------------------ */
 
 static void
 on_disconnected(struct client *c, const struct client_event *event)

@@ -42,7 +42,7 @@ hash_entry(const struct raft_entry *entry)
                                   : cluster_mix(hash, entry->payload->data, entry->payload->size);
 }
 
-/* ---- nothing is sent before it is synced ------------------------------------------------------------- */
+/* ---- nothing is sent before it is synced ----------------------------------------------------- */
 
 static int64_t
 disk_last(const struct cluster_node *node)
@@ -136,7 +136,7 @@ check_written(struct cluster *cluster, struct cluster_node *node)
     node->disk_commit = node->disk.commit;
 }
 
-/* ---- state machine safety ---------------------------------------------------------------------------- */
+/* ---- state machine safety -------------------------------------------------------------------- */
 
 static void
 apply_one(struct cluster *cluster, struct cluster_node *node, int64_t index)
@@ -195,7 +195,7 @@ check_installed(struct cluster *cluster, struct cluster_node *node)
            "a snapshot has a wrong last term");
 }
 
-/* ---- leaders ------------------------------------------------------------------------------------------ */
+/* ---- leaders --------------------------------------------------------------------------------- */
 
 /* A majority of the voters that the leader counts must have told it, from the disks they are listed
  * with. */
@@ -261,7 +261,7 @@ check_read(struct cluster *cluster, const struct cluster_node *node,
            "a read does not see what was committed before it");
 }
 
-/* ---- after each event ---------------------------------------------------------------------------------- */
+/* ---- after each event ------------------------------------------------------------------------ */
 
 /* Where two logs have the same term at one index, all before it is equal too. */
 static void

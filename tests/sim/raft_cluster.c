@@ -18,7 +18,7 @@ struct event {
     struct raft_message *message;
 };
 
-/* ---- telling ------------------------------------------------------------------------------------------ */
+/* ---- telling --------------------------------------------------------------------------------- */
 
 void
 cluster_tell(struct cluster *cluster, const struct cluster_node *node, const char *format, ...)
@@ -58,7 +58,7 @@ hash_effect(struct cluster *cluster, const struct cluster_node *node,
     }
 }
 
-/* ---- events --------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 static struct event *
 push(struct cluster *cluster, enum event_kind kind, const struct cluster_node *node, int64_t at_us)
@@ -106,7 +106,7 @@ plan_tick(struct cluster *cluster, struct cluster_node *node)
     }
 }
 
-/* ---- effects -------------------------------------------------------------------------------------------- */
+/* ---- effects --------------------------------------------------------------------------------- */
 
 static void
 send_message(struct cluster *cluster, const struct raft_message *message)
@@ -226,7 +226,7 @@ cluster_step(struct cluster *cluster, struct cluster_node *node, struct raft_eve
     plan_tick(cluster, node);
 }
 
-/* ---- processes ------------------------------------------------------------------------------------------ */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 /* What was being written is on the disk, or it is not. */
 void
@@ -289,7 +289,7 @@ cluster_leader(struct cluster *cluster)
     return best;
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 static void
 finish_write(struct cluster *cluster, struct cluster_node *node)
@@ -383,7 +383,7 @@ cluster_run(struct cluster *cluster, int64_t until_us, bool (*done)(struct clust
     return false;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 void
 cluster_init(struct cluster *cluster, uint64_t seed, bool trace)

@@ -24,11 +24,37 @@
     X(truncations)                                                                                 \
     X(proposals)                                                                                   \
     X(commits)                                                                                     \
-    X(reads) X(reads_failed) X(crashes) X(crashes_mid_step) X(writes_lost) X(writes_kept) X(wipes) \
-        X(disk_failures) X(stalls) X(pauses) X(jumps) X(lost) X(doubled) X(cut) X(partitions)      \
-            X(one_way) X(heals) X(compactions) X(installs) X(chunks) X(learners) X(promotions)     \
-                X(removals) X(leaders_removed) X(repaired) X(transfers) X(refused_proposals)       \
-                    X(gone) X(restarts) X(lone_clusters) X(disturbed)
+    X(reads)                                                                                       \
+    X(reads_failed)                                                                                \
+    X(crashes)                                                                                     \
+    X(crashes_mid_step)                                                                            \
+    X(writes_lost)                                                                                 \
+    X(writes_kept)                                                                                 \
+    X(wipes)                                                                                       \
+    X(disk_failures)                                                                               \
+    X(stalls)                                                                                      \
+    X(pauses)                                                                                      \
+    X(jumps)                                                                                       \
+    X(lost)                                                                                        \
+    X(doubled)                                                                                     \
+    X(cut)                                                                                         \
+    X(partitions)                                                                                  \
+    X(one_way)                                                                                     \
+    X(heals)                                                                                       \
+    X(compactions)                                                                                 \
+    X(installs)                                                                                    \
+    X(chunks)                                                                                      \
+    X(learners)                                                                                    \
+    X(promotions)                                                                                  \
+    X(removals)                                                                                    \
+    X(leaders_removed)                                                                             \
+    X(repaired)                                                                                    \
+    X(transfers)                                                                                   \
+    X(refused_proposals)                                                                           \
+    X(gone)                                                                                        \
+    X(restarts)                                                                                    \
+    X(lone_clusters)                                                                               \
+    X(disturbed)
 
 struct cluster_counts {
 #define X(name) uint64_t name;

@@ -7,7 +7,7 @@
 #include "libdmq/base/assert.h"
 #include "tests/sim/raft_cluster.h"
 
-/* ---- the swarm: every option from the seed ------------------------------------------------------------ */
+/* ---- the swarm: every option from the seed --------------------------------------------------- */
 
 static int64_t
 one_of(struct rng *rng, const int64_t *values, size_t count)
@@ -55,7 +55,7 @@ cluster_draw(struct cluster *cluster)
     config->caught_up_entries = ONE_OF(rng, 0, 5);
 }
 
-/* ---- faults --------------------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 static struct cluster_node *
 any_node(struct cluster *cluster)
@@ -241,7 +241,7 @@ cluster_fault(struct cluster *cluster)
     }
 }
 
-/* ---- work ----------------------------------------------------------------------------------------------- */
+/* ---- work ------------------------------------------------------------------------------------ */
 
 /* Whoever thinks that it leads: also one that is wrong. */
 static struct cluster_node *
@@ -404,7 +404,7 @@ cluster_work(struct cluster *cluster)
     }
 }
 
-/* ---- healing for good ------------------------------------------------------------------------------------ */
+/* ---- healing for good ------------------------------------------------------------------------ */
 
 /* Whether every list that a node goes by has a majority without those left out. */
 static bool

@@ -207,8 +207,8 @@ DMQ_EXPORT void dmq_producer_close(dmq_producer *producer);
 /* Copies a record into a batch and returns; a full buffer blocks up to timeout_ms
  * (DMQ_ERR_BUFFER_FULL), as does the first record of an unknown topic. Records of one partition are
  * stored in the order in which they were sent, retries included. DMQ_ERR_BATCH_TOO_LARGE: the
- * record alone exceeds the topic's max.message.bytes. Deliveries that are not taken fill the buffer,
- * too: who sends with opaques calls dmq_producer_poll in between, or in another thread. */
+ * record alone exceeds the topic's max.message.bytes. Deliveries that are not taken fill the
+ * buffer, too: who sends with opaques calls dmq_producer_poll in between, or in another thread. */
 DMQ_EXPORT dmq_err dmq_producer_send(dmq_producer *producer, const char *topic,
                                      const dmq_record *record, int64_t timeout_ms,
                                      dmq_error *error);
