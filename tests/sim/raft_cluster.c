@@ -68,7 +68,8 @@ push(struct cluster *cluster, enum event_kind kind, const struct cluster_node *n
     event->kind = kind;
     event->node = node == NULL ? 0 : node->id.node;
     event->life = node == NULL ? 0 : node->life;
-    DMQ_ASSERT(heap_push(&cluster->events, &event->place, at_us));
+    bool pushed = heap_push(&cluster->events, &event->place, at_us);
+    DMQ_ASSERT(pushed);
     return event;
 }
 
@@ -371,7 +372,8 @@ cluster_run(struct cluster *cluster, int64_t until_us, bool (*done)(struct clust
         bool waits = event->node != 0 && node->up && node->paused_until_us > cluster->now_us &&
                      event->kind != EVENT_START;
         if (waits) { /* a paused process gets everything when it goes on */
-            DMQ_ASSERT(heap_push(&cluster->events, next, node->paused_until_us));
+            bool pushed = heap_push(&cluster->events, next, node->paused_until_us);
+            DMQ_ASSERT(pushed);
             continue;
         }
         run_event(cluster, event);
