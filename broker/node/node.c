@@ -7,8 +7,6 @@
  * carry out what is left, and the sockets linger for the last answers. */
 #include "broker/node/node.h"
 
-#include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
@@ -19,6 +17,7 @@
 #include "libdmq/http/http.h"
 #include "libdmq/meta/rows.h"
 #include "libdmq/os/clock.h"
+#include "libdmq/os/daemon.h"
 #include "libdmq/os/fs_posix.h"
 #include "libdmq/os/log.h"
 #include "libdmq/os/random.h"
@@ -370,21 +369,6 @@ fill_loop(struct node *node)
     return true;
 }
 
-/* In every thread signals are blocked, and they arrive here: CZMQ 4.2.1 ends a loop at EINTR. */
-static int
-open_signals(void)
-{
-    sigset_t all;
-    sigset_t ends;
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, NULL);
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    sigaddset(&ends, SIGHUP);
-    return signalfd(-1, &ends, SFD_CLOEXEC);
-}
-
 static void
 node_close(struct node *node)
 {
@@ -409,12 +393,11 @@ node_run(const struct daemon_conf *conf)
 {
     struct node node = {.conf = conf,
                         .folder = {.lock_fd = -1},
-                        .signal_fd = open_signals(),
+                        .signal_fd = daemon_open_signals(),
                         .timer_id = NO_TIMER,
                         .exit_code = DAEMON_EXIT_ERROR};
     const struct service_broker *self = conf->broker;
-    mallopt(M_MMAP_THRESHOLD, 64 * 1024 * 1024); /* fresh pages for every large frame cost more */
-    mallopt(M_TRIM_THRESHOLD, 128 * 1024 * 1024);
+    daemon_tune_memory();
     zsys_init();
     zsys_handler_set(NULL);
     node.loop = zloop_new();

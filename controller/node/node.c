@@ -1,7 +1,5 @@
 #include "controller/node/node.h"
 
-#include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -10,6 +8,7 @@
 #include "libdmq/base/assert.h"
 #include "libdmq/http/http.h"
 #include "libdmq/os/clock.h"
+#include "libdmq/os/daemon.h"
 #include "libdmq/os/log.h"
 #include "libdmq/os/random.h"
 
@@ -333,21 +332,6 @@ fill_loop(struct node *node)
     return true;
 }
 
-/* In every thread signals are blocked, and they arrive here: CZMQ 4.2.1 ends a loop at EINTR. */
-static int
-open_signals(void)
-{
-    sigset_t all;
-    sigset_t ends;
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, NULL);
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    sigaddset(&ends, SIGHUP);
-    return signalfd(-1, &ends, SFD_CLOEXEC);
-}
-
 static void
 node_close(struct node *node)
 {
@@ -369,11 +353,10 @@ node_run(const struct daemon_conf *conf)
 {
     struct node node = {.conf = conf,
                         .folder = {.lock_fd = -1},
-                        .signal_fd = open_signals(),
+                        .signal_fd = daemon_open_signals(),
                         .timer_id = NO_TIMER,
                         .exit_code = DAEMON_EXIT_ERROR};
-    mallopt(M_MMAP_THRESHOLD, 64 * 1024 * 1024); /* fresh pages for every large frame cost more */
-    mallopt(M_TRIM_THRESHOLD, 128 * 1024 * 1024);
+    daemon_tune_memory();
     zsys_init();
     zsys_handler_set(NULL);
     node.loop = zloop_new();
