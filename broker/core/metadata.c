@@ -170,10 +170,35 @@ describe_topics(struct brk *brk, struct call *call, uint32_t *ret_count)
     return topics;
 }
 
+static uint32_t
+partitions_of(const struct image_topic *topic)
+{
+    return topic == NULL ? 0 : topic->partition_count;
+}
+
+/* Whether the answer would describe more partitions than there are: topics are named twice, and a
+ * short request would cost any amount of memory. */
+static bool
+names_twice(const struct image *image, const struct metadata_request *request)
+{
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < request->names_count; i++) {
+        total += partitions_of(image_topic_by_name(image, request->names[i]));
+    }
+    for (uint32_t i = 0; i < request->topic_ids_count; i++) {
+        total += partitions_of(image_topic_by_id(image, request->topic_ids[i]));
+    }
+    return !request->all_topics && total > image_partition_total(image);
+}
+
 void
 on_metadata(struct brk *brk, struct call *call)
 {
     if (call_stall(brk, call, true)) {
+        return;
+    }
+    if (names_twice(brk->image, call->request)) {
+        call_fail(brk, call, DMQ_ERR_INVALID_REQUEST, "METADATA names a topic more than once");
         return;
     }
     struct metadata_response response = {.cluster_id = brk->config.cluster_id,

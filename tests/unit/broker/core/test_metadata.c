@@ -210,6 +210,20 @@ metadata_names_topics_and_leaders(void **state)
     assert_int_equal(response.brokers_count, 1);
 }
 
+/* A short request must not cost any amount of memory. */
+static void
+a_topic_named_often_is_refused(void **state)
+{
+    (void)state;
+    struct metadata_response response;
+    struct bytes names[10000];
+    for (size_t i = 0; i < 10000; i++) {
+        names[i] = bytes_str("orders");
+    }
+    const struct metadata_request request = {.names = names, .names_count = 10000};
+    assert_int_equal(metadata(&request, &response), DMQ_ERR_INVALID_REQUEST);
+}
+
 /* Who dialled the listed host is told host and port; who dialled another is told that one. */
 static void
 addresses_are_reachable_as_dialled(void **state)
@@ -357,6 +371,7 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_deleted_topic_is_gone_with_its_files, setup, teardown),
         cmocka_unit_test_setup_teardown(metadata_names_topics_and_leaders, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_topic_named_often_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(addresses_are_reachable_as_dialled, setup, teardown),
         cmocka_unit_test_setup_teardown(a_broker_behind_its_client_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(it_does_not_wait_for_ever, setup, teardown),
