@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 #include "libdmq/os/folder.h"
 #include "libdmq/os/random.h"
 #include "tests/support/tempdir.h"
+
+#define NOBODY 65534
 
 static struct tempdir base;
 static char path[128];
@@ -201,8 +204,25 @@ bad_paths_are_errors(void **state)
     assert_int_equal(folder_open(name, "broker", 1, &f, &err), DMQ_ERR_INVALID_ARGUMENT);
     assert_int_equal(folder_open("/proc/nothing/here", "broker", 1, &f, &err), DMQ_ERR_IO);
     assert_non_null(strstr(err.text, "/proc/nothing"));
-    assert_int_equal(folder_open("/sys/nothing", "broker", 1, &f, &err), DMQ_ERR_IO);
-    assert_non_null(strstr(err.text, "or give another --data")); /* it says what to do */
+}
+
+/* A folder that this user may not write to; the error says what to do. */
+static void
+anothers_permissions_are_an_error(void **state)
+{
+    (void)state;
+    struct folder f;
+    struct err_msg err;
+    uid_t user = geteuid();
+    assert_int_equal(chmod(base.path, 0500), 0);
+    if (user == 0) {
+        assert_int_equal(seteuid(NOBODY), 0);
+    }
+    dmq_err refused = folder_open(path, "broker", 1, &f, &err);
+    assert_int_equal(seteuid(user), 0);
+    assert_int_equal(chmod(base.path, 0700), 0);
+    assert_int_equal(refused, DMQ_ERR_IO);
+    assert_non_null(strstr(err.text, "or give another --data"));
 }
 
 int
@@ -219,6 +239,7 @@ main(void)
         T(what_a_crash_at_first_use_leaves_is_taken),
         T(a_damaged_identity_is_no_empty_folder),
         T(bad_paths_are_errors),
+        T(anothers_permissions_are_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
