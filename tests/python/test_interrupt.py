@@ -28,7 +28,8 @@ BLOCKING = {
     "connect": "dmq.connect(URL, timeout=600)",
 }
 SCRIPT = """
-import sys, dmq
+import signal, sys, dmq
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 URL, T = sys.argv[1:]
 c = dmq.connect(URL)
 c.publish(T, b'warm')
