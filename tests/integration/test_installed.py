@@ -49,7 +49,7 @@ def test_pkg_config(prefix, cluster):
 
 def test_find_package(prefix, cluster, folder):
     build = Path(folder) / "build"
-    run("cmake", "-S", SOURCES, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+    run("cmake", "-G", "Ninja", "-S", SOURCES, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
     run("cmake", "--build", build)
     env = environment(prefix, cluster)
     assert run(build / "by_cmake", env=env) == "hello at 0\n"
