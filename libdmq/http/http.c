@@ -164,13 +164,6 @@ http_fd(const struct http_server *server)
     return server->fd;
 }
 
-int64_t
-http_wait_ms(const struct http_server *server)
-{
-    MHD_UNSIGNED_LONG_LONG wait;
-    return MHD_get_timeout(server->daemon, &wait) == MHD_YES ? (int64_t)wait : -1;
-}
-
 void
 http_process(struct http_server *server)
 {

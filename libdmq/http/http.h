@@ -43,8 +43,6 @@ void http_stop(struct http_server *server);
 /* Readable when http_process has something to do. */
 int http_fd(const struct http_server *server);
 
-/* Milliseconds after which http_process is to be called even so; -1: no need. */
-int64_t http_wait_ms(const struct http_server *server);
 void http_process(struct http_server *server);
 
 /* ---- the text format of Prometheus ----------------------------------------------------------- */
