@@ -23,6 +23,7 @@ on_api_versions(struct brk *brk, struct call *call)
         .max_message_bytes = brk->config.max_connection_bytes,
         .apis = ranges,
         .apis_count = count,
+        .controller_id = brk->controller_id,
     };
     call_answer(brk, call, &response, NULL, 0);
 }

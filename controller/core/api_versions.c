@@ -24,6 +24,7 @@ ctl_on_api_versions(struct ctl *ctl, struct call *call)
         .max_message_bytes = ctl->config.max_message_bytes,
         .apis = ranges,
         .apis_count = count,
+        .controller_id = ctl->ready ? ctl->config.controller_id : -1,
     };
     ctl_call_set_body(call, &response);
     return DMQ_OK;

@@ -270,7 +270,7 @@ check_call(const struct peer *peer, const struct peer_call *call)
     if (hello->max_requests_in_flight > 0 && (uint32_t)hello->max_requests_in_flight < allowed) {
         allowed = (uint32_t)hello->max_requests_in_flight;
     }
-    if (peer->in_flight_count >= allowed) {
+    if (!call->one_way && peer->in_flight_count >= allowed) {
         return DMQ_ERR_THROTTLED;
     }
     uint64_t largest = call->body->size;
@@ -312,8 +312,10 @@ peer_send(struct peer *peer, const struct peer_call *call, int64_t now_ms)
     if (status != NET_OK) {
         return status == NET_AGAIN ? DMQ_ERR_THROTTLED : DMQ_ERR_UNREACHABLE;
     }
-    peer->in_flight[peer->in_flight_count++] =
-        (struct in_flight){correlation, call->tag, now_ms + call->timeout_ms};
+    if (!call->one_way) {
+        peer->in_flight[peer->in_flight_count++] =
+            (struct in_flight){correlation, call->tag, now_ms + call->timeout_ms};
+    }
     return DMQ_OK;
 }
 

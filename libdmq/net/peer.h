@@ -99,6 +99,7 @@ struct peer_call {
     size_t attachment_count;
     int32_t timeout_ms; /* from now */
     int64_t metadata_version;
+    bool one_way; /* nothing answers it: no event follows, and it does not count as in flight */
 };
 
 /* Sends a request; its one event is PEER_RESPONSE or PEER_FAILED. Borrows the buffers. What it
