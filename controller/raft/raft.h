@@ -427,6 +427,15 @@ int64_t raft_silent_ms(const struct raft *raft, struct raft_id id);
 
 bool raft_id_equal(struct raft_id a, struct raft_id b);
 
+/* A write that outlives its step: its entries and snapshot are its own, payloads and data are
+ * referenced. NULL is a no-op for free. */
+struct raft_persist *raft_persist_copy(const struct raft_persist *write);
+void raft_persist_free(struct raft_persist *write);
+
+/* Gives up a saved whose entries are one heap array and whose payloads and data are references of
+ * its own, as the store hands it out; it is all zero afterwards. */
+void raft_saved_free(struct raft_saved *saved);
+
 /* The payload of a MEMBERS entry: count, then for each its node (4 bytes, big-endian), disk (16)
  * and 1 for a voter. encode returns one reference. decode is false for what encode cannot have
  * made: more members or voters than allowed, one twice, two voters of one node. */

@@ -89,7 +89,7 @@ static void
 carry_out(struct world *w, struct node *node, const struct raft_effect *effect)
 {
     if (effect->kind == RAFT_PERSIST) {
-        node->writing = raft_write_copy(&effect->u.persist);
+        node->writing = raft_persist_copy(&effect->u.persist);
     } else if (effect->kind == RAFT_SEND && w->queued < MAX_QUEUED) {
         w->queue[w->queued++] = raft_message_copy(&effect->u.message);
     }
@@ -129,7 +129,7 @@ stop(struct node *node)
 {
     if (node->exists) {
         raft_deinit(&node->raft);
-        raft_write_free(node->writing);
+        raft_persist_free(node->writing);
         node->writing = NULL;
         node->exists = false;
     }
@@ -241,7 +241,7 @@ complete(struct world *w, struct node *node, bool good, struct outbuf *out)
          (struct raft_event){.kind = good ? RAFT_PERSISTED : RAFT_PERSIST_FAILED,
                              .u.persisted = write->seq},
          out);
-    raft_write_free(write);
+    raft_persist_free(write);
 }
 
 static void

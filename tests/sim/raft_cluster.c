@@ -146,7 +146,7 @@ begin_write(struct cluster *cluster, struct cluster_node *node, const struct raf
         cluster->counts.stalls++;
         takes += rng_range(&cluster->rng, 100000, 2000000);
     }
-    node->writing = raft_write_copy(write);
+    node->writing = raft_persist_copy(write);
     push(cluster, EVENT_WRITTEN, node, cluster->now_us + takes);
 }
 
@@ -246,7 +246,7 @@ cluster_crash(struct cluster *cluster, struct cluster_node *node)
             raft_disk_write(&node->disk, node->writing);
             check_written(cluster, node);
         }
-        raft_write_free(node->writing);
+        raft_persist_free(node->writing);
         node->writing = NULL;
     }
     raft_deinit(&node->raft);
@@ -306,7 +306,7 @@ finish_write(struct cluster *cluster, struct cluster_node *node)
     cluster->counts.disk_failures += fails;
     struct raft_event event = {.kind = fails ? RAFT_PERSIST_FAILED : RAFT_PERSISTED,
                                .u.persisted = write->seq};
-    raft_write_free(write);
+    raft_persist_free(write);
     cluster_step(cluster, node, event);
 }
 
@@ -427,7 +427,7 @@ cluster_deinit(struct cluster *cluster)
         if (node->up) {
             raft_deinit(&node->raft);
         }
-        raft_write_free(node->writing);
+        raft_persist_free(node->writing);
         raft_disk_deinit(&node->disk);
     }
 }

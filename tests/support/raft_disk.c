@@ -107,7 +107,9 @@ raft_disk_write(struct raft_disk *disk, const struct raft_persist *write)
     if (write->snapshot != NULL) {
         buf_unref(disk->snapshot.data);
         disk->snapshot = *write->snapshot;
-        buf_ref(disk->snapshot.data);
+        if (disk->snapshot.data != NULL) {
+            buf_ref(disk->snapshot.data);
+        }
     }
     truncate_disk(disk, write->from);
     if (write->prev_index > disk->prev_index) {
@@ -145,38 +147,6 @@ raft_disk_term_at(const struct raft_disk *disk, int64_t index)
 }
 
 /* ---- copies ---------------------------------------------------------------------------------- */
-
-struct raft_persist *
-raft_write_copy(const struct raft_persist *write)
-{
-    struct raft_persist *copy = malloc(sizeof(*copy));
-    DMQ_ASSERT(copy != NULL);
-    *copy = *write;
-    copy->entries = copy_entries(write->entries, write->count);
-    if (write->snapshot != NULL) {
-        struct raft_snapshot *snapshot = malloc(sizeof(*snapshot));
-        DMQ_ASSERT(snapshot != NULL);
-        *snapshot = *write->snapshot;
-        buf_ref(snapshot->data);
-        copy->snapshot = snapshot;
-    }
-    return copy;
-}
-
-void
-raft_write_free(struct raft_persist *write)
-{
-    if (write == NULL) {
-        return;
-    }
-    free_entries(write->entries, write->count);
-    free((void *)(uintptr_t)write->entries);
-    if (write->snapshot != NULL) {
-        buf_unref(write->snapshot->data);
-        free((void *)(uintptr_t)write->snapshot);
-    }
-    free(write);
-}
 
 struct raft_message *
 raft_message_copy(const struct raft_message *message)

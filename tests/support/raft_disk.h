@@ -1,5 +1,5 @@
 /* What a controller's disk holds of Raft, in memory: writes are atomic; one that was not carried
- * out never was. And copies of messages and writes, which a step only lends. */
+ * out never was. And copies of messages, which a step only lends. */
 #ifndef TESTS_SUPPORT_RAFT_DISK_H
 #define TESTS_SUPPORT_RAFT_DISK_H
 
@@ -33,9 +33,6 @@ struct raft_saved raft_disk_saved(const struct raft_disk *disk);
 
 /* -1: not on the disk. */
 int64_t raft_disk_term_at(const struct raft_disk *disk, int64_t index);
-
-struct raft_persist *raft_write_copy(const struct raft_persist *write);
-void raft_write_free(struct raft_persist *write);
 
 struct raft_message *raft_message_copy(const struct raft_message *message);
 void raft_message_free(struct raft_message *message);
