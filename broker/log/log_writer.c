@@ -96,6 +96,7 @@ log_writer_open(struct log_writer *writer, struct fs *fs, struct plog_io_counts 
                                   .time_indexed = recovered->index.time_indexed};
     snprintf(writer->dir, sizeof(writer->dir), "%s", open->dir);
     writer->dirty = !recovered->clean;
+    writer->indexes_dirty = !recovered->clean;
     writer->names_dirty = !recovered->clean;
     writer->chain_dirty = !recovered->clean;
     dmq_err err = open_files(writer, recovered, msg);
@@ -210,7 +211,7 @@ log_writer_append(struct log_writer *writer, struct bytes *parts, size_t count, 
 {
     uint64_t size = 0;
     uint64_t zeroes = 0;
-    DMQ_ASSERT(!writer->failed && count <= WRITER_MAX_PARTS);
+    DMQ_ASSERT(!writer->failed && !writer->ended && count <= WRITER_MAX_PARTS);
     for (size_t i = 0; i < count; i++) {
         size += parts[i].size;
     }
@@ -243,6 +244,7 @@ append_index(struct log_writer *writer, struct fs_file *file, struct bytes entri
         return 0;
     }
     writer->counts->index_writes++;
+    writer->indexes_dirty = true;
     int error = writer->fs->ops->pwritev(file, &entries, 1, *pos);
     if (error == 0) {
         *pos += entries.size;
@@ -331,6 +333,7 @@ log_writer_roll(struct log_writer *writer, int64_t base, struct err_msg *msg)
     writer->time_indexed = INT64_MIN;
     writer->names_dirty = true;
     writer->dirty = true;
+    writer->indexes_dirty = true;
     return failed(writer, "beginning", empty_files(writer), msg);
 }
 
@@ -379,6 +382,10 @@ log_writer_list_syncs(const struct log_writer *writer, struct fs_sync *ret_syncs
     if (writer->dirty) {
         ret_syncs[count++] = (struct fs_sync){.file = writer->files.log};
     }
+    if (writer->ended && writer->indexes_dirty) {
+        ret_syncs[count++] = (struct fs_sync){.file = writer->files.index};
+        ret_syncs[count++] = (struct fs_sync){.file = writer->files.times};
+    }
     if (writer->names_dirty) {
         ret_syncs[count++] = (struct fs_sync){.path = writer->dir};
     }
@@ -397,9 +404,11 @@ log_writer_take_syncs(struct log_writer *writer, const struct fs_sync *syncs, si
         if (syncs[i].error != 0) {
             return failed(writer, "syncing", syncs[i].error, msg);
         }
-        bool *dirty = is_file ? &writer->dirty : &writer->names_dirty;
-        DMQ_ASSERT(*dirty);
-        *dirty = false;
+    }
+    if (count > 0) { /* all that was dirty was listed */
+        writer->dirty = false;
+        writer->names_dirty = false;
+        writer->indexes_dirty = writer->indexes_dirty && !writer->ended;
     }
     return DMQ_OK;
 }
@@ -426,13 +435,8 @@ log_writer_sync(struct log_writer *writer, struct err_msg *msg)
 }
 
 dmq_err
-log_writer_finish(struct log_writer *writer, struct err_msg *msg)
+log_writer_end(struct log_writer *writer, struct err_msg *msg)
 {
-    int error = trim(writer);
-    error = error == 0 ? sync_segment(writer, &writer->files) : error;
-    if (error != 0) {
-        return failed(writer, "ending", error, msg);
-    }
-    writer->dirty = false;
-    return log_writer_sync(writer, msg);
+    writer->ended = true;
+    return failed(writer, "ending", trim(writer), msg);
 }

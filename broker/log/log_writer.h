@@ -30,6 +30,8 @@ struct log_writer {
     uint64_t since_sync; /* bytes of batches written */
     uint64_t sync_bytes; /* of them between two SYNCs, smoothed */
     bool dirty;          /* the newest segment's .log has bytes that are not synced */
+    bool indexes_dirty;  /* and so may its indexes: they are only synced once it is complete */
+    bool ended;          /* its files end exactly: nothing more is written */
     bool names_dirty;    /* the folder has names that are not synced */
     bool chain_dirty;    /* the folder's own name may not be synced, nor that of its parent */
     bool failed;         /* the disk was full: nothing is written until it is opened again */
@@ -67,12 +69,12 @@ dmq_err log_writer_sync(struct log_writer *writer, struct err_msg *msg);
 /* The same in three steps, so that those of many logs are done together: what of the newest segment
  * is to be synced (up to WRITER_MAX_SYNCS; how many), and what came of it. log_writer_sync is still
  * due afterwards: for the segments before. */
-#define WRITER_MAX_SYNCS 2
+#define WRITER_MAX_SYNCS 4
 size_t log_writer_list_syncs(const struct log_writer *writer, struct fs_sync *ret_syncs);
 dmq_err log_writer_take_syncs(struct log_writer *writer, const struct fs_sync *syncs, size_t count,
                               struct err_msg *msg);
 
-/* Ends the newest segment's files exactly and syncs everything, but the folders above. */
-dmq_err log_writer_finish(struct log_writer *writer, struct err_msg *msg);
+/* Ends the newest segment's files exactly. What is synced from now on are its indexes, too. */
+dmq_err log_writer_end(struct log_writer *writer, struct err_msg *msg);
 
 #endif

@@ -25,9 +25,11 @@ struct open_log {
     struct log_writer writer;
     size_t first_pending; /* WRITEs of the run that wait: indices, linked by lane->next */
     size_t last_pending;
-    struct open_log *touched;  /* next log with WRITEs that wait */
-    struct list unsynced_link; /* in lane->unsynced */
-    size_t syncs;              /* of the newest segment, in the SYNC that runs */
+    struct open_log *touched; /* next log with WRITEs that wait */
+    struct list sync_link;    /* in lane->unsynced or lane->closing */
+    size_t sync_at;           /* in lane->syncs, while those of many logs are done together */
+    size_t sync_count;
+    size_t close_op; /* the CLOSE, in lane->closing */
     UT_hash_handle hh;
 };
 
@@ -47,7 +49,8 @@ struct plog_io_lane {
     struct outbuf index; /* entries to add, of one write */
     struct outbuf times;
     struct bytes parts[WRITER_MAX_PARTS + WRITER_SPARE_PARTS];
-    struct fs_sync *syncs; /* of one SYNC */
+    struct list closing;   /* logs that a CLOSE of the run has ended; their syncs wait */
+    struct fs_sync *syncs; /* those that are done together */
     size_t syncs_capacity;
 };
 
@@ -58,6 +61,7 @@ plog_io_new(struct fs *fs)
     DMQ_ASSERT(lane != NULL);
     lane->fs = fs;
     list_init(&lane->unsynced);
+    list_init(&lane->closing);
     return lane;
 }
 
@@ -72,8 +76,8 @@ find(struct plog_io_lane *lane, uint32_t number)
 static void
 note_unsynced(struct plog_io_lane *lane, struct open_log *log)
 {
-    if (!list_linked(&log->unsynced_link)) {
-        list_append(&lane->unsynced, &log->unsynced_link);
+    if (!list_linked(&log->sync_link)) {
+        list_append(&lane->unsynced, &log->sync_link);
     }
 }
 
@@ -81,7 +85,7 @@ note_unsynced(struct plog_io_lane *lane, struct open_log *log)
 static void
 forget(struct plog_io_lane *lane, struct open_log *log)
 {
-    list_remove(&log->unsynced_link);
+    list_remove(&log->sync_link);
     HASH_DEL(lane->logs, log);
     log_writer_deinit(&log->writer);
     free(log);
@@ -282,23 +286,12 @@ sync_chain(struct plog_io_lane *lane, struct log_writer *writer, struct synced_f
     return DMQ_OK;
 }
 
-static dmq_err
-sync_log(struct plog_io_lane *lane, struct log_writer *writer, struct synced_folders *synced,
-         struct err_msg *msg)
-{
-    dmq_err err = DMQ_OK;
-    if (writer->chain_dirty) {
-        err = sync_chain(lane, writer, synced, msg);
-    }
-    return err == DMQ_OK ? log_writer_sync(writer, msg) : err;
-}
-
-/* Room for what all unsynced logs can have to sync. */
+/* Room for what all these logs can have to sync. */
 static void
-reserve_syncs(struct plog_io_lane *lane)
+reserve_syncs(struct plog_io_lane *lane, const struct list *logs)
 {
     size_t needed = 0;
-    LIST_FOREACH (link, &lane->unsynced) {
+    LIST_FOREACH (link, logs) {
         needed += WRITER_MAX_SYNCS;
     }
     if (needed > lane->syncs_capacity) {
@@ -308,44 +301,50 @@ reserve_syncs(struct plog_io_lane *lane)
     }
 }
 
-/* The newest segments of all logs at once: one after the other would take as many times as long. */
-static dmq_err
-sync_newest(struct plog_io_lane *lane, struct err_msg *msg)
+/* The newest segments of these logs at once: one after the other would take as many times as long.
+ * What came of it waits for sync_log of each. */
+static void
+sync_newest(struct plog_io_lane *lane, const struct list *logs)
 {
     size_t count = 0;
-    reserve_syncs(lane);
-    LIST_FOREACH (link, &lane->unsynced) {
-        struct open_log *log = LIST_ENTRY(link, struct open_log, unsynced_link);
-        log->syncs = log_writer_list_syncs(&log->writer, lane->syncs + count);
-        count += log->syncs;
+    reserve_syncs(lane, logs);
+    LIST_FOREACH (link, logs) {
+        struct open_log *log = LIST_ENTRY(link, struct open_log, sync_link);
+        log->sync_at = count;
+        log->sync_count = log_writer_list_syncs(&log->writer, lane->syncs + count);
+        count += log->sync_count;
     }
     lane->fs->ops->sync_many(lane->fs, lane->syncs, count);
-    const struct fs_sync *at = lane->syncs;
-    LIST_FOREACH (link, &lane->unsynced) {
-        struct open_log *log = LIST_ENTRY(link, struct open_log, unsynced_link);
-        dmq_err err = log_writer_take_syncs(&log->writer, at, log->syncs, msg);
-        if (err != DMQ_OK) {
-            return err;
-        }
-        at += log->syncs;
+}
+
+/* What is left of one log: its segments that ended before, the folders above. */
+static dmq_err
+sync_log(struct plog_io_lane *lane, struct open_log *log, struct synced_folders *synced,
+         struct err_msg *msg)
+{
+    struct log_writer *writer = &log->writer;
+    dmq_err err = log_writer_take_syncs(writer, lane->syncs + log->sync_at, log->sync_count, msg);
+    if (err == DMQ_OK && writer->chain_dirty) {
+        err = sync_chain(lane, writer, synced, msg);
     }
-    return DMQ_OK;
+    err = err == DMQ_OK ? log_writer_sync(writer, msg) : err;
+    if (err == DMQ_ERR_DISK_FULL) {
+        msg->code = DMQ_ERR_IO; /* a sync that failed is never tried again, whatever it says */
+        err = DMQ_ERR_IO;
+    }
+    return err;
 }
 
 static dmq_err
 sync_all(struct plog_io_lane *lane, struct err_msg *msg)
 {
     struct synced_folders synced = {"", ""};
-    dmq_err err = sync_newest(lane, msg);
-    lane->counts.syncs += list_empty(&lane->unsynced) ? 0 : 1;
+    dmq_err err = DMQ_OK;
     struct list *link;
+    lane->counts.syncs += list_empty(&lane->unsynced) ? 0 : 1;
+    sync_newest(lane, &lane->unsynced);
     while (err == DMQ_OK && (link = list_pop(&lane->unsynced)) != NULL) {
-        struct open_log *log = LIST_ENTRY(link, struct open_log, unsynced_link);
-        err = sync_log(lane, &log->writer, &synced, msg);
-    }
-    if (err == DMQ_ERR_DISK_FULL) {
-        msg->code = DMQ_ERR_IO; /* a sync that failed is never tried again, whatever it says */
-        err = DMQ_ERR_IO;
+        err = sync_log(lane, LIST_ENTRY(link, struct open_log, sync_link), &synced, msg);
     }
     return err;
 }
@@ -428,28 +427,52 @@ carry_out_roll(struct plog_io_lane *lane, size_t i)
     conclude(lane, &lane->dones[i], err, &msg);
 }
 
+/* Ends the log's files; its syncs are done with those of the CLOSEs that follow at once
+ * (finish_closes), for at the end of the process all logs are closed. */
 static void
 carry_out_close(struct plog_io_lane *lane, size_t i)
 {
     struct open_log *log = find(lane, lane->ops[i].log);
-    struct synced_folders synced = {"", ""};
     struct err_msg msg;
     dmq_err err = DMQ_OK;
     if (log == NULL) {
         return; /* it never opened: there is nothing to end */
     }
+    DMQ_ASSERT(!log->writer.ended);
     if (log->damaged) {
         err = err_set(&msg, DMQ_ERR_DAMAGED, "the log is damaged: it has no clean end");
     } else if (log->writer.failed) {
         err = err_set(&msg, DMQ_ERR_DISK_FULL, "the disk was full: the log has no clean end");
     } else {
-        if (log->writer.chain_dirty) {
-            err = sync_chain(lane, &log->writer, &synced, &msg);
-        }
-        err = err == DMQ_OK ? log_writer_finish(&log->writer, &msg) : err;
+        err = log_writer_end(&log->writer, &msg);
     }
-    conclude(lane, &lane->dones[i], err, &msg);
-    forget(lane, log);
+    if (err != DMQ_OK) {
+        conclude(lane, &lane->dones[i], err, &msg);
+        forget(lane, log);
+        return;
+    }
+    log->close_op = i;
+    list_remove(&log->sync_link);
+    list_append(&lane->closing, &log->sync_link);
+}
+
+/* A log whose sync failed takes none of the others with it that were synced in the same call: each
+ * has its own result. */
+static void
+finish_closes(struct plog_io_lane *lane)
+{
+    struct synced_folders synced = {"", ""};
+    struct err_msg msg;
+    if (list_empty(&lane->closing)) {
+        return;
+    }
+    sync_newest(lane, &lane->closing);
+    while (!list_empty(&lane->closing)) {
+        struct open_log *log = LIST_ENTRY(lane->closing.next, struct open_log, sync_link);
+        dmq_err err = sync_log(lane, log, &synced, &msg);
+        conclude(lane, &lane->dones[log->close_op], err, &msg);
+        forget(lane, log);
+    }
 }
 
 struct doomed {
@@ -547,6 +570,9 @@ carry_out(struct plog_io_lane *lane, size_t i, size_t last_sync)
         return; /* the last one covers it */
     }
     flush(lane);
+    if (kind != DISK_CLOSE) {
+        finish_closes(lane);
+    }
     if (refuse_if_broken(lane, &lane->dones[i])) {
         return;
     }
@@ -603,6 +629,7 @@ plog_io_exec(struct plog_io_lane *lane, struct disk_op *ops, size_t count, struc
         carry_out(lane, i, last_sync);
     }
     flush(lane);
+    finish_closes(lane);
     for (size_t i = 0; i < count; i++) {
         if (ops[i].kind == DISK_SYNC && i < last_sync && lane->broken.code != DMQ_OK) {
             refuse_if_broken(lane, &dones[i]);

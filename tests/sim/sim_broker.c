@@ -6,6 +6,8 @@
 #include "libdmq/base/assert.h"
 #include "libdmq/meta/rows.h"
 
+#define MAX_RUN 4 /* of disk effects */
+
 struct queued {
     struct list link;
     struct brk_effect effect;
@@ -116,20 +118,36 @@ step(struct sim_broker *sim, struct brk_event *event)
 /* ---- lanes ----------------------------------------------------------------------------------- */
 
 static void
-run_disk(struct sim_broker *sim, struct brk_effect *effect, bool read)
+run_read(struct sim_broker *sim, struct brk_effect *effect)
 {
     struct brk_event event = {.kind = BRK_DISK_DONE};
-    if (read) {
-        plog_reader_exec(sim->reader, &effect->u.disk, &event.u.disk_done);
-    } else {
-        plog_io_exec(sim->lane, &effect->u.disk, 1, &event.u.disk_done);
-    }
-    if (simfs_is_dead(sim->disk)) {
-        disk_done_deinit(&event.u.disk_done);
-        sim->crashed = true; /* in the middle of the effect */
-        return;
-    }
+    plog_reader_exec(sim->reader, &effect->u.disk, &event.u.disk_done);
     step(sim, &event);
+}
+
+/* As the worker does: what has queued up is one run, of a length that is drawn. */
+static void
+run_disk(struct sim_broker *sim, struct brk_effect *first)
+{
+    struct disk_op ops[MAX_RUN] = {first->u.disk};
+    struct disk_done dones[MAX_RUN];
+    size_t most = rng_chance(&sim->rng, 500) ? 1 : 1 + (size_t)rng_below(&sim->rng, MAX_RUN);
+    size_t count = 1;
+    while (count < most && !list_empty(&sim->disk_queue)) {
+        struct queued *queued = LIST_ENTRY(list_pop(&sim->disk_queue), struct queued, link);
+        ops[count++] = queued->effect.u.disk;
+        free(queued);
+    }
+    plog_io_exec(sim->lane, ops, count, dones);
+    sim->crashed = simfs_is_dead(sim->disk); /* in the middle of an effect */
+    for (size_t i = 0; i < count; i++) {
+        struct brk_event event = {.kind = BRK_DISK_DONE, .u.disk_done = dones[i]};
+        if (sim->crashed) {
+            disk_done_deinit(&dones[i]);
+        } else {
+            step(sim, &event);
+        }
+    }
 }
 
 static void
@@ -204,8 +222,10 @@ run_one(struct sim_broker *sim)
         struct queued *queued = LIST_ENTRY(list_pop(lane), struct queued, link);
         if (lane == &sim->store_queue) {
             run_store(sim, &queued->effect);
+        } else if (lane == &sim->read_queue) {
+            run_read(sim, &queued->effect);
         } else {
-            run_disk(sim, &queued->effect, lane == &sim->read_queue);
+            run_disk(sim, &queued->effect);
         }
         free(queued);
         return true;

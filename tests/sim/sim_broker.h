@@ -2,9 +2,10 @@
  * simulator's disk and store, with a scripted controller. Each lane (disk writes, store, reads)
  * carries out its effects in order; which lane goes next is drawn from the seed.
  *
- * An effect boundary is the moment before a disk or store effect is carried out, and after the
- * last. A crash at boundary n: everything before it happened, as far as it was synced, and nothing
- * after. die_at crashes it inside an effect instead, at a call that changes the disk. */
+ * An effect boundary is the moment before a run of disk effects, or a store effect, is carried out,
+ * and after the last. A crash at boundary n: everything before it happened, as far as it was
+ * synced, and nothing after. die_at crashes it inside an effect instead, at a call that changes the
+ * disk. */
 #ifndef TESTS_SIM_SIM_BROKER_H
 #define TESTS_SIM_SIM_BROKER_H
 

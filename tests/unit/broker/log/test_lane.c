@@ -274,6 +274,101 @@ a_close_ends_files_exactly(void **state)
                      TIME_ENTRY_SIZE);
 }
 
+/* Counts how often syncs are done together, and how many. */
+static const struct fs_ops *disk_ops;
+static size_t groups;
+static size_t grouped;
+
+static void
+counted_sync_many(struct fs *fs, struct fs_sync *syncs, size_t count)
+{
+    groups++;
+    grouped += count;
+    disk_ops->sync_many(fs, syncs, count);
+}
+
+static void
+close_all_counted(void)
+{
+    struct fs_ops counted = *simfs_fs(disk)->ops;
+    disk_ops = simfs_fs(disk)->ops;
+    counted.sync_many = counted_sync_many;
+    simfs_fs(disk)->ops = &counted;
+    groups = 0;
+    grouped = 0;
+    for (uint32_t i = 1; i <= LOGS; i++) {
+        add((struct disk_op){.kind = DISK_CLOSE, .log = i});
+    }
+    run();
+    simfs_fs(disk)->ops = disk_ops;
+}
+
+/* A clean stop closes all logs: the disk is waited for once, not three times for each. */
+static void
+closes_of_a_run_are_synced_together(void **state)
+{
+    (void)state;
+    struct plog_io_counts before = plog_io_counts(lane);
+    for (uint32_t i = 1; i <= LOGS; i++) {
+        append(i, 100 * i);
+    }
+    run();
+    close_all_counted();
+    assert_int_equal(groups, 1);
+    assert_int_equal(grouped, 3 * LOGS); /* .log, .index, .timeindex */
+    assert_int_equal(counts_since(before).file_syncs, 3 * LOGS);
+    simfs_crash(disk, SIMFS_LOSE, 1);
+    for (uint32_t i = 1; i <= LOGS; i++) {
+        char path[64];
+        assert_int_equal(dones[i - 1].err, DMQ_OK);
+        snprintf(path, sizeof(path), "/data/topic%u/%u/00000000000000000000.log", i % 2, i);
+        assert_int_equal(simfs_file(disk, path).size, plog_end_mark(logs[i]).pos);
+    }
+}
+
+/* The files that did sync are closed well; the other log's end is not known, nor anything after. */
+static void
+a_close_that_cannot_sync_is_not_the_others(void **state)
+{
+    (void)state;
+    for (uint32_t i = 1; i <= LOGS; i++) {
+        append(i, 100);
+    }
+    run();
+    simfs_fail(disk, SIMFS_DATASYNC, 5, 4, 1);
+    close_all_counted();
+    size_t failed = 0;
+    for (size_t i = 0; i < LOGS; i++) {
+        failed += dones[i].err == DMQ_ERR_IO ? 1 : 0;
+    }
+    assert_int_equal(failed, 1);
+    ask_sync();
+    run();
+    assert_int_equal(dones[0].err, DMQ_ERR_IO);
+}
+
+static void
+a_log_that_nobody_wrote_to_is_closed_without_a_sync(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    struct rig_batch batch = RIG_BATCH;
+    log_rig_init(&rig, simfs_fs(disk), "/data/topic/0");
+    assert_int_equal(log_rig_open(&rig), DMQ_OK);
+    assert_int_equal(log_rig_append(&rig, &batch), 0);
+    log_rig_run(&rig);
+    assert_int_equal(log_rig_close(&rig), DMQ_OK); /* with changes that no SYNC covered */
+    simfs_crash(disk, SIMFS_LOSE, 1);
+    log_rig_kill(&rig);
+    assert_int_equal(log_rig_open(&rig), DMQ_OK);
+    assert_true(rig.clean);
+    assert_int_equal(plog_end(rig.log), 1);
+    uint64_t changes = simfs_counts(disk)->changes;
+    assert_int_equal(log_rig_close(&rig), DMQ_OK);
+    assert_int_equal(simfs_counts(disk)->changes, changes);
+    log_rig_deinit(&rig);
+}
+
 static void
 a_delete_removes_the_folder_durably(void **state)
 {
@@ -364,6 +459,9 @@ main(void)
         TEST(a_roll_trims_and_syncs_the_segment_that_ended),
         TEST(space_is_made_in_steps_that_follow_the_rate),
         TEST(a_close_ends_files_exactly),
+        TEST(closes_of_a_run_are_synced_together),
+        TEST(a_close_that_cannot_sync_is_not_the_others),
+        TEST(a_log_that_nobody_wrote_to_is_closed_without_a_sync),
         TEST(a_delete_removes_the_folder_durably),
         TEST(a_full_disk_stops_one_log),
         TEST(the_first_failure_ends_the_lane),
