@@ -28,6 +28,9 @@ call_dispatch(struct brk *brk, struct call *call)
     case API_METADATA:
         on_metadata(brk, call);
         break;
+    case API_DESCRIBE_CONFIG:
+        on_describe_config(brk, call);
+        break;
     case API_PRODUCE:
         on_produce(brk, call);
         break;
@@ -42,7 +45,13 @@ call_dispatch(struct brk *brk, struct call *call)
         break;
     case API_CREATE_TOPIC:
     case API_DELETE_TOPIC:
+    case API_ALTER_TOPIC:
+    case API_CREATE_PARTITIONS:
     case API_DESCRIBE_TOPICS:
+    case API_DESCRIBE_QUORUM:
+    case API_TRANSFER_LEADER:
+    case API_ADD_CONTROLLER:
+    case API_REMOVE_CONTROLLER:
         on_forward(brk, call);
         break;
     case API_PUSH_METADATA:

@@ -267,6 +267,21 @@ leads_here(const struct brk *brk, const struct partition_record *record)
            uuid_equal(self->incarnation, brk->config.incarnation);
 }
 
+/* The setting counts, not the partition's own field: what is sync from now on waits for syncs from
+ * now on. What is not synced of it is asked for at once. */
+static void
+reconcile_durability(struct brk *brk, struct partition *p, const struct image_topic *topic)
+{
+    bool async = topic->config.durability == DURABILITY_ASYNC;
+    if (async == p->replica.async) {
+        return;
+    }
+    step_replica(brk, p, (struct replica_event){.kind = REPLICA_DURABILITY, .async = async});
+    if (list_linked(&p->unsynced_link)) {
+        sync_want(brk, p);
+    }
+}
+
 /* Whatever the image says now, in the order in which it may be said: durability first, because a
  * new leader's high watermark depends on it. An epoch that is not new changes nothing: the same
  * record comes again with every change of the partition (ISR, settings). */
@@ -275,11 +290,7 @@ reconcile_role(struct brk *brk, struct partition *p)
 {
     const struct partition_record *record =
         image_partition(brk->image, p->key.topic_id, p->key.partition);
-    const struct image_topic *topic = image_topic_by_id(brk->image, p->key.topic_id);
-    bool async = topic->config.durability == DURABILITY_ASYNC;
-    if (async != p->replica.async) {
-        step_replica(brk, p, (struct replica_event){.kind = REPLICA_DURABILITY, .async = async});
-    }
+    reconcile_durability(brk, p, image_topic_by_id(brk->image, p->key.topic_id));
     if (record->leader_epoch <= p->replica.leader_epoch) {
         return;
     }
@@ -312,6 +323,23 @@ partition_reconcile(struct brk *brk, struct uuid topic_id, int32_t partition)
         partition_new(brk, key, image_topic_by_id(brk->image, topic_id));
     } else if (p->log != NULL) {
         reconcile_role(brk, p);
+    }
+}
+
+void
+partition_reconcile_settings(struct brk *brk, struct uuid topic_id)
+{
+    const struct image_topic *topic = image_topic_by_id(brk->image, topic_id);
+    for (uint32_t n = 0; topic != NULL && n < topic->partition_count; n++) {
+        struct partition *p = partition_find(brk, topic_id, (int32_t)n);
+        if (p == NULL) {
+            continue; /* not here, or its own record comes in the same entry */
+        }
+        p->segment_bytes = segment_bytes(brk, topic);
+        if (p->log != NULL) {
+            plog_set_segment_bytes(p->log, p->segment_bytes);
+            reconcile_durability(brk, p, topic);
+        }
     }
 }
 

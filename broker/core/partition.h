@@ -48,6 +48,9 @@ struct partition *partition_by_number(struct brk *brk, uint32_t number);
 void partition_reconcile(struct brk *brk, struct uuid topic_id, int32_t partition);
 void partition_reconcile_all(struct brk *brk);
 
+/* The settings of a topic may have changed: they take effect on its logs that are here. */
+void partition_reconcile_settings(struct brk *brk, struct uuid topic_id);
+
 /* Whether a client may use it here: DMQ_OK, or why not, for people in text. `epoch` is the leader
  * epoch that the asker means, -1 if it does not know. *ret_p may be NULL on error. */
 dmq_err partition_locate(struct brk *brk, struct uuid topic_id, int32_t partition, int32_t epoch,

@@ -59,6 +59,8 @@ react(struct brk *brk, const struct meta_rows *rows)
     for (size_t i = 0; i < rows->count; i++) {
         if (rows->rows[i].kind == META_ROW_PARTITION) {
             partition_reconcile(brk, rows->rows[i].topic_id, rows->rows[i].number);
+        } else if (rows->rows[i].kind == META_ROW_TOPIC) {
+            partition_reconcile_settings(brk, rows->rows[i].topic_id);
         }
     }
     lifecycle_image_changed(brk);

@@ -59,10 +59,11 @@ struct disk_op {
             struct buf *buf; /* owned reference; the batch is buf->data[from .. from+size) */
             size_t from;
             size_t size;
-            uint64_t pos;      /* in the newest segment */
-            int64_t offset;    /* of the first record */
-            bool indexed;      /* add (offset, pos) to the offset index */
-            bool time_indexed; /* add (max_timestamp, max_timestamp_offset) to the time index */
+            uint64_t pos;          /* in the newest segment */
+            int64_t offset;        /* of the first record */
+            int64_t segment_bytes; /* at which the log rolls: no space is made beyond it */
+            bool indexed;          /* add (offset, pos) to the offset index */
+            bool time_indexed;     /* add (max_timestamp, max_timestamp_offset) to the time index */
             int64_t max_timestamp;
             int64_t max_timestamp_offset; /* base offset of the batch that holds it */
         } write;

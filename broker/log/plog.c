@@ -91,6 +91,13 @@ plog_free(struct plog *log)
     free(log);
 }
 
+void
+plog_set_segment_bytes(struct plog *log, int64_t segment_bytes)
+{
+    DMQ_ASSERT(segment_bytes > 0);
+    log->config.segment_bytes = segment_bytes;
+}
+
 int64_t
 plog_start(const struct plog *log)
 {
@@ -231,6 +238,7 @@ ask_write(struct plog *log, const struct hot_batch *batch, const struct batch_he
     op->u.write.size = batch->size;
     op->u.write.pos = segment->size;
     op->u.write.offset = batch->base;
+    op->u.write.segment_bytes = log->config.segment_bytes;
     op->u.write.indexed = verdict.indexed;
     op->u.write.time_indexed = verdict.time_indexed;
     op->u.write.max_timestamp = log->index.max_timestamp;

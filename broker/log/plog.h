@@ -32,6 +32,9 @@ struct plog_ops {
 struct plog *plog_new(const struct plog_config *config, struct log_recovered *recovered);
 void plog_free(struct plog *log);
 
+/* A segment is rolled at another size from now on; the present one at once if it is larger. */
+void plog_set_segment_bytes(struct plog *log, int64_t segment_bytes);
+
 int64_t plog_start(const struct plog *log);
 int64_t plog_end(const struct plog *log);
 int64_t plog_written_end(const struct plog *log);

@@ -207,6 +207,7 @@ write_some(struct plog_io_lane *lane, struct open_log *log, size_t first)
         const struct disk_op *op = &lane->ops[i];
         DMQ_ASSERT(op->u.write.pos == pos || writer->failed);
         lane->parts[count++] = bytes_of(op->u.write.buf->data + op->u.write.from, op->u.write.size);
+        writer->segment_bytes = op->u.write.segment_bytes;
         gather_indexes(lane, writer, op);
         pos += op->u.write.size;
     }

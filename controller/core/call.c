@@ -27,6 +27,8 @@ route_of(int key)
     case API_ALLOCATE_PRODUCER_IDS:
     case API_CREATE_TOPIC:
     case API_DELETE_TOPIC:
+    case API_ALTER_TOPIC:
+    case API_CREATE_PARTITIONS:
     case API_DESCRIBE_TOPICS:
         return ROUTE_DECIDED;
     case API_ENVELOPE:
@@ -60,6 +62,10 @@ ctl_call_decide(struct ctl *ctl, struct call *call)
         return ctl_on_create_topic(ctl, call);
     case API_DELETE_TOPIC:
         return ctl_on_delete_topic(ctl, call);
+    case API_ALTER_TOPIC:
+        return ctl_on_alter_topic(ctl, call);
+    case API_CREATE_PARTITIONS:
+        return ctl_on_create_partitions(ctl, call);
     default:
         DMQ_ASSERT(call->api->key == API_DESCRIBE_TOPICS);
         return ctl_on_describe_topics(ctl, call);

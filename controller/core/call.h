@@ -55,6 +55,8 @@ dmq_err ctl_on_register_broker(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_heartbeat_wish(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_create_topic(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_delete_topic(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_alter_topic(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_create_partitions(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_describe_topics(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_allocate_producer_ids(struct ctl *ctl, struct call *call);
 
@@ -65,7 +67,22 @@ dmq_err ctl_call_decide(struct ctl *ctl, struct call *call);
 void describe_topic(const struct image_topic *topic, struct arena *arena,
                     struct topic_description *ret_description);
 
+/* Sets the body of a call whose response is nothing but a topic_description. */
+void ctl_call_set_topic(struct call *call, const struct image_topic *topic);
+
+/* A topic that a client may change: by id where one is given, for a name may belong to another
+ * topic by now (traps 24 and 25). INVALID_TOPIC, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION. */
+dmq_err find_own_topic(const struct image *image, struct uuid topic_id, struct bytes name,
+                       const struct image_topic **ret_topic, struct err_msg *err);
+
 /* UNKNOWN_TOPIC_OR_PARTITION, and the topic that was probably meant. */
 dmq_err unknown_topic(const struct image *image, struct bytes name, struct err_msg *err);
+
+/* create_topic.c: INVALID_CONFIG if min.insync.replicas is set above the replication factor. */
+dmq_err check_min_isr(const struct topic_config *config, uint32_t factor, struct err_msg *err);
+
+/* create_partitions.c: proposes partitions until the topic has partition_count of them. */
+void propose_partitions(struct ctl *ctl, struct uuid topic_id, uint32_t partition_count,
+                        uint32_t factor);
 
 #endif

@@ -249,6 +249,50 @@ change_join(struct ctl *ctl, int32_t broker_id)
     change_all(ctl, broker_id, change_one_join, 0);
 }
 
+/* ---- settings -------------------------------------------------------------------------------- */
+
+/* What a partition carries of its topic's settings; true if that changes it.
+ *
+ * A new min ISR clears the ELR, for its members were judged by the old one. Not so where the ISR is
+ * empty: nothing can have been acknowledged since, and without the ELR nobody could ever lead.
+ *
+ * Async takes effect at once. Sync does not: a new leader epoch starts, in which the leader counts
+ * synced ends, but an unclean restart is judged by async until the leader knows that every member
+ * has synced what can be read (DESIGN, "Durability"). */
+static bool
+follow_settings(const struct topic_config *config, struct draft *draft, bool became_sync)
+{
+    struct partition_record *p = &draft->record;
+    int32_t min_isr = topic_config_min_isr(config, p->replicas_count);
+    bool other_isr = min_isr != p->min_isr;
+    bool becomes_async = config->durability == DURABILITY_ASYNC && p->durability == DURABILITY_SYNC;
+    bool new_epoch = became_sync && p->leader != -1; /* else the next election makes one */
+    if (other_isr) {
+        p->min_isr = min_isr;
+        p->elr_count = p->isr_count > 0 ? 0 : p->elr_count;
+    }
+    if (becomes_async) {
+        p->durability = DURABILITY_ASYNC;
+    }
+    p->leader_epoch += new_epoch;
+    return other_isr || becomes_async || new_epoch;
+}
+
+void
+change_settings(struct ctl *ctl, struct uuid topic_id, bool became_sync)
+{
+    struct draft draft;
+    const struct image_topic *topic = image_topic_by_id(ctl->image, topic_id);
+    DMQ_ASSERT(topic != NULL);
+    for (uint32_t i = 0; i < topic->partition_count; i++) {
+        draft_init(&draft, topic->partitions[i]);
+        if (follow_settings(&topic->config, &draft, became_sync)) {
+            draft_propose(ctl, &draft);
+            topic = image_topic_by_id(ctl->image, topic_id);
+        }
+    }
+}
+
 void
 change_check(const struct image *image)
 {

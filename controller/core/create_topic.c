@@ -1,5 +1,4 @@
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "controller/core/call.h"
 #include "libdmq/meta/names.h"
@@ -80,6 +79,18 @@ check_factor(const struct ctl *ctl, struct plan *plan, struct err_msg *err)
     return DMQ_OK;
 }
 
+dmq_err
+check_min_isr(const struct topic_config *config, uint32_t factor, struct err_msg *err)
+{
+    if (config->min_insync_replicas > (int64_t)factor) {
+        return err_set(err, DMQ_ERR_INVALID_CONFIG,
+                       "min.insync.replicas %" PRId64 " is above the replication factor %" PRIu32
+                       ": nothing could be written with acks=all",
+                       config->min_insync_replicas, factor);
+    }
+    return DMQ_OK;
+}
+
 static dmq_err
 check_config(struct plan *plan, struct err_msg *err)
 {
@@ -89,13 +100,7 @@ check_config(struct plan *plan, struct err_msg *err)
         return code;
     }
     plan->config = topic_config_of(request->config, request->config_count);
-    if (plan->config.min_insync_replicas > (int64_t)plan->factor) {
-        return err_set(err, DMQ_ERR_INVALID_CONFIG,
-                       "min.insync.replicas %" PRId64 " is above the replication factor %" PRIu32
-                       ": nothing could be written with acks=all",
-                       plan->config.min_insync_replicas, plan->factor);
-    }
-    return DMQ_OK;
+    return check_min_isr(&plan->config, plan->factor, err);
 }
 
 static dmq_err
@@ -109,29 +114,6 @@ check(const struct ctl *ctl, struct plan *plan, struct err_msg *err)
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
-
-static void
-propose_partitions(struct ctl *ctl, const struct plan *plan)
-{
-    int32_t *replicas = ctl_alloc((size_t)plan->partition_count * plan->factor * sizeof(int32_t));
-    placement_place(ctl->image, plan->partition_count, plan->factor, replicas);
-    for (uint32_t i = 0; i < plan->partition_count; i++) {
-        int32_t *mine = &replicas[(size_t)i * plan->factor];
-        struct partition_record record = {
-            .topic_id = plan->topic_id,
-            .partition = (int32_t)i,
-            .replicas = mine,
-            .replicas_count = plan->factor,
-            .isr = mine, /* all of them are empty, so all are in sync */
-            .isr_count = plan->factor,
-            .leader = mine[0],
-            .durability = (int8_t)plan->config.durability,
-            .min_isr = topic_config_min_isr(&plan->config, plan->factor),
-        };
-        ctl_propose(ctl, RECORD_PARTITION, &record);
-    }
-    free(replicas);
-}
 
 /* The controller draws the id, and none is ever used twice: a topic that is deleted and made again
  * is another one to every log, fetch and offset (trap 25). */
@@ -147,18 +129,7 @@ propose(struct ctl *ctl, struct plan *plan)
                                   .config = plan->request->config,
                                   .config_count = plan->request->config_count};
     ctl_propose(ctl, RECORD_TOPIC, &record);
-    propose_partitions(ctl, plan);
-}
-
-static void
-answer(struct call *call, const struct image_topic *topic)
-{
-    struct arena arena;
-    struct create_topic_response response;
-    arena_init(&arena, SIZE_MAX);
-    describe_topic(topic, &arena, &response.topic);
-    ctl_call_set_body(call, &response);
-    arena_deinit(&arena);
+    propose_partitions(ctl, plan->topic_id, plan->partition_count, plan->factor);
 }
 
 dmq_err
@@ -178,7 +149,7 @@ ctl_on_create_topic(struct ctl *ctl, struct call *call)
             return err_set(&call->err, DMQ_ERR_TOPIC_EXISTS, "topic '%.*s' exists already",
                            (int)request->topic_name.size, (const char *)request->topic_name.data);
         }
-        answer(call, known); /* the first answer was lost on its way */
+        ctl_call_set_topic(call, known); /* the first answer was lost on its way */
         return DMQ_OK;
     }
     code = check(ctl, &plan, &call->err);
@@ -186,6 +157,6 @@ ctl_on_create_topic(struct ctl *ctl, struct call *call)
         return code;
     }
     propose(ctl, &plan);
-    answer(call, image_topic_by_id(ctl->image, plan.topic_id));
+    ctl_call_set_topic(call, image_topic_by_id(ctl->image, plan.topic_id));
     return DMQ_OK;
 }

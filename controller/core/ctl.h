@@ -8,8 +8,9 @@
  *   push.c       committed entries go to the brokers
  *   change.c     how partitions change when a broker comes, goes or fails
  *   placement.c  where the replicas of a new topic lie
- *   api_versions.c register_broker.c heartbeat.c create_topic.c delete_topic.c describe_topics.c
- *   allocate_producer_ids.c      one straight function per request */
+ *   api_versions.c register_broker.c heartbeat.c create_topic.c delete_topic.c alter_topic.c
+ *   create_partitions.c describe_topics.c allocate_producer_ids.c
+ *                one straight function per request */
 #ifndef CONTROLLER_CORE_CTL_H
 #define CONTROLLER_CORE_CTL_H
 
@@ -207,6 +208,10 @@ bool change_hand_over(struct ctl *ctl, int32_t broker_id);
 
 /* The broker is live now: what has no leader gets one where it can. */
 void change_join(struct ctl *ctl, int32_t broker_id);
+
+/* The settings of the topic changed, in the image as well: min ISR and durability of its partitions
+ * follow. became_sync: durability was async until now. */
+void change_settings(struct ctl *ctl, struct uuid topic_id, bool became_sync);
 
 /* Asserts what must hold of every partition. */
 void change_check(const struct image *image);

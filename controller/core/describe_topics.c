@@ -2,6 +2,7 @@
 
 #include "controller/core/call.h"
 #include "libdmq/base/nearest.h"
+#include "libdmq/meta/names.h"
 
 /* Names are compared with each other only where that is quick. */
 #define MAX_COMPARED 2000
@@ -64,6 +65,45 @@ unknown_topic(const struct image *image, struct bytes name, struct err_msg *err)
     }
     return err_set(err, DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION, "there is no topic '%.*s'%s",
                    name.size > 100 ? 100 : (int)name.size, (const char *)name.data, hint);
+}
+
+dmq_err
+find_own_topic(const struct image *image, struct uuid topic_id, struct bytes name,
+               const struct image_topic **ret_topic, struct err_msg *err)
+{
+    char id[UUID_TEXT_SIZE];
+    bool by_id = !uuid_is_zero(topic_id);
+    dmq_err code = by_id ? DMQ_OK : topic_name_check(name, err);
+    if (code != DMQ_OK) {
+        return code;
+    }
+    const struct image_topic *topic =
+        by_id ? image_topic_by_id(image, topic_id) : image_topic_by_name(image, name);
+    if (topic == NULL && by_id) {
+        return err_set(err, DMQ_ERR_UNKNOWN_TOPIC_ID, "there is no topic with the id %s",
+                       uuid_text(topic_id, id));
+    }
+    if (topic == NULL) {
+        return unknown_topic(image, name, err);
+    }
+    if (topic_name_internal(topic->record->name)) {
+        return err_set(err, DMQ_ERR_INVALID_TOPIC,
+                       "topic '%.*s' is kept by the cluster for itself: it cannot be changed",
+                       (int)topic->record->name.size, (const char *)topic->record->name.data);
+    }
+    *ret_topic = topic;
+    return DMQ_OK;
+}
+
+void
+ctl_call_set_topic(struct call *call, const struct image_topic *topic)
+{
+    struct arena arena;
+    struct topic_description description;
+    arena_init(&arena, SIZE_MAX);
+    describe_topic(topic, &arena, &description);
+    ctl_call_set_body(call, &description);
+    arena_deinit(&arena);
 }
 
 dmq_err

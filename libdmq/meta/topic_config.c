@@ -75,24 +75,38 @@ parse_number(struct bytes text, int64_t *ret_number)
     return true;
 }
 
+const char *
+topic_setting_type(const struct topic_setting *setting, char *to, size_t size)
+{
+    size_t used = 0;
+    if (setting->choices == NULL) {
+        snprintf(to, size, "a whole number from %" PRId64 " to %" PRId64, setting->min,
+                 setting->max);
+        return to;
+    }
+    for (size_t i = 0; setting->choices[i] != NULL; i++) {
+        int written =
+            snprintf(to + used, size - used, "%s%s", i > 0 ? " or " : "", setting->choices[i]);
+        DMQ_ASSERT(written > 0 && (size_t)written < size - used);
+        used += (size_t)written;
+    }
+    return to;
+}
+
 static dmq_err
 parse_choice(const struct topic_setting *setting, struct bytes value, int64_t *ret_number,
              struct err_msg *err)
 {
-    char all[64] = "";
-    size_t used = 0;
+    char all[64];
     for (size_t i = 0; setting->choices[i] != NULL; i++) {
         if (bytes_equal_str(value, setting->choices[i])) {
             *ret_number = (int64_t)i;
             return DMQ_OK;
         }
-        int size = snprintf(all + used, sizeof(all) - used, "%s%s", i > 0 ? " or " : "",
-                            setting->choices[i]);
-        DMQ_ASSERT(size > 0 && (size_t)size < sizeof(all) - used);
-        used += (size_t)size;
     }
     return err_set(err, DMQ_ERR_INVALID_CONFIG, "%s is \"%.*s\": it must be %s", setting->name,
-                   shown(value), (const char *)value.data, all);
+                   shown(value), (const char *)value.data,
+                   topic_setting_type(setting, all, sizeof(all)));
 }
 
 static dmq_err
@@ -135,6 +149,12 @@ topic_config_check(struct bytes name, struct bytes value, struct err_msg *err)
     int64_t number;
     const struct topic_setting *setting = find(name);
     return setting == NULL ? refuse_name(name, err) : parse(setting, value, &number, err);
+}
+
+dmq_err
+topic_config_check_name(struct bytes name, struct err_msg *err)
+{
+    return find(name) == NULL ? refuse_name(name, err) : DMQ_OK;
 }
 
 dmq_err

@@ -36,8 +36,14 @@ struct topic_setting {
 extern const struct topic_setting topic_settings[];
 extern const size_t topic_setting_count;
 
+/* What a value must be, for people: "sync or async", "a whole number from 1 to 64". Returns to. */
+const char *topic_setting_type(const struct topic_setting *setting, char *to, size_t size);
+
 /* DMQ_ERR_INVALID_CONFIG with the reason; an unknown name suggests the nearest. */
 dmq_err topic_config_check(struct bytes name, struct bytes value, struct err_msg *err);
+
+/* The same for a name alone. */
+dmq_err topic_config_check_name(struct bytes name, struct err_msg *err);
 
 /* All of them, and that none stands twice. */
 dmq_err topic_config_check_all(const struct config_entry *entries, uint32_t count,

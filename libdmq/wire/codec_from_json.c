@@ -145,34 +145,54 @@ config_text(const json_t *json)
     return json_incref((json_t *)json);
 }
 
+/* A name with its value: settings are strings in the table. */
 static dmq_err
-parse_setting(struct parser *parser, const char *name, const json_t *json,
-              struct config_entry *entry)
+parse_setting(struct parser *parser, const char *name, const json_t *json, struct bytes *ret_name,
+              struct bytes *ret_value)
 {
-    const struct struct_desc *desc = desc_config_entry();
+    const struct struct_desc *desc = desc_config_entry(); /* limits as those of config_change */
     json_t *key = json_string(name);
     json_t *value = config_text(json);
     parser->key = name;
     dmq_err err = key != NULL && value != NULL ? DMQ_OK : no_memory(parser);
     if (err == DMQ_OK) {
-        err = parse_text(parser, &desc->fields[0], key, &entry->name);
+        err = parse_text(parser, &desc->fields[0], key, ret_name);
     }
     if (err == DMQ_OK) {
-        err = parse_text(parser, &desc->fields[1], value, &entry->value);
+        err = parse_text(parser, &desc->fields[1], value, ret_value);
     }
     json_decref(key);
     json_decref(value);
     return err;
 }
 
-/* A list of config_entry. */
+static dmq_err
+parse_entry(struct parser *parser, const char *name, const json_t *json, void *at)
+{
+    struct config_entry *entry = at;
+    return parse_setting(parser, name, json, &entry->name, &entry->value);
+}
+
+/* null takes the setting away. */
+static dmq_err
+parse_change(struct parser *parser, const char *name, const json_t *json, void *at)
+{
+    struct config_change *change = at;
+    json_t *nothing = json_string("");
+    change->remove = json_is_null(json);
+    dmq_err err =
+        parse_setting(parser, name, change->remove ? nothing : json, &change->name, &change->value);
+    json_decref(nothing);
+    return err;
+}
+
+/* A list of config_entry or config_change. */
 static dmq_err
 parse_config(struct parser *parser, const struct field_desc *field, const json_t *json, void *msg)
 {
     struct list_view list = {0};
     const char *name;
     json_t *value;
-    uint32_t i = 0;
     if (!json_is_object(json)) {
         return REFUSE(parser, "\"%.60s\" must be an object of names and values", parser->key);
     }
@@ -180,13 +200,15 @@ parse_config(struct parser *parser, const struct field_desc *field, const json_t
     if (err != DMQ_OK) {
         return err;
     }
-    struct config_entry *entries = list.items;
+    char *at = list.items;
     json_object_foreach((json_t *)json, name, value)
     {
-        err = parse_setting(parser, name, value, &entries[i++]);
+        err = field->sub == desc_config_change ? parse_change(parser, name, value, at)
+                                               : parse_entry(parser, name, value, at);
         if (err != DMQ_OK) {
             return err;
         }
+        at += field_value_size(field);
     }
     field_set_list(field, msg, list);
     return DMQ_OK;
@@ -198,7 +220,7 @@ parse_list(struct parser *parser, const struct field_desc *field, const json_t *
     struct list_view list = {0};
     size_t size = field_value_size(field);
     const char *key = parser->key;
-    if (field->sub == desc_config_entry) {
+    if (field->sub == desc_config_entry || field->sub == desc_config_change) {
         return parse_config(parser, field, json, msg);
     }
     if (!json_is_array(json)) {

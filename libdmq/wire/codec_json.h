@@ -3,7 +3,8 @@
  *
  * A struct is an object, with its field's names in camelCase. Numbers and booleans are what they
  * are, str a string, uuid a string of 32 hex digits, bytes a string of base64, a list an array; but
- * a list of config_entry is an object, {"durability":"async"}. */
+ * a list of config_entry is an object, {"durability":"async"}, and one of config_change, too:
+ * {"durability":"async","segment.bytes":null} sets one and takes one away. */
 #ifndef DMQ_WIRE_CODEC_JSON_H
 #define DMQ_WIRE_CODEC_JSON_H
 

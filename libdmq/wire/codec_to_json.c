@@ -54,16 +54,35 @@ make_value(const struct field_desc *field, const void *at)
     DMQ_UNREACHABLE();
 }
 
+static int
+set_setting(json_t *object, struct bytes name, json_t *value)
+{
+    const char *key = name.size > 0 ? (const char *)name.data : "";
+    return json_object_setn_new(object, key, name.size, value);
+}
+
 /* A list of config_entry. */
 static json_t *
 make_config(const struct config_entry *entries, uint32_t count)
 {
     json_t *object = json_object();
     for (uint32_t i = 0; i < count; i++) {
-        const struct config_entry *entry = &entries[i];
-        const char *key = entry->name.size > 0 ? (const char *)entry->name.data : "";
-        json_t *value = text_value(entry->value);
-        if (json_object_setn_new(object, key, entry->name.size, value) != 0) {
+        if (set_setting(object, entries[i].name, text_value(entries[i].value)) != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    }
+    return object;
+}
+
+/* A list of config_change. */
+static json_t *
+make_changes(const struct config_change *changes, uint32_t count)
+{
+    json_t *object = json_object();
+    for (uint32_t i = 0; i < count; i++) {
+        json_t *value = changes[i].remove ? json_null() : text_value(changes[i].value);
+        if (set_setting(object, changes[i].name, value) != 0) {
             json_decref(object);
             return NULL;
         }
@@ -78,6 +97,9 @@ make_list(const struct field_desc *field, const void *msg)
     size_t size = field_value_size(field);
     if (field->sub == desc_config_entry) {
         return make_config(list.items, list.count);
+    }
+    if (field->sub == desc_config_change) {
+        return make_changes(list.items, list.count);
     }
     json_t *array = json_array();
     for (uint32_t i = 0; i < list.count; i++) {

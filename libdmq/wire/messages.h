@@ -90,7 +90,16 @@ enum api_listener {
     LISTENER_ALL = 7
 };
 
-enum api_operation { OP_NONE, OP_READ, OP_WRITE, OP_CREATE, OP_DELETE, OP_DESCRIBE, OP_NODE };
+enum api_operation {
+    OP_NONE,
+    OP_READ,
+    OP_WRITE,
+    OP_CREATE,
+    OP_DELETE,
+    OP_ALTER,
+    OP_DESCRIBE,
+    OP_NODE
+};
 enum api_resource { RES_NONE, RES_TOPIC, RES_CLUSTER };
 
 enum api_key {

@@ -9,6 +9,7 @@
  *   heartbeat ID inc= epoch= applied= [digest=right|wrong] [fence] [shutdown]
  *   pushed ID inc= epoch= applied= | pushfailed ID [err=NETWORK]
  *   create NAME [partitions= replicas= request= key=value ...] | delete NAME | delete-id N
+ *   alter NAME [key=value | key=]...    sets and removes | partitions NAME N
  *   describe [NAME...] | ids ID epoch= | versions
  *   call NAME [version=] | raw WORD...  a call by name with an empty body; frames as they are
  *   burst ID N epoch=                   N blocks of ids, each persisted: N entries, unseen
@@ -447,6 +448,29 @@ run_create(struct world *w, const struct script_command *c, struct outbuf *out)
 }
 
 static void
+run_alter(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct config_change config[SCRIPT_MAX_WORDS];
+    struct alter_topic_request request = {.topic_name = bytes_str(c->words[1]), .config = config};
+    for (size_t i = 2; i < c->count; i++) {
+        size_t size = strcspn(c->words[i], "=");
+        const char *value = c->words[i] + size + 1;
+        config[request.config_count++] =
+            (struct config_change){bytes_of(c->words[i], size), bytes_str(value), *value == '\0'};
+    }
+    ask(w, API_ALTER_TOPIC, 0, &request, out);
+}
+
+static void
+run_partitions(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct create_partitions_request request = {.topic_name = bytes_str(c->words[1]),
+                                                .partition_count =
+                                                    (int32_t)strtol(c->words[2], NULL, 10)};
+    ask(w, API_CREATE_PARTITIONS, 0, &request, out);
+}
+
+static void
 run_describe(struct world *w, const struct script_command *c, struct outbuf *out)
 {
     struct bytes names[SCRIPT_MAX_WORDS];
@@ -686,13 +710,28 @@ run(void *context, const struct script_command *c, struct outbuf *out)
         const char *name;
         void (*run)(struct world *w, const struct script_command *c, struct outbuf *out);
     } commands[] = {
-        {"start", run_start},       {"restart", run_start},     {"persisted", run_persisted},
-        {"register", run_register}, {"up", run_peer},           {"down", run_peer},
-        {"gone", run_peer},         {"create", run_create},     {"heartbeat", run_heartbeat},
-        {"describe", run_describe}, {"delete", run_delete},     {"delete-id", run_delete},
-        {"ids", run_ids},           {"tick", run_tick},         {"pushed", run_pushed},
-        {"call", run_call},         {"burst", run_burst},       {"flood", run_flood},
-        {"raw", run_raw},           {"envelope", run_envelope},
+        {"start", run_start},
+        {"restart", run_start},
+        {"persisted", run_persisted},
+        {"register", run_register},
+        {"up", run_peer},
+        {"down", run_peer},
+        {"gone", run_peer},
+        {"create", run_create},
+        {"heartbeat", run_heartbeat},
+        {"alter", run_alter},
+        {"partitions", run_partitions},
+        {"describe", run_describe},
+        {"delete", run_delete},
+        {"delete-id", run_delete},
+        {"ids", run_ids},
+        {"tick", run_tick},
+        {"pushed", run_pushed},
+        {"call", run_call},
+        {"burst", run_burst},
+        {"flood", run_flood},
+        {"raw", run_raw},
+        {"envelope", run_envelope},
     };
     struct world *w = context;
     if (strcmp(c->words[0], "state") == 0) {

@@ -113,6 +113,24 @@ sim_controller_create_topic(struct sim_controller *ctl, int32_t broker_id, const
 }
 
 void
+sim_controller_alter_topic(struct sim_controller *ctl, struct uuid topic_id,
+                           const struct config_entry *config, uint32_t config_count, bool new_epoch)
+{
+    struct topic_record topic = *image_topic_by_id(ctl->image, topic_id)->record;
+    topic.config = (struct config_entry *)(uintptr_t)config;
+    topic.config_count = config_count;
+    add_record(ctl, RECORD_TOPIC, &topic);
+    const struct image_topic *now = image_topic_by_id(ctl->image, topic_id);
+    for (uint32_t n = 0; new_epoch && n < now->partition_count; n++) {
+        struct partition_record p = *now->partitions[n];
+        p.leader_epoch++;
+        p.partition_epoch++;
+        add_record(ctl, RECORD_PARTITION, &p);
+    }
+    commit(ctl);
+}
+
+void
 sim_controller_delete_topic(struct sim_controller *ctl, struct uuid topic_id)
 {
     add_record(ctl, RECORD_TOPIC_REMOVED, &(struct topic_removed_record){.topic_id = topic_id});

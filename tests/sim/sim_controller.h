@@ -28,6 +28,10 @@ void sim_controller_free(struct sim_controller *ctl);
 struct uuid sim_controller_create_topic(struct sim_controller *ctl, int32_t broker_id,
                                         const char *name, int32_t partitions,
                                         const struct config_entry *config, uint32_t config_count);
+/* Gives a topic other settings; new_epoch: in a new leader epoch, as durability=sync needs. */
+void sim_controller_alter_topic(struct sim_controller *ctl, struct uuid topic_id,
+                                const struct config_entry *config, uint32_t config_count,
+                                bool new_epoch);
 void sim_controller_delete_topic(struct sim_controller *ctl, struct uuid topic_id);
 
 /* Answers a request of the broker: the frames of the response, to be freed by the caller. */

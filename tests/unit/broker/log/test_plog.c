@@ -170,6 +170,24 @@ the_log_rolls_when_a_batch_does_not_fit(void **state)
     assert_int_equal(ops.ops[0].u.roll.segment, 4);
 }
 
+/* The topic's segment.bytes was altered: the running log follows, up and down. */
+static void
+another_segment_size_counts_at_once(void **state)
+{
+    (void)state;
+    plog_set_segment_bytes(plog, 100000);
+    for (int i = 0; i < 5; i++) {
+        append(400);
+        assert_int_equal(ops.count, 1);
+        assert_int_equal(ops.ops[0].u.write.segment_bytes, 100000);
+    }
+    plog_set_segment_bytes(plog, 1000);
+    append(400); /* the present segment is larger than that */
+    assert_int_equal(ops.count, 2);
+    assert_int_equal(ops.ops[0].kind, DISK_ROLL);
+    assert_int_equal(ops.ops[1].u.write.segment_bytes, 1000);
+}
+
 /* KIP-101: the leader epochs of what was appended. */
 static void
 epochs_are_those_of_batches(void **state)
@@ -480,6 +498,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_append_stamps_and_asks_for_one_write),
         TEST(the_log_rolls_when_a_batch_does_not_fit),
+        TEST(another_segment_size_counts_at_once),
         TEST(epochs_are_those_of_batches),
         TEST(small_batches_are_copied_out_of_large_buffers),
         TEST(reads_end_at_limit_and_size),

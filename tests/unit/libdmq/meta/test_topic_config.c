@@ -107,6 +107,25 @@ min_isr_follows_the_replication_factor(void **state)
     assert_int_equal(topic_config_min_isr(&config, 3), 3);
 }
 
+static void
+a_type_is_told_to_people(void **state)
+{
+    (void)state;
+    char type[128];
+    for (size_t i = 0; i < topic_setting_count; i++) {
+        topic_setting_type(&topic_settings[i], type, sizeof(type));
+        if (strcmp(topic_settings[i].name, "durability") == 0) {
+            assert_string_equal(type, "sync or async");
+        } else if (strcmp(topic_settings[i].name, "min.insync.replicas") == 0) {
+            assert_string_equal(type, "a whole number from 1 to 64");
+        }
+    }
+    struct err_msg err;
+    assert_int_equal(topic_config_check_name(bytes_str("durability"), &err), DMQ_OK);
+    assert_int_equal(topic_config_check_name(bytes_str("durabilty"), &err), DMQ_ERR_INVALID_CONFIG);
+    assert_non_null(strstr(err.text, "did you mean durability?"));
+}
+
 /* Every row can be set to its own default, but min.insync.replicas, whose default depends. */
 static void
 defaults_are_within_their_range(void **state)
@@ -135,6 +154,7 @@ main(void)
         cmocka_unit_test(a_setting_stands_once),
         cmocka_unit_test(defaults_are_filled_in),
         cmocka_unit_test(min_isr_follows_the_replication_factor),
+        cmocka_unit_test(a_type_is_told_to_people),
         cmocka_unit_test(defaults_are_within_their_range),
     };
     return cmocka_run_group_tests_name("topic_config", tests, NULL, NULL);

@@ -47,7 +47,9 @@ has_settings(const struct struct_desc *desc)
 {
     for (size_t i = 0; i < desc->field_count; i++) {
         const struct field_desc *field = &desc->fields[i];
-        if (field->sub != NULL && (field->sub == desc_config_entry || has_settings(field->sub()))) {
+        if (field->sub != NULL &&
+            (field->sub == desc_config_entry || field->sub == desc_config_change ||
+             has_settings(field->sub()))) {
             return true;
         }
     }
@@ -138,6 +140,25 @@ absent_keys_keep_what_the_caller_set(void **state)
 }
 
 static void
+null_takes_a_setting_away(void **state)
+{
+    struct fixture *f = *state;
+    struct alter_topic_request request = {0};
+    assert_int_equal(parse(f, desc_alter_topic_request(),
+                           "{\"config\":{\"retention.ms\":5,\"segment.bytes\":null}}", &request),
+                     DMQ_OK);
+    assert_int_equal(request.config_count, 2);
+    assert_true(bytes_equal_str(request.config[0].name, "retention.ms"));
+    assert_true(bytes_equal_str(request.config[0].value, "5"));
+    assert_false(request.config[0].remove);
+    assert_true(bytes_equal_str(request.config[1].name, "segment.bytes"));
+    assert_true(request.config[1].remove);
+    char *text = msg_to_json_text(desc_alter_topic_request(), &request);
+    assert_non_null(strstr(text, "\"config\":{\"retention.ms\":\"5\",\"segment.bytes\":null}"));
+    free(text);
+}
+
+static void
 bad(struct fixture *f, const struct struct_desc *desc, const char *text, const char *sentence)
 {
     union any_msg msg = {0};
@@ -169,6 +190,7 @@ errors_name_the_key_and_why(void **state)
         "\"requestId\" must be a string of 32 hexadecimal digits");
     bad(f, desc, "{\"config\":[]}", "\"config\" must be an object of names and values");
     bad(f, desc, "{\"config\":{\"durability\":null}}", "\"durability\" must be a string");
+    bad(f, desc_alter_topic_request(), "{\"config\":{\"a\":[1]}}", "\"a\" must be a string");
     bad(f, desc_metadata_request(), "{\"allTopics\":1}", "\"allTopics\" must be true or false");
     bad(f, desc_metadata_request(), "{\"names\":\"a\"}", "\"names\" must be an array");
     bad(f, desc_metadata_request(), "{\"names\":[\"a\",1]}", "\"names\" must be a string");
@@ -244,6 +266,7 @@ main(void)
         cmocka_unit_test_setup_teardown(every_message_round_trips, setup, teardown),
         cmocka_unit_test_setup_teardown(a_topic_looks_like_this, setup, teardown),
         cmocka_unit_test_setup_teardown(absent_keys_keep_what_the_caller_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(null_takes_a_setting_away, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_name_the_key_and_why, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_json_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(limits_hold, setup, teardown),
