@@ -88,6 +88,7 @@ void call_on_disk(struct brk *brk, struct call *call, uint32_t index, struct dis
 void on_api_versions(struct brk *brk, struct call *call);
 void on_metadata(struct brk *brk, struct call *call);
 void on_describe_config(struct brk *brk, struct call *call);
+void on_describe_cluster(struct brk *brk, struct call *call);
 void on_produce(struct brk *brk, struct call *call);
 void on_fetch(struct brk *brk, struct call *call);
 void on_list_offsets(struct brk *brk, struct call *call);

@@ -18,6 +18,15 @@ struct image; /* libdmq/meta/image.h */
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
+/* A node of services.json, as people are told of it; the core itself dials nobody by it. */
+struct brk_service {
+    int32_t id;
+    const char *host;
+    int32_t port;
+    const char *rack;   /* of a broker; empty: none */
+    int32_t controller; /* of a broker: which one it asks first */
+};
+
 struct brk_config {
     int32_t broker_id;
     char cluster_name[256];
@@ -39,6 +48,10 @@ struct brk_config {
     int64_t segment_bytes;        /* log.segment.bytes: where the topic does not say */
     int64_t hot_bytes;            /* log.hot.bytes: of a partition, beyond what is not written */
     int32_t index_interval_bytes; /* log.index.interval.bytes */
+    const struct brk_service *controllers; /* borrowed; outlives the core */
+    size_t controller_count;
+    const struct brk_service *brokers;
+    size_t broker_count;
 };
 
 /* ---- events ---------------------------------------------------------------------------------- */

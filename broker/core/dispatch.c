@@ -28,6 +28,9 @@ call_dispatch(struct brk *brk, struct call *call)
     case API_METADATA:
         on_metadata(brk, call);
         break;
+    case API_DESCRIBE_CLUSTER:
+        on_describe_cluster(brk, call);
+        break;
     case API_DESCRIBE_CONFIG:
         on_describe_config(brk, call);
         break;

@@ -1,85 +1,16 @@
+#include "broker/core/address.h"
 #include "broker/core/call.h"
 #include "broker/core/partition.h"
 #include "libdmq/meta/names.h"
 
 /* METADATA: the image as this broker has it, with addresses that the asker can reach. */
 
-/* ---- addresses ------------------------------------------------------------------------------- */
-
-static const struct endpoint *
-client_endpoint(const struct broker_record *broker)
-{
-    for (uint32_t i = 0; i < broker->endpoints_count; i++) {
-        if (bytes_equal_str(broker->endpoints[i].listener, "client")) {
-            return &broker->endpoints[i];
-        }
-    }
-    return NULL;
-}
-
-static int32_t
-advertised_port(const struct broker_record *broker)
-{
-    const struct endpoint *endpoint = client_endpoint(broker);
-    if (broker->advertised_port != 0) {
-        return broker->advertised_port;
-    }
-    return endpoint == NULL ? 0 : endpoint->port;
-}
-
-/* Whether a broker is listed under the host that the asker dialled. */
-static bool
-host_is_listed(const struct image *image, struct bytes host)
-{
-    for (uint32_t i = 0; i < image_broker_count(image); i++) {
-        const struct endpoint *endpoint = client_endpoint(image_broker_at(image, i));
-        if (endpoint != NULL && bytes_equal(endpoint->host, host)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-ports_differ(const struct image *image)
-{
-    uint32_t count = image_broker_count(image);
-    for (uint32_t i = 0; i < count; i++) {
-        for (uint32_t j = i + 1; j < count; j++) {
-            if (advertised_port(image_broker_at(image, i)) ==
-                advertised_port(image_broker_at(image, j))) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-/* Where the asker reaches a broker. Who dialled a listed host is inside: host and port. Who did not
- * is told the advertised host; without one the host that it dialled works if the ports tell the
- * brokers apart (all of them published on one machine). */
-static void
-reachable_address(const struct image *image, const struct metadata_request *request,
-                  const struct broker_record *broker, struct metadata_broker *to)
-{
-    const struct endpoint *endpoint = client_endpoint(broker);
-    to->host = endpoint == NULL ? bytes_str("") : endpoint->host;
-    to->port = endpoint == NULL ? 0 : endpoint->port;
-    if (request->dialled_host.size == 0 || host_is_listed(image, request->dialled_host)) {
-        return;
-    }
-    if (broker->advertised_host.size > 0) {
-        to->host = broker->advertised_host;
-        to->port = advertised_port(broker);
-    } else if (ports_differ(image)) {
-        to->host = request->dialled_host;
-        to->port = advertised_port(broker);
-    }
-}
+/* ---- brokers ----------------------------------------------------------------------------------- */
 
 static struct metadata_broker *
 describe_brokers(struct brk *brk, struct call *call, uint32_t *ret_count)
 {
+    const struct metadata_request *request = call->request;
     uint32_t count = image_broker_count(brk->image);
     struct metadata_broker *brokers = arena_alloc(&call->arena, count * sizeof(*brokers));
     DMQ_ASSERT(brokers != NULL);
@@ -87,7 +18,9 @@ describe_brokers(struct brk *brk, struct call *call, uint32_t *ret_count)
         const struct broker_record *broker = image_broker_at(brk->image, i);
         brokers[i] = (struct metadata_broker){
             .broker_id = broker->broker_id, .rack = broker->rack, .fenced = broker->fenced};
-        reachable_address(brk->image, call->request, broker, &brokers[i]);
+        const struct address at = address_for(brk->image, request->dialled_host, broker);
+        brokers[i].host = at.host;
+        brokers[i].port = at.port;
     }
     *ret_count = count;
     return brokers;

@@ -319,6 +319,33 @@ fill_config(const struct node *node, struct brk_config *config)
     snprintf(config->rack, sizeof(config->rack), "%s", self->rack);
 }
 
+/* Who is in services.json, and which controller each broker is paired with. */
+static void
+fill_services(struct node *node, struct brk_config *config)
+{
+    const struct services *from = &node->conf->services;
+    size_t controllers = from->controller_count;
+    node->services = calloc(controllers + from->broker_count + 1, sizeof(*node->services));
+    DMQ_ASSERT(node->services != NULL);
+    for (size_t i = 0; i < controllers; i++) {
+        const struct service_controller *one = &from->controllers[i];
+        node->services[i] = (struct brk_service){
+            .id = one->id, .host = one->host, .port = one->port, .rack = "", .controller = -1};
+    }
+    for (size_t i = 0; i < from->broker_count; i++) {
+        const struct service_broker *one = &from->brokers[i];
+        node->services[controllers + i] = (struct brk_service){.id = one->id,
+                                                               .host = one->host,
+                                                               .port = one->port,
+                                                               .rack = one->rack,
+                                                               .controller = one->controller};
+    }
+    config->controllers = node->services;
+    config->controller_count = controllers;
+    config->brokers = node->services + controllers;
+    config->broker_count = from->broker_count;
+}
+
 /* Reads the store and hands what it holds to the core: its first event. */
 static bool
 start_core(struct node *node)
@@ -344,6 +371,7 @@ start_core(struct node *node)
         return false;
     }
     fill_config(node, &config);
+    fill_services(node, &config);
     node->brk = brk_new(&config);
     event.u.started.rows = (const struct brk_row *)rows.rows;
     event.u.started.count = rows.count;
@@ -379,6 +407,7 @@ node_close(struct node *node)
     http_stop(node->http);
     brk_effects_deinit(&node->effects);
     brk_free(node->brk);
+    free(node->services);
     router_request_deinit(&node->request);
     zsock_destroy(&node->client_socket);
     zsock_destroy(&node->node_socket);

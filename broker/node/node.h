@@ -34,7 +34,8 @@ struct node {
     size_t controller_socket_count;
     int64_t *unsent; /* tags of requests that could not be sent: told after the step */
     size_t unsent_count;
-    struct http_server *http; /* NULL: no httpPort */
+    struct http_server *http;     /* NULL: no httpPort */
+    struct brk_service *services; /* of services.json, for the core: controllers, then brokers */
     int signal_fd;
     int timer_id;      /* of the loop; -1: none */
     int64_t timer_due; /* when it fires */

@@ -361,6 +361,9 @@ void
 sim_broker_start(struct sim_broker *sim)
 {
     arm_disk(sim);
+    static const struct brk_service controllers[] = {{1, "sim", 9510, "", -1}};
+    static const struct brk_service brokers[] = {{103, "away", 9501, "r3", 1},
+                                                 {SIM_BROKER_ID, "sim", 9501, "", 1}};
     struct brk_config config = {.broker_id = SIM_BROKER_ID,
                                 .cluster_name = "sim",
                                 .data_dir = "/data",
@@ -378,7 +381,11 @@ sim_broker_start(struct sim_broker *sim)
                                 .max_connection_requests = 100000,
                                 .segment_bytes = 1 << 20,
                                 .hot_bytes = 4096,
-                                .index_interval_bytes = 256};
+                                .index_interval_bytes = 256,
+                                .controllers = controllers,
+                                .controller_count = 1,
+                                .brokers = brokers,
+                                .broker_count = 2};
     struct rows *rows = calloc(1, sizeof(*rows));
     struct kv *kv = simkv_open(sim->store);
     struct brk_event event = {.kind = BRK_STARTED};
@@ -502,6 +509,9 @@ sim_broker_reply(struct sim_broker *sim, int64_t correlation_id)
 void
 sim_reply_free(struct sim_reply *reply)
 {
+    if (reply == NULL) {
+        return;
+    }
     for (size_t i = 0; i < reply->count; i++) {
         buf_unref(reply->frames[i]);
     }

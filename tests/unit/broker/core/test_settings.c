@@ -10,6 +10,7 @@
 
 static struct sim_broker sim;
 static struct arena arena;
+static struct sim_reply *reply; /* the last one: what was decoded points into it */
 
 static int
 setup(void **state)
@@ -27,6 +28,8 @@ teardown(void **state)
 {
     (void)state;
     arena_deinit(&arena);
+    sim_reply_free(reply);
+    reply = NULL;
     sim_broker_deinit(&sim);
     return 0;
 }
@@ -121,7 +124,8 @@ ask(const char *name, struct describe_config_response *ret_response)
     const struct describe_config_request request = {.topic_name = bytes_str(name)};
     int64_t correlation = sim_broker_request(&sim, API_DESCRIBE_CONFIG, &request, NULL, 0);
     sim_broker_run(&sim);
-    struct sim_reply *reply = sim_broker_reply(&sim, correlation);
+    sim_reply_free(reply);
+    reply = sim_broker_reply(&sim, correlation);
     assert_non_null(reply);
     return sim_reply_decode(reply, API_DESCRIBE_CONFIG, &arena, ret_response);
 }
