@@ -54,7 +54,7 @@ ask(dmq_client *client, struct health *h)
 {
     char *answer = NULL;
     dmq_error error = session_error();
-    if (dmq_admin(client, "cluster", NULL, CONNECT_TIMEOUT_MS, &answer, &error) != DMQ_OK) {
+    if (dmq_admin(client, "metadata", NULL, CONNECT_TIMEOUT_MS, &answer, &error) != DMQ_OK) {
         report_error(NULL, &error);
         return CLI_UNHEALTHY;
     }

@@ -54,3 +54,65 @@ def test_refusals(c, arguments, kind):
         c.topics.create(**arguments)
     assert isinstance(caught.value, dmq.FatalError)
     assert "x" not in c.topics.list()
+
+
+def test_alter_sets_and_takes_back(c, topic):
+    altered = c.topics.alter(topic, {"retention.ms": 5000, "max.message.bytes": 2000})
+    assert altered.config == {"retention.ms": "5000", "max.message.bytes": "2000"}
+    assert c.topics.alter(topic, {"retention.ms": None}).config == {"max.message.bytes": "2000"}
+    assert c.topics.describe(topic).config == {"max.message.bytes": "2000"}
+    with pytest.raises(dmq.BatchTooLargeError):  # it is in effect
+        c.publish(topic, b"x" * 3000)
+    c.topics.alter(topic, {"max.message.bytes": None})
+
+
+def test_config_tells_what_is_in_force(c, topic):
+    before = c.topics.config(topic)
+    assert before["durability"][:5] == ("durability", "sync", True, "sync", "sync or async")
+    assert before["min.insync.replicas"].value == "1"
+    c.topics.alter(topic, {"durability": "async"})
+    after = c.topics.config(topic)
+    assert after["durability"].value == "async" and not after["durability"].is_default
+    assert {n: s for n, s in after.items() if n != "durability"} == {
+        n: s for n, s in before.items() if n != "durability"
+    }
+    with pytest.raises(dmq.UnknownTopicOrPartitionError) as caught:
+        c.topics.config(topic + "x")
+    assert caught.value.hint == f"did you mean '{topic}'?"
+
+
+def test_partitions_are_added_not_taken(c, topic):
+    c.publish(topic, b"before")
+    assert len(c.topics.add_partitions(topic, 3).partitions) == 3
+    assert len(c.topics.add_partitions(topic, 3).partitions) == 3  # a retry adds none
+    for partition in range(3):
+        c.publish(topic, b"after", partition=partition)
+    assert sorted(m.text() for m in c.read(topic)) == ["after"] * 3 + ["before"]
+    with pytest.raises(dmq.InvalidPartitionsError, match="cannot become fewer"):
+        c.topics.add_partitions(topic, 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"min.insync.replicas": 2}, "above the replication factor 1"),
+        ({"retention.mss": 1}, "did you mean retention.ms"),
+        ({"retention.mss": None}, "did you mean retention.ms"),
+        ({"durability": "maybe"}, "must be sync or async"),
+        ({"segment.bytes": 1}, "must be from 4096"),
+    ],
+)
+def test_alter_refuses_all_or_nothing(c, topic, config, said):
+    with pytest.raises(dmq.InvalidConfigError, match=said):
+        c.topics.alter(topic, {"retention.ms": 7, **config})
+    assert c.topics.describe(topic).config == {}
+
+
+def test_the_cluster_is_described(c):
+    cluster = c.admin("describe_cluster")
+    assert [(b["id"], b["registered"], b["fenced"]) for b in cluster["brokers"]] == [
+        (101, True, False)
+    ]
+    (controller,) = cluster["controllers"]
+    assert controller["leader"] and controller["brokers"] == [101]
+    assert cluster["leader"] == controller["id"] and cluster["leaderlessCount"] == 0

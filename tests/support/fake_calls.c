@@ -410,6 +410,35 @@ on_delete_topic(struct fake_broker *b, struct arena *arena, const struct router_
     reply->body = response;
 }
 
+/* Answers with what was asked for, and changes nothing. */
+static void
+on_alter_topic(struct fake_broker *b, struct arena *arena, const struct router_request *request,
+               struct reply *reply)
+{
+    struct alter_topic_request body;
+    struct err_msg msg;
+    DMQ_ASSERT(msg_decode(desc_alter_topic_request(), 0, buf_bytes(request->body), arena, &body,
+                          &msg) == DMQ_OK);
+    struct alter_topic_response *response = arena_alloc(arena, sizeof(*response));
+    reply->error = DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION;
+    for (int i = 0; i < b->topic_count; i++) {
+        if (uuid_equal(b->topics[i].id, body.topic_id)) {
+            reply->error = DMQ_OK;
+            response->topic.topic_name = bytes_str(b->topics[i].name);
+        }
+    }
+    response->topic.config =
+        arena_alloc(arena, body.config_count * sizeof(*response->topic.config));
+    for (uint32_t i = 0; i < body.config_count; i++) {
+        if (!body.config[i].remove) {
+            response->topic.config[response->topic.config_count++] =
+                (struct config_entry){body.config[i].name, body.config[i].value};
+        }
+    }
+    reply->desc = desc_alter_topic_response();
+    reply->body = response;
+}
+
 static void
 on_init_producer_id(struct fake_broker *b, struct arena *arena, struct reply *reply)
 {
@@ -441,6 +470,9 @@ fake_carry_out(struct fake_broker *b, struct arena *arena, const struct router_r
         break;
     case API_DELETE_TOPIC:
         on_delete_topic(b, arena, request, reply);
+        break;
+    case API_ALTER_TOPIC:
+        on_alter_topic(b, arena, request, reply);
         break;
     case API_INIT_PRODUCER_ID:
         on_init_producer_id(b, arena, reply);

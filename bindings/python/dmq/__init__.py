@@ -24,7 +24,7 @@ from .client import Client, Topics, connect
 from .consumer import Batch, Consumer
 from .dev import DevCluster, dev
 from .errors import DeliveryError, Error, FatalError, MaybeDoneError, RetriableError
-from .message import Ack, Message, Partition, Topic
+from .message import Ack, Message, Partition, Setting, Topic
 from .producer import Future, Producer
 
 __version__: str = _ffi.string(_lib.dmq_version()).decode()
@@ -47,6 +47,7 @@ __all__ = [
     "Partition",
     "Producer",
     "RetriableError",
+    "Setting",
     "Topic",
     "Topics",
     "connect",

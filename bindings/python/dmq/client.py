@@ -11,7 +11,7 @@ from . import errors
 from ._calls import Handle, check, encode_name, interruptible, make_options, new_error
 from ._native import ffi, lib
 from .consumer import Consumer, parse_place
-from .message import Ack, Data, Headers, Message, Partition, Place, Topic
+from .message import Ack, Data, Headers, Message, Partition, Place, Setting, Topic
 from .producer import Producer
 
 _ADMIN_MS = 30_000
@@ -65,7 +65,30 @@ class Topics:
         return sorted(topic["topicName"] for topic in answer["topics"])
 
     def describe(self, name: str) -> Topic:
+        """A topic with its own settings and its partitions."""
         return _topic(self._client.admin("describe_topics", {"topicNames": [name]})["topics"][0])
+
+    def config(self, name: str) -> dict[str, Setting]:
+        """All settings of a topic, by name, with what is in force."""
+        answer = self._client.admin("describe_config", {"topicName": name})
+        return {
+            s["name"]: Setting(
+                s["name"], s["value"], s["isDefault"], s["defaultValue"], s["type"], s["help"]
+            )
+            for s in answer["settings"]
+        }
+
+    def alter(self, name: str, config: dict[str, Any]) -> Topic:
+        """Sets single settings of a topic, all or none of them; None takes one back to its default.
+        They take effect without a restart: c.topics.alter("orders", {"retention.ms": 3600000})"""
+        changes = {k: None if v is None else _setting(v) for k, v in config.items()}
+        return _topic(self._client.admin("alter_topic", {"topicName": name, "config": changes}))
+
+    def add_partitions(self, name: str, partitions: int) -> Topic:
+        """Makes a topic have so many partitions, all in all; never fewer than it has. Records stay
+        where they are, but a key may lead to another partition from now on."""
+        request = {"topicName": name, "partitionCount": partitions}
+        return _topic(self._client.admin("create_partitions", request))
 
     def delete(self, name: str, *, if_exists: bool = False) -> None:
         """Deletes a topic and its records."""
@@ -220,7 +243,8 @@ class Client:
     # ---- the rest ------------------------------------------------------------------------------
 
     def admin(self, operation: str, request: dict[str, Any] | None = None) -> Any:
-        """Any admin operation by its name, with the names of the REST interface in and out."""
+        """Any admin operation by its name, with the names of the REST interface in and out;
+        dmq/dmq.h lists them: c.admin("describe_cluster"), c.admin("describe_quorum"), ..."""
         name, text = encode_name(operation), encode_name(json.dumps(request or {}))
 
         def call() -> Any:

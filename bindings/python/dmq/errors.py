@@ -121,7 +121,7 @@ BY_CODE: dict[int, type[Error]] = _make_classes()
 BY_NAME: dict[str, type[Error]] = {kind.__name__: kind for kind in BY_CODE.values()}
 
 
-_HINT = re.compile(r"\((did you mean [^()]*\?)\)")
+_HINT = re.compile(r"(did you mean [^()?]*\?)")
 
 
 def from_code(code: int, message: str = "") -> Error:

@@ -34,6 +34,17 @@ class Partition(NamedTuple):
     isr: list[int]
 
 
+class Setting(NamedTuple):
+    """A setting of a topic: what is in force, and whether the topic itself sets it."""
+
+    name: str
+    value: str
+    is_default: bool
+    default: str
+    type: str  # what a value must be, for people
+    help: str
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """A topic as the cluster describes it."""

@@ -162,9 +162,42 @@ DMQ_EXPORT void dmq_client_set_log(dmq_client *client,
 
 /* ---- admin ----------------------------------------------------------------------------------- */
 
-/* Any admin operation, with the REST names in and out. op: "create_topic", "delete_topic",
- * "describe_topics", "cluster". json: an object, NULL for {}. *ret_json: a terminated JSON text, to
- * be freed by dmq_free. DMQ_ERR_TIMEOUT of a create or delete: maybe done; asking again is safe. */
+/* Any admin operation, with the REST names in and out.
+ *
+ * json is an object, NULL for {}; a key that is not known is DMQ_ERR_INVALID_ARGUMENT with the
+ * nearest one. *ret_json: a terminated JSON text, the caller's, to be freed by dmq_free. Later
+ * versions add operations, and keys to what comes back.
+ *
+ *   op                 json in                                      json out
+ *   create_topic       topicName, [partitionCount],                 the topic
+ *                      [replicationFactor], [config {name: value}]
+ *   delete_topic       topicName or topicId                         topicId
+ *   alter_topic        topicName or topicId, config {name: value,   the topic
+ *                      null: back to the default}
+ *   create_partitions  topicName or topicId, partitionCount: how    the topic
+ *                      many there are to be, all in all
+ *   describe_topics    [topicNames]; none: all                      topics: [the topic]
+ *   describe_config    topicName                                    settings: [{name, value,
+ *                                                                   isDefault, defaultValue, type,
+ *                                                                   help}]
+ *   describe_cluster   {}                                           clusterId, clusterName, leader,
+ *                                                                   brokers, controllers, counts of
+ *                                                                   partitions, those that ail
+ *   describe_quorum    {}                                           leader, term, version,
+ *                                                                   controllers
+ *   transfer_leader    controllerId                                 leader: who led before
+ *   add_controller     controllerId                                 version
+ *   remove_controller  controllerId                                 version
+ *   metadata           [names], [allTopics]                         brokers, topics: what clients
+ * see
+ *
+ * The topic: topicName, topicId, partitionCount, replicationFactor, config, partitions [{partition,
+ * leader, replicas, isr, leaderEpoch}].
+ *
+ * In flight: what fails retriably is asked for again until timeout_ms is over; so is what was not
+ * answered, because every operation may be done twice without harm. Thread: any. Errors: those of
+ * the cluster (DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION, _INVALID_CONFIG, _INVALID_PARTITIONS, ...);
+ * DMQ_ERR_TIMEOUT: maybe done; DMQ_ERR_INVALID_ARGUMENT: no such operation, or bad json. */
 DMQ_EXPORT dmq_err dmq_admin(dmq_client *client, const char *op, const char *json,
                              int64_t timeout_ms, char **ret_json, dmq_error *error);
 DMQ_EXPORT void dmq_free(void *memory);
@@ -175,6 +208,21 @@ DMQ_EXPORT void dmq_free(void *memory);
 DMQ_EXPORT dmq_err dmq_topic_create(dmq_client *client, const char *topic, int32_t partitions,
                                     int32_t replication_factor, const dmq_option *config,
                                     size_t config_count, int64_t timeout_ms, dmq_error *error);
+
+/* Sets single settings of a topic; a value of NULL takes one back to its default. The others stay.
+ * All of it is done, or nothing. It takes effect on the brokers within moments, without a restart.
+ * DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION, _INVALID_CONFIG (min.insync.replicas above the replication
+ * factor, too). */
+DMQ_EXPORT dmq_err dmq_topic_alter(dmq_client *client, const char *topic, const dmq_option *config,
+                                   size_t config_count, int64_t timeout_ms, dmq_error *error);
+
+/* Makes the topic have `partitions` partitions, all in all: never fewer than it has, and as many as
+ * it has is no error. Records stay where they are, but a key may lead to another partition from now
+ * on. DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION, _INVALID_PARTITIONS, _INVALID_REPLICATION_FACTOR (too few
+ * brokers live). */
+DMQ_EXPORT dmq_err dmq_topic_add_partitions(dmq_client *client, const char *topic,
+                                            int32_t partitions, int64_t timeout_ms,
+                                            dmq_error *error);
 
 /* DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION. */
 DMQ_EXPORT dmq_err dmq_topic_delete(dmq_client *client, const char *topic, int64_t timeout_ms,

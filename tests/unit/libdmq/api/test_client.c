@@ -320,7 +320,7 @@ test_admin_by_json(void **state)
     assert_non_null(strstr(f.error.message, "topicName"));
     assert_int_equal(dmq_admin(f.client, "create_topic", "nonsense", TIMEOUT_MS, &json, &f.error),
                      DMQ_ERR_INVALID_ARGUMENT);
-    assert_int_equal(dmq_admin(f.client, "cluster", NULL, TIMEOUT_MS, &json, &f.error), DMQ_OK);
+    assert_int_equal(dmq_admin(f.client, "metadata", NULL, TIMEOUT_MS, &json, &f.error), DMQ_OK);
     assert_non_null(strstr(json, "\"brokerId\":101"));
     dmq_free(json);
     assert_int_equal(dmq_admin(f.client, "delete_topic", "{\"topicName\":\"ordes\"}", TIMEOUT_MS,
@@ -332,7 +332,67 @@ test_admin_by_json(void **state)
                      DMQ_OK);
     assert_non_null(strstr(json, "\"topicId\":\""));
     dmq_free(json);
-    assert_int_equal(dmq_admin(f.client, "delete", "{}", TIMEOUT_MS, &json, &f.error),
+    assert_int_equal(dmq_admin(f.client, "delet_topic", "{}", TIMEOUT_MS, &json, &f.error),
+                     DMQ_ERR_INVALID_ARGUMENT);
+    assert_non_null(strstr(f.error.message, "did you mean 'delete_topic'?"));
+    assert_int_equal(dmq_admin(f.client, NULL, "{}", TIMEOUT_MS, &json, &f.error),
+                     DMQ_ERR_INVALID_ARGUMENT);
+    tear_down(&f);
+}
+
+static void
+test_a_topic_is_altered(void **state)
+{
+    struct fixture f;
+    char *json = NULL;
+    (void)state;
+    set_up(&f);
+    fake_broker_topic(f.broker, "orders", 1);
+    assert_int_equal(dmq_admin(f.client, "alter_topic",
+                               "{\"topicName\":\"orders\",\"config\":{\"retention.ms\":5,"
+                               "\"segment.bytes\":null}}",
+                               TIMEOUT_MS, &json, &f.error),
+                     DMQ_OK);
+    assert_non_null(
+        strstr(json, "\"topicName\":\"orders\"")); /* the topic itself, as REST has it */
+    assert_non_null(strstr(json, "\"config\":{\"retention.ms\":\"5\"}"));
+    dmq_free(json);
+    const dmq_option config[] = {{"retention.ms", "5"}, {"segment.bytes", NULL}};
+    fake_broker_fault(
+        f.broker,
+        (struct fake_fault){.api_key = API_ALTER_TOPIC, .times = 1, .kind = FAKE_DONE_DISCONNECT});
+    assert_int_equal(dmq_topic_alter(f.client, "orders", config, 2, TIMEOUT_MS, &f.error), DMQ_OK);
+    /* One that no broker knows is asked for by name: the controller has the last word. */
+    assert_int_equal(dmq_topic_alter(f.client, "payments", config, 2, TIMEOUT_MS, &f.error),
+                     DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(fake_broker_requests(f.broker, API_ALTER_TOPIC), 4);
+    tear_down(&f);
+}
+
+static void
+test_typed_calls_check_their_arguments(void **state)
+{
+    struct fixture f;
+    char long_name[300];
+    const dmq_option nameless[] = {{NULL, "5"}};
+    const dmq_option valueless[] = {{"retention.ms", NULL}};
+    (void)state;
+    set_up(&f);
+    memset(long_name, 'x', sizeof(long_name) - 1);
+    long_name[sizeof(long_name) - 1] = '\0';
+    assert_int_equal(dmq_topic_alter(f.client, "a", nameless, 1, TIMEOUT_MS, &f.error),
+                     DMQ_ERR_INVALID_CONFIG);
+    assert_int_equal(dmq_topic_alter(f.client, NULL, NULL, 0, TIMEOUT_MS, &f.error),
+                     DMQ_ERR_INVALID_ARGUMENT);
+    assert_int_equal(dmq_topic_alter(f.client, "a", nameless, 65, TIMEOUT_MS, &f.error),
+                     DMQ_ERR_INVALID_ARGUMENT);
+    assert_int_equal(dmq_topic_create(f.client, "a", 1, 1, valueless, 1, TIMEOUT_MS, &f.error),
+                     DMQ_ERR_INVALID_CONFIG);
+    assert_int_equal(dmq_topic_create(f.client, "a", 1, 70000, NULL, 0, TIMEOUT_MS, &f.error),
+                     DMQ_ERR_INVALID_REPLICATION_FACTOR);
+    assert_int_equal(dmq_topic_add_partitions(f.client, long_name, 3, TIMEOUT_MS, &f.error),
+                     DMQ_ERR_INVALID_TOPIC);
+    assert_int_equal(dmq_topic_delete(f.client, NULL, TIMEOUT_MS, &f.error),
                      DMQ_ERR_INVALID_ARGUMENT);
     tear_down(&f);
 }
@@ -402,6 +462,8 @@ main(void)
         cmocka_unit_test(test_signals_are_blocked_in_the_thread),
         cmocka_unit_test(test_log_goes_to_the_application),
         cmocka_unit_test(test_admin_by_json),
+        cmocka_unit_test(test_a_topic_is_altered),
+        cmocka_unit_test(test_typed_calls_check_their_arguments),
         cmocka_unit_test(test_admin_through_lost_answers),
         cmocka_unit_test(test_errors_are_named),
         cmocka_unit_test(test_null_handles),
