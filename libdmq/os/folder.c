@@ -338,6 +338,16 @@ folder_close(struct folder *folder)
     }
 }
 
+static dmq_err
+change_identity(struct folder *folder, const struct folder_identity *changed, struct err_msg *err)
+{
+    dmq_err code = write_identity(folder, changed, err);
+    if (code == DMQ_OK) {
+        folder->identity = *changed;
+    }
+    return code;
+}
+
 dmq_err
 folder_set_cluster(struct folder *folder, struct uuid cluster_id, struct err_msg *err)
 {
@@ -355,9 +365,13 @@ folder_set_cluster(struct folder *folder, struct uuid cluster_id, struct err_msg
                        uuid_text(cluster_id, want));
     }
     changed.cluster_id = cluster_id;
-    dmq_err code = write_identity(folder, &changed, err);
-    if (code == DMQ_OK) {
-        folder->identity = changed;
-    }
-    return code;
+    return change_identity(folder, &changed, err);
+}
+
+dmq_err
+folder_renew_disk(struct folder *folder, struct err_msg *err)
+{
+    struct folder_identity changed = folder->identity;
+    changed.disk_id = random_uuid();
+    return change_identity(folder, &changed, err);
 }

@@ -3,8 +3,8 @@
  *   <path>/lock       held with flock() while the process lives; holds its pid, for people
  *   <path>/identity   text, key = value, with a checksum: who the folder belongs to
  *
- * The disk id is drawn when the folder is first used and never changes: a node with another disk id
- * does not hold what the former one held. */
+ * The disk id is drawn when the folder is first used, and anew only when what it held was set aside
+ * as damaged: a node with another disk id does not hold what the former one held. */
 #ifndef DMQ_OS_FOLDER_H
 #define DMQ_OS_FOLDER_H
 
@@ -42,5 +42,9 @@ void folder_close(struct folder *folder);
 /* Stores the cluster that the node has joined, synced. A folder keeps its first one: another is
  * DMQ_ERR_INCONSISTENT_CLUSTER_ID. */
 dmq_err folder_set_cluster(struct folder *folder, struct uuid cluster_id, struct err_msg *err);
+
+/* Draws and stores a new disk id, synced; the cluster stays. Call it when what the folder held is
+ * set aside: under the former id, others would count on what is no longer there. */
+dmq_err folder_renew_disk(struct folder *folder, struct err_msg *err);
 
 #endif

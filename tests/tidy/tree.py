@@ -17,7 +17,7 @@ MAY_USE = {
     "libdmq/http": ["libdmq/base", "libdmq/wire"],
     "controller/raft": ["libdmq/base"],
     "controller/core": ["libdmq/base", "libdmq/wire", "libdmq/meta", "controller/raft"],
-    "controller/store": ["libdmq/base", "libdmq/store", "controller/raft"],
+    "controller/store": ["libdmq/base", "libdmq/wire", "libdmq/store", "controller/raft"],
     "broker/log": ["libdmq/base", "libdmq/wire"],
     "broker/replica": ["libdmq/base"],
     "broker/group": ["libdmq/base", "libdmq/wire"],

@@ -90,6 +90,41 @@ a_cluster_is_kept_and_another_refused(void **state)
 }
 
 static void
+a_new_disk_id_stays_in_the_cluster(void **state)
+{
+    (void)state;
+    struct folder f;
+    struct err_msg err;
+    struct uuid ours = random_uuid();
+    assert_int_equal(folder_open(path, "controller", 1, &f, &err), DMQ_OK);
+    struct uuid before = f.identity.disk_id;
+    assert_int_equal(folder_set_cluster(&f, ours, &err), DMQ_OK);
+    assert_int_equal(folder_renew_disk(&f, &err), DMQ_OK);
+    struct uuid after = f.identity.disk_id;
+    assert_false(uuid_equal(before, after) || uuid_is_zero(after));
+    folder_close(&f);
+    assert_int_equal(folder_open(path, "controller", 1, &f, &err), DMQ_OK);
+    assert_true(uuid_equal(f.identity.disk_id, after));
+    assert_true(uuid_equal(f.identity.cluster_id, ours));
+    folder_close(&f);
+}
+
+/* An id that could not be stored is not used: the old one would come back. */
+static void
+a_disk_id_that_cannot_be_stored_is_not_taken(void **state)
+{
+    (void)state;
+    struct folder f;
+    struct err_msg err;
+    assert_int_equal(folder_open(path, "controller", 1, &f, &err), DMQ_OK);
+    struct uuid before = f.identity.disk_id;
+    assert_int_equal(mkdir(in_folder("identity.tmp"), 0700), 0);
+    assert_int_equal(folder_renew_disk(&f, &err), DMQ_ERR_IO);
+    assert_true(uuid_equal(f.identity.disk_id, before));
+    folder_close(&f);
+}
+
+static void
 a_locked_folder_names_the_process(void **state)
 {
     (void)state;
@@ -232,6 +267,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(first_use_draws_a_disk_id_that_stays),
         T(a_cluster_is_kept_and_another_refused),
+        T(a_new_disk_id_stays_in_the_cluster),
+        T(a_disk_id_that_cannot_be_stored_is_not_taken),
         T(a_locked_folder_names_the_process),
         T(a_dead_process_leaves_no_lock),
         T(anothers_folder_is_refused),
