@@ -15,7 +15,7 @@ ctl_on_api_versions(struct ctl *ctl, struct call *call)
         }
     }
     struct api_versions_response response = {
-        .cluster_id = ctl->ready ? image_cluster_id(ctl->image) : none,
+        .cluster_id = ctl_formed(ctl) ? ctl->cluster_id : none,
         .node_id = ctl->config.controller_id,
         .instance_id = ctl->config.instance_id,
         .software_version = bytes_str(DMQ_VERSION),
@@ -24,7 +24,7 @@ ctl_on_api_versions(struct ctl *ctl, struct call *call)
         .max_message_bytes = ctl->config.max_message_bytes,
         .apis = ranges,
         .apis_count = count,
-        .controller_id = ctl->ready ? ctl->config.controller_id : -1,
+        .controller_id = quorum_leader(ctl),
     };
     ctl_call_set_body(call, &response);
     return DMQ_OK;

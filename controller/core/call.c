@@ -11,8 +11,11 @@
 
 enum route {
     ROUTE_NONE,    /* not a controller's */
-    ROUTE_NOW,     /* answered from what is committed */
-    ROUTE_DECIDED, /* takes its turn */
+    ROUTE_NOW,     /* answered by any controller from what it knows */
+    ROUTE_LEADER,  /* answered by the leader from what is committed */
+    ROUTE_DECIDED, /* takes its turn at the leader */
+    ROUTE_SEATS,   /* changes the quorum, not the image */
+    ROUTE_RAFT,    /* never answered */
     ROUTE_WRAPPED  /* holds another request */
 };
 
@@ -21,8 +24,17 @@ route_of(int key)
 {
     switch (key) {
     case API_API_VERSIONS:
-    case API_BROKER_HEARTBEAT:
+    case API_QUORUM_STATE:
         return ROUTE_NOW;
+    case API_RAFT:
+        return ROUTE_RAFT;
+    case API_BROKER_HEARTBEAT:
+        return ROUTE_LEADER;
+    case API_TRANSFER_LEADER:
+    case API_ADD_CONTROLLER:
+    case API_REMOVE_CONTROLLER:
+        return ROUTE_SEATS;
+    case API_DESCRIBE_QUORUM:
     case API_REGISTER_BROKER:
     case API_ALLOCATE_PRODUCER_IDS:
     case API_CREATE_TOPIC:
@@ -42,10 +54,16 @@ static dmq_err
 answer_now(struct ctl *ctl, struct call *call, bool *ret_later)
 {
     *ret_later = false;
-    if (call->api->key == API_API_VERSIONS) {
+    switch (call->api->key) {
+    case API_API_VERSIONS:
         return ctl_on_api_versions(ctl, call);
+    case API_QUORUM_STATE:
+        return ctl_on_quorum_state(ctl, call);
+    default:
+        DMQ_ASSERT(call->api->key == API_BROKER_HEARTBEAT);
+        return ctl->leading ? ctl_on_heartbeat(ctl, call, ret_later)
+                            : quorum_not_leader(ctl, &call->err);
     }
-    return ctl_on_heartbeat(ctl, call, ret_later);
 }
 
 dmq_err
@@ -66,6 +84,8 @@ ctl_call_decide(struct ctl *ctl, struct call *call)
         return ctl_on_alter_topic(ctl, call);
     case API_CREATE_PARTITIONS:
         return ctl_on_create_partitions(ctl, call);
+    case API_DESCRIBE_QUORUM:
+        return ctl_on_describe_quorum(ctl, call);
     default:
         DMQ_ASSERT(call->api->key == API_DESCRIBE_TOPICS);
         return ctl_on_describe_topics(ctl, call);
@@ -154,7 +174,9 @@ unwrap(struct ctl *ctl, struct call *call, struct err_msg *err)
     int64_t inner_by_ms = deadline_of(ctl, &inner);
     call->answer_by_ms = inner_by_ms < call->answer_by_ms ? inner_by_ms : call->answer_by_ms;
     code = find_api(&inner, LISTENER_CLIENT, &call->api, err);
-    if (code == DMQ_OK && route_of(call->api->key) != ROUTE_DECIDED) {
+    bool forwarded = code == DMQ_OK && (route_of(call->api->key) == ROUTE_DECIDED ||
+                                        route_of(call->api->key) == ROUTE_SEATS);
+    if (code == DMQ_OK && !forwarded) {
         return err_set(err, DMQ_ERR_UNSUPPORTED_VERSION, "%s is not forwarded to controllers",
                        call->api->name);
     }
@@ -209,20 +231,15 @@ new_call(const struct ctl_event *event)
     return call;
 }
 
-void
-ctl_call_cancel(struct ctl *ctl, struct call *call)
-{
-    err_set(&call->err, DMQ_ERR_CANCELLED, "controller %" PRId32 " stops: its store failed",
-            ctl->config.controller_id);
-    ctl_call_finish(ctl, call);
-}
-
 /* The line is bounded by count and by memory: what comes on top is told to come again. */
 static void
 put_in_line(struct ctl *ctl, struct call *call)
 {
-    if (ctl->failed) {
-        ctl_call_cancel(ctl, call);
+    /* Who is elected and not sure yet of what is committed soon will be. */
+    bool may_lead = ctl->leading || (ctl->raft != NULL && ctl->raft->role == RAFT_LEADER);
+    if (ctl->failed || !may_lead) {
+        quorum_not_leader(ctl, &call->err);
+        ctl_call_finish(ctl, call);
         return;
     }
     if (ctl->waiting_count == CTL_MAX_WAITING ||
@@ -238,19 +255,65 @@ put_in_line(struct ctl *ctl, struct call *call)
     ctl->waiting_bytes += call->bytes;
 }
 
+/* A message of Raft. What is wrong with it is counted: there is nobody to answer. */
+static void
+receive(struct ctl *ctl, struct call *call)
+{
+    struct err_msg err;
+    const struct raft_request *request = call->request;
+    struct raft_message message = {0};
+    bool foreign = !uuid_equal(request->cluster_id, ctl->cluster_id);
+    if (foreign || ctl->failed ||
+        raft_wire_decode(request, &call->arena, &message, &err) != DMQ_OK) {
+        ctl->stats.messages_refused++;
+    } else if (ctl->raft != NULL) {
+        struct raft_event event = {.kind = RAFT_RECEIVED};
+        event.u.message = &message;
+        quorum_step(ctl, &event);
+    }
+    raft_wire_release(&message);
+    ctl_call_free(call);
+}
+
+static void
+start(struct ctl *ctl, struct call *call)
+{
+    bool later = true;
+    switch (route_of(call->api->key)) {
+    case ROUTE_RAFT:
+        receive(ctl, call);
+        return;
+    case ROUTE_SEATS:
+        seats_call(ctl, call);
+        return;
+    case ROUTE_NOW:
+    case ROUTE_LEADER:
+        call->err.code = answer_now(ctl, call, &later);
+        break;
+    case ROUTE_DECIDED:
+    case ROUTE_WRAPPED:
+    case ROUTE_NONE:
+        break;
+    }
+    if (call->err.code != DMQ_OK || !later) {
+        ctl_call_finish(ctl, call);
+    } else {
+        put_in_line(ctl, call);
+    }
+}
+
 void
 ctl_call_start(struct ctl *ctl, const struct ctl_event *event)
 {
     struct call *call = new_call(event);
-    bool later = true;
     ctl->stats.requests++;
     call->err.code = decode(ctl, call, event->u.request.listener, &call->err);
-    if (call->err.code == DMQ_OK && route_of(call->api->key) == ROUTE_NOW) {
-        call->err.code = answer_now(ctl, call, &later);
-    }
-    if (call->err.code != DMQ_OK || !later) {
+    if (call->err.code == DMQ_OK) {
+        start(ctl, call);
+    } else if (call->header.api_key == API_RAFT) {
+        ctl->stats.messages_refused++;
+        ctl_call_free(call);
+    } else {
         ctl_call_finish(ctl, call);
-        return;
     }
-    put_in_line(ctl, call);
 }

@@ -37,9 +37,6 @@ void ctl_call_free(struct call *call);
 /* Answers with what the call holds (err or body) at the committed version, and frees it. */
 void ctl_call_finish(struct ctl *ctl, struct call *call);
 
-/* Answers that it will not be done, for the process ends. */
-void ctl_call_cancel(struct ctl *ctl, struct call *call);
-
 /* Sets the body: a response struct of the call's api. */
 void ctl_call_set_body(struct call *call, const void *response);
 
@@ -49,6 +46,7 @@ void ctl_call_set_body(struct call *call, const void *response);
  * wish. */
 dmq_err ctl_on_api_versions(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_heartbeat(struct ctl *ctl, struct call *call, bool *ret_later);
+dmq_err ctl_on_quorum_state(struct ctl *ctl, struct call *call); /* form.c */
 
 /* Decided in turn, against the working image. What was proposed before an error is undone. */
 dmq_err ctl_on_register_broker(struct ctl *ctl, struct call *call);
@@ -59,6 +57,7 @@ dmq_err ctl_on_alter_topic(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_create_partitions(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_describe_topics(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_allocate_producer_ids(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_describe_quorum(struct ctl *ctl, struct call *call);
 
 /* The switch over the above. */
 dmq_err ctl_call_decide(struct ctl *ctl, struct call *call);

@@ -28,7 +28,13 @@ ctl_effect_deinit(struct ctl_effect *effect)
 {
     switch (effect->kind) {
     case CTL_PERSIST:
-        buf_unref(effect->u.persist.entry);
+        raft_persist_free(effect->u.persist);
+        break;
+    case CTL_SEND:
+        buf_unref(effect->u.send.body);
+        break;
+    case CTL_ASK:
+        buf_unref(effect->u.ask.body);
         break;
     case CTL_REPLY:
         buf_unref(effect->u.reply.to);
@@ -41,7 +47,10 @@ ctl_effect_deinit(struct ctl_effect *effect)
         buf_unref(effect->u.push.body);
         break;
     case CTL_CONNECT:
+    case CTL_DISCONNECT:
     case CTL_PROBE:
+    case CTL_PROBE_MATE:
+    case CTL_CLUSTER:
     case CTL_READY:
     case CTL_LOG:
     case CTL_FAIL:
@@ -97,8 +106,14 @@ struct ctl *
 ctl_new(const struct ctl_config *config)
 {
     struct ctl *ctl = ctl_alloc(sizeof(*ctl));
-    DMQ_ASSERT(config->session_timeout_ms > 0 && !uuid_is_zero(config->new_cluster_id));
+    size_t ids_size = config->controller_count * sizeof(*config->controllers);
+    DMQ_ASSERT(config->session_timeout_ms > 0 && !uuid_is_zero(config->disk_id));
+    DMQ_ASSERT(config->controller_count > 0 && config->controller_count <= CTL_MAX_CONTROLLERS);
     ctl->config = *config;
+    int32_t *ids = ctl_alloc(ids_size);
+    memcpy(ids, config->controllers, ids_size);
+    ctl->config.controllers = ids;
+    ctl->mates = ctl_alloc(config->controller_count * sizeof(*ctl->mates));
     rng_init(&ctl->rng, config->seed);
     list_init(&ctl->waiting);
     list_init(&ctl->batch.calls);
@@ -114,31 +129,18 @@ ctl_free(struct ctl *ctl)
     if (ctl == NULL) {
         return;
     }
+    seats_free(ctl);
     decide_free(ctl);
+    quorum_free(ctl);
     push_free(ctl);
     image_free(ctl->image);
     free(ctl->sessions);
+    free(ctl->mates);
+    free((void *)(uintptr_t)ctl->config.controllers);
     free(ctl);
 }
 
 /* ---- the switch ------------------------------------------------------------------------------ */
-
-/* Leases are seeded with now: nobody could renew them while there was no controller (trap 27). */
-static void
-on_started(struct ctl *ctl)
-{
-    DMQ_ASSERT(!ctl->started && !ctl->failed);
-    ctl->started = true;
-    ctl->ready = !uuid_is_zero(image_cluster_id(ctl->image));
-    session_sync_all(ctl);
-    for (size_t i = 0; i < ctl->session_count; i++) {
-        session_renew(ctl, &ctl->sessions[i]);
-        session_connect(ctl, &ctl->sessions[i]);
-    }
-    if (ctl->ready) {
-        ctl_emit(ctl, CTL_READY)->u.cluster_id = image_cluster_id(ctl->image);
-    }
-}
 
 /* A connection tells of a process only by its end: one that comes up may be to anybody who listens
  * there. */
@@ -157,7 +159,7 @@ on_peer(struct ctl *ctl, enum ctl_event_kind kind, int32_t broker_id)
         push_all(ctl);
     } else if (kind == CTL_PEER_DOWN && !session->fenced) {
         /* libzmq does not tell a process that ended from a network that went silent. */
-        ctl_emit(ctl, CTL_PROBE)->u.probe = broker_id;
+        ctl_emit(ctl, CTL_PROBE)->u.peer = broker_id;
     } else if (kind == CTL_PEER_GONE && !was_up) { /* else it is old news */
         session->gone = true;
         session->lease_until_ms = ctl->now_ms;
@@ -166,20 +168,31 @@ on_peer(struct ctl *ctl, enum ctl_event_kind kind, int32_t broker_id)
 }
 
 static void
+on_persisted(struct ctl *ctl, uint64_t seq, dmq_err err)
+{
+    if (ctl->seat == SEAT_FOUNDING) {
+        form_on_persisted(ctl, err);
+    } else {
+        quorum_on_persisted(ctl, seq, err);
+    }
+}
+
+static void
 dispatch(struct ctl *ctl, const struct ctl_event *event)
 {
     switch (event->kind) {
-    case CTL_LOADED:
-        decide_load(ctl, event->u.loaded.version, event->u.loaded.entry);
-        break;
     case CTL_STARTED:
-        on_started(ctl);
+        ctl->started = true;
+        form_start(ctl, event->u.started);
         break;
     case CTL_REQUEST:
         ctl_call_start(ctl, event);
         break;
     case CTL_PERSISTED:
-        decide_on_persisted(ctl, event->u.persisted.version, event->u.persisted.err);
+        on_persisted(ctl, event->u.persisted.seq, event->u.persisted.err);
+        break;
+    case CTL_ANSWERED:
+        form_on_answer(ctl, event);
         break;
     case CTL_PUSHED:
         push_on_done(ctl, event);
@@ -189,6 +202,11 @@ dispatch(struct ctl *ctl, const struct ctl_event *event)
     case CTL_PEER_GONE:
         on_peer(ctl, event->kind, event->u.peer);
         break;
+    case CTL_MATE_UP:
+    case CTL_MATE_DOWN:
+    case CTL_MATE_GONE:
+        form_on_mate(ctl, event->kind, event->u.peer);
+        break;
     case CTL_TICK:
         session_tick(ctl);
         push_all(ctl);
@@ -196,25 +214,46 @@ dispatch(struct ctl *ctl, const struct ctl_event *event)
     }
 }
 
+static void
+check_batch(const struct ctl *ctl)
+{
+    const struct batch *batch = &ctl->batch;
+    bool writing = batch->state == BATCH_WRITING;
+    DMQ_ASSERT(batch->state != BATCH_OPEN);
+    DMQ_ASSERT(batch->state == BATCH_IDLE || ctl->leading);
+    DMQ_ASSERT(meta_undo_active(ctl->image) == writing);
+    DMQ_ASSERT(image_version(ctl->image) == ctl->version + writing);
+    DMQ_ASSERT(writing == (batch->encoded != NULL));
+    DMQ_ASSERT(batch->state != BATCH_IDLE || batch->call_count == 0);
+    DMQ_DEBUG_ASSERT(writing || image_digest(ctl->image) == ctl->digest);
+}
+
+static void
+check_quorum(const struct ctl *ctl)
+{
+    DMQ_ASSERT((ctl->seat == SEAT_RAFT) == (ctl->raft != NULL));
+    DMQ_ASSERT(!ctl->leading || (ctl->raft != NULL && raft_ready(ctl->raft)));
+    DMQ_ASSERT(ctl->leading || ctl->session_count == 0);
+    if (ctl->raft != NULL) {
+        DMQ_ASSERT(ctl->version == ctl->raft->told_commit);
+        DMQ_ASSERT(!uuid_is_zero(ctl->cluster_id));
+    }
+    DMQ_ASSERT(!ctl_formed(ctl) || uuid_equal(image_cluster_id(ctl->image), ctl->cluster_id));
+}
+
 /* At the end of every step; what costs more than a glance only in debug builds and under the
  * fuzzer. */
 static void
 check_invariants(const struct ctl *ctl)
 {
-    const struct batch *batch = &ctl->batch;
-    DMQ_ASSERT(!batch->open);
-    DMQ_ASSERT(meta_undo_active(ctl->image) == batch->in_flight);
-    DMQ_ASSERT(image_version(ctl->image) == ctl->version + batch->in_flight);
-    DMQ_ASSERT(batch->in_flight == (batch->encoded != NULL));
-    DMQ_ASSERT(batch->in_flight || batch->call_count == 0);
     DMQ_ASSERT(ctl->waiting_count <= CTL_MAX_WAITING);
     DMQ_ASSERT(ctl->waiting_bytes <= CTL_MAX_WAITING_BYTES);
     DMQ_ASSERT((ctl->waiting_count == 0) == list_empty(&ctl->waiting));
-    /* Whoever waits is waited for: an entry is in flight, or nothing will ever be decided. */
-    DMQ_ASSERT(ctl->waiting_count == 0 || batch->in_flight || ctl->failed || !ctl->started);
     DMQ_ASSERT(ctl->recent_count <= CTL_MAX_RECENT);
-    DMQ_ASSERT(!ctl->ready || !uuid_is_zero(image_cluster_id(ctl->image)));
-    DMQ_DEBUG_ASSERT(batch->in_flight || image_digest(ctl->image) == ctl->digest);
+    check_batch(ctl);
+    if (!ctl->failed) {
+        check_quorum(ctl);
+    }
     for (size_t i = 0; i < ctl->session_count; i++) {
         const struct session *session = &ctl->sessions[i];
         DMQ_ASSERT(i == 0 || ctl->sessions[i - 1].broker_id < session->broker_id);
@@ -226,6 +265,27 @@ check_invariants(const struct ctl *ctl)
 #endif
 }
 
+/* What follows from the event, whatever it was: Raft's time, the next questions, a change of
+ * members, a snapshot, the next entry. */
+static void
+follow_up(struct ctl *ctl)
+{
+    if (ctl->raft != NULL && raft_deadline(ctl->raft) <= ctl->now_ms) {
+        quorum_step(ctl, NULL);
+    }
+    form_tick(ctl);
+    if (ctl->raft != NULL && !ctl->failed) {
+        seats_tick(ctl);
+        quorum_compact(ctl);
+        decide(ctl);
+    }
+    bool ready = !ctl->failed && ctl_formed(ctl) && quorum_leader(ctl) != -1;
+    if (ready && !ctl->ready) {
+        ctl->ready = true;
+        ctl_emit(ctl, CTL_READY)->u.cluster_id = ctl->cluster_id;
+    }
+}
+
 void
 ctl_step(struct ctl *ctl, const struct ctl_event *event, struct ctl_effects *out)
 {
@@ -234,18 +294,22 @@ ctl_step(struct ctl *ctl, const struct ctl_event *event, struct ctl_effects *out
     if (ctl->failed && event->kind != CTL_REQUEST) {
         return; /* the process is about to end */
     }
-    DMQ_ASSERT(ctl->started || event->kind == CTL_LOADED || event->kind == CTL_STARTED);
+    DMQ_ASSERT(ctl->started == (event->kind != CTL_STARTED));
     dispatch(ctl, event);
-    decide(ctl);
+    follow_up(ctl);
     check_invariants(ctl);
 }
 
 int64_t
 ctl_deadline(const struct ctl *ctl)
 {
-    int64_t lease = session_deadline(ctl);
-    int64_t push = push_deadline(ctl);
-    return lease < push ? lease : push;
+    const int64_t due[] = {session_deadline(ctl), push_deadline(ctl), form_deadline(ctl),
+                           ctl->raft != NULL ? raft_deadline(ctl->raft) : INT64_MAX};
+    int64_t first = INT64_MAX;
+    for (size_t i = 0; !ctl->failed && i < sizeof(due) / sizeof(due[0]); i++) {
+        first = due[i] < first ? due[i] : first;
+    }
+    return first;
 }
 
 /* ---- what others see ------------------------------------------------------------------------- */
@@ -267,11 +331,18 @@ void
 ctl_stats(const struct ctl *ctl, struct ctl_stats *ret_stats)
 {
     *ret_stats = ctl->stats;
-    ret_stats->ready = ctl->ready && !ctl->failed;
+    ret_stats->ready = ctl_formed(ctl) && quorum_leader(ctl) != -1 && !ctl->failed;
     ret_stats->failed = ctl->failed;
+    ret_stats->leading = ctl->leading;
+    ret_stats->leader = quorum_leader(ctl);
     ret_stats->cluster_id = image_cluster_id(ctl->image);
     ret_stats->version = ctl->version;
-    ret_stats->term = CTL_TERM;
+    if (ctl->raft != NULL) {
+        ret_stats->voter = raft_votes(ctl->raft);
+        ret_stats->term = ctl->raft->term;
+        ret_stats->elections = ctl->raft->stats.elections;
+        ret_stats->messages_refused += ctl->raft->stats.ignored;
+    }
     ret_stats->brokers = image_broker_count(ctl->image);
     for (size_t i = 0; i < ctl->session_count; i++) {
         ret_stats->brokers_fenced += ctl->sessions[i].fenced;
@@ -286,4 +357,16 @@ const struct image *
 ctl_image(const struct ctl *ctl)
 {
     return ctl->image;
+}
+
+int64_t
+ctl_version(const struct ctl *ctl)
+{
+    return ctl->version;
+}
+
+const struct raft *
+ctl_raft(const struct ctl *ctl)
+{
+    return ctl->raft;
 }

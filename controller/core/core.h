@@ -1,40 +1,54 @@
 /* The controller's core: one step machine, an event in, effects out. It decides on everything that
- * concerns metadata and does nothing: sockets, LevelDB and clocks are the shell's (controller/node)
- * or the simulator's.
+ * concerns metadata, drives Raft (controller/raft) and does nothing else: sockets, LevelDB and
+ * clocks are the shell's (controller/node) or the simulator's.
  *
  * Events are handed in one at a time; the effects of a step are carried out in their order before
- * the next event. At most one entry is on its way to the disk. Nothing is answered or pushed before
- * the entry that it rests on came back as CTL_PERSISTED. */
+ * the next event. At most one CTL_PERSIST is on its way. Nothing is answered or pushed before what
+ * it rests on is committed.
+ *
+ * Other controllers are "mates": the shell keeps a connection to each of services.json from its
+ * start on. A connection to a broker is kept only while this node leads, and when the core says. */
 #ifndef CONTROLLER_CORE_CORE_H
 #define CONTROLLER_CORE_CORE_H
 
+#include "controller/raft/raft.h"
 #include "libdmq/base/buf.h"
 #include "libdmq/base/err.h"
 #include "libdmq/wire/messages.h"
+
+#define CTL_MAX_CONTROLLERS 64
 
 struct ctl;
 
 struct ctl_config {
     int32_t controller_id;
+    struct uuid disk_id;        /* of the data folder */
+    struct uuid cluster_id;     /* that the folder belongs to; zero: none yet */
+    const int32_t *controllers; /* ids of services.json, this one among them; copied */
+    size_t controller_count;
     struct uuid instance_id;    /* drawn at this start */
     int64_t session_timeout_ms; /* broker.session.timeout.ms */
     int64_t max_message_bytes;  /* largest frame that a broker or this node takes */
     int32_t max_requests;       /* without answer, of one connection: advertised */
-    uint64_t seed;              /* of the topic ids, from the operating system */
-    struct uuid new_cluster_id; /* of the cluster, if this start forms it */
+    int64_t snapshot_bytes; /* of the log since the last snapshot, before the next; 0: default */
+    uint64_t seed;          /* of ids and of Raft's chance, from the operating system */
+    const struct raft_config *raft; /* times and sizes; NULL: the defaults. self and seed are set */
 };
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
 enum ctl_event_kind {
-    CTL_LOADED,    /* before CTL_STARTED: one entry of the store, in order */
-    CTL_STARTED,   /* all entries were loaded; requests may come */
-    CTL_REQUEST,   /* a request came in */
+    CTL_STARTED,   /* first: what the store holds */
+    CTL_REQUEST,   /* a request came in, of a broker or a mate */
     CTL_PERSISTED, /* completion of CTL_PERSIST */
+    CTL_ANSWERED,  /* completion of CTL_ASK */
     CTL_PUSHED,    /* completion of CTL_PUSH */
     CTL_PEER_UP,   /* the connection to a broker's node port is open */
     CTL_PEER_DOWN, /* it ended */
     CTL_PEER_GONE, /* the broker's node port refuses connections: its process has ended */
+    CTL_MATE_UP,   /* the connection to another controller is open */
+    CTL_MATE_DOWN, /* it ended */
+    CTL_MATE_GONE, /* its port refuses connections */
     CTL_TICK       /* ctl_deadline has passed */
 };
 
@@ -42,10 +56,8 @@ struct ctl_event {
     enum ctl_event_kind kind;
     int64_t now_ms; /* monotonic */
     union {
-        struct {
-            int64_t version;
-            struct bytes entry; /* what CTL_PERSIST handed out; borrowed */
-        } loaded;
+        /* Borrowed; all zero where the store is empty. */
+        const struct raft_saved *started;
         struct {
             enum api_listener listener; /* LISTENER_CONTROLLER */
             struct buf *from;           /* routing id: a reference that the step takes */
@@ -54,45 +66,63 @@ struct ctl_event {
             const char *peer; /* address, for people; borrowed */
         } request;
         struct {
-            int64_t version;
+            uint64_t seq; /* of the write */
             dmq_err err;
         } persisted;
+        struct {
+            int32_t controller_id;
+            uint64_t number;   /* of the question */
+            dmq_err err;       /* why there is no answer, or that of the answer */
+            struct bytes body; /* of the answer, where err is DMQ_OK; borrowed */
+        } answered;
         struct {
             int32_t broker_id;
             uint64_t number;   /* of the push */
             dmq_err err;       /* why there is no answer, or that of the answer */
             struct bytes body; /* of the answer, where err is DMQ_OK; borrowed */
         } pushed;
-        int32_t peer; /* CTL_PEER_*: broker id */
+        int32_t peer; /* CTL_PEER_*: broker id; CTL_MATE_*: controller id */
     } u;
 };
 
 /* ---- effects --------------------------------------------------------------------------------- */
 
 enum ctl_effect_kind {
-    CTL_PERSIST, /* store an entry, synced; comes back as CTL_PERSISTED */
-    CTL_REPLY,   /* to who asked; silently dropped if it is gone */
-    CTL_CONNECT, /* keep a connection to a broker's node port from now on, instead of a former one
-                  */
-    CTL_PUSH,    /* PUSH_METADATA to a broker; comes back as CTL_PUSHED, exactly once */
-    CTL_PROBE,   /* find out whether the broker's node port refuses connections: CTL_PEER_GONE */
-    CTL_READY,   /* the cluster is formed: once */
+    CTL_PERSIST,    /* store and sync, all of it atomically; comes back as CTL_PERSISTED */
+    CTL_REPLY,      /* to who asked; silently dropped if it is gone */
+    CTL_SEND,       /* a RAFT message to a mate; lost if it is not connected */
+    CTL_ASK,        /* QUORUM_STATE to a mate; comes back as CTL_ANSWERED, exactly once */
+    CTL_CONNECT,    /* keep a connection to a broker's node port, instead of a former one */
+    CTL_DISCONNECT, /* give it up; no event follows for this connection */
+    CTL_PUSH,       /* PUSH_METADATA to a broker; comes back as CTL_PUSHED, exactly once, unless
+                       CTL_DISCONNECT comes first */
+    CTL_PROBE,      /* find out whether the broker's node port refuses connections: CTL_PEER_GONE */
+    CTL_PROBE_MATE, /* the same of a mate's port: CTL_MATE_GONE */
+    CTL_CLUSTER, /* the folder belongs to this cluster now: note it, synced, or end the process */
+    CTL_READY,   /* this node knows a leader: once */
     CTL_LOG,     /* a line for the log */
-    CTL_FAIL     /* end the process with an error: the store failed */
+    CTL_FAIL     /* end the process with an error, after what was sent before it */
 };
 
 struct ctl_effect {
     enum ctl_effect_kind kind;
     union {
-        struct {
-            int64_t version;
-            struct buf *entry; /* owned */
-        } persist;
+        struct raft_persist *persist; /* owned: raft_persist_free */
         struct {
             struct buf *to;      /* owned */
             struct buf **frames; /* owned heap array of owned references */
             size_t count;
         } reply;
+        struct {
+            int32_t controller_id;
+            struct buf *body; /* owned */
+        } send;
+        struct {
+            int32_t controller_id;
+            uint64_t number;
+            struct buf *body; /* owned */
+            int32_t timeout_ms;
+        } ask;
         struct {
             int32_t broker_id;
             char host[256];
@@ -104,8 +134,8 @@ struct ctl_effect {
             struct buf *body; /* owned */
             int32_t timeout_ms;
         } push;
-        int32_t probe;          /* broker id */
-        struct uuid cluster_id; /* CTL_READY */
+        int32_t peer; /* CTL_DISCONNECT, CTL_PROBE: broker id; CTL_PROBE_MATE: controller id */
+        struct uuid cluster_id; /* CTL_CLUSTER, CTL_READY */
         struct {
             bool error;
             char line[400];
@@ -130,8 +160,8 @@ void ctl_effects_deinit(struct ctl_effects *effects);
 struct ctl *ctl_new(const struct ctl_config *config);
 void ctl_free(struct ctl *ctl);
 
-/* Requires the order of events that their kinds state. CTL_LOADED with an entry that does not fit
- * ends in CTL_FAIL. */
+/* Requires the order of events that their kinds state. A store whose entries do not add up ends in
+ * CTL_FAIL. */
 void ctl_step(struct ctl *ctl, const struct ctl_event *event, struct ctl_effects *out);
 
 /* When CTL_TICK is due, in the events' now_ms; INT64_MAX: never. */
@@ -139,8 +169,11 @@ int64_t ctl_deadline(const struct ctl *ctl);
 
 /* For health checks and metrics: read on the core thread. */
 struct ctl_stats {
-    bool ready;
+    bool ready; /* it knows a leader */
     bool failed;
+    bool leading;
+    bool voter;
+    int32_t leader; /* controller id; -1: unknown */
     struct uuid cluster_id;
     int64_t version; /* committed */
     int64_t term;
@@ -155,11 +188,17 @@ struct ctl_stats {
     int64_t entries; /* committed by this process */
     int64_t pushes;
     int64_t pushes_failed;
+    int64_t elections;        /* that this process stood for */
+    int64_t snapshots;        /* of the image, taken or installed */
+    int64_t messages_refused; /* of other clusters, or malformed */
 };
 void ctl_stats(const struct ctl *ctl, struct ctl_stats *ret_stats);
 
-/* The image, for tests and checkers; with what is not committed yet. */
+/* For tests and checkers. The image holds what is proposed and not committed yet, if anything.
+ * Raft is NULL while the node has no seat and knows of no cluster. */
 struct image;
 const struct image *ctl_image(const struct ctl *ctl);
+int64_t ctl_version(const struct ctl *ctl);
+const struct raft *ctl_raft(const struct ctl *ctl);
 
 #endif

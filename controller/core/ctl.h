@@ -2,14 +2,19 @@
  *
  *   core.c       the one switch over events, the effects, invariants
  *   call.c       a request's life; the one switch over calls
- *   decide.c     requests and duties become one entry; the entry is committed
+ *   quorum.c     drives Raft: its effects become ours; committed entries are applied
+ *   raft_wire.c  Raft's messages as rows of the message table
+ *   form.c       how this node comes to its seat: founding a cluster, or asking for a seat
+ *   seats.c      the leader gives seats: emptied and replaced disks become voters again
+ *   decide.c     requests and duties become one entry
  *   reply.c      the only place where an answer is made
  *   session.c    what is known of each broker; leases
  *   push.c       committed entries go to the brokers
+ *   snapshot.c   the image as one entry
  *   change.c     how partitions change when a broker comes, goes or fails
  *   placement.c  where the replicas of a new topic lie
  *   api_versions.c register_broker.c heartbeat.c create_topic.c delete_topic.c alter_topic.c
- *   create_partitions.c describe_topics.c allocate_producer_ids.c
+ *   create_partitions.c describe_topics.c allocate_producer_ids.c describe_quorum.c
  *                one straight function per request */
 #ifndef CONTROLLER_CORE_CTL_H
 #define CONTROLLER_CORE_CTL_H
@@ -21,9 +26,6 @@
 #include "libdmq/base/rng.h"
 #include "libdmq/meta/image.h"
 #include "libdmq/wire/codec.h"
-
-/* One voter has one term. The quorum's Raft takes its place. */
-#define CTL_TERM 1
 
 #define CTL_MAX_WAITING 10000                    /* requests that wait for their entry */
 #define CTL_MAX_WAITING_BYTES (64 * 1024 * 1024) /* and what they hold */
@@ -65,37 +67,94 @@ struct recent {
 #define CTL_MAX_RECENT 1024
 #define CTL_MAX_RECENT_BYTES (64 * 1024 * 1024)
 
-/* The entry that is being decided, or on its way to the disk. */
+enum batch_state {
+    BATCH_IDLE,
+    BATCH_OPEN,    /* deciding: meta_undo is active, records may be added */
+    BATCH_WRITING, /* proposed to Raft; the image is ahead by it, and can go back */
+    BATCH_READING  /* nothing changed; the answers wait until it is sure that this node leads */
+};
+
+/* The entry that is being decided, or on its way through Raft. */
 struct batch {
-    bool open;           /* deciding: meta_undo is active, records may be added */
-    bool in_flight;      /* CTL_PERSIST was asked for */
-    int64_t version;     /* that it will have */
+    enum batch_state state;
+    int64_t version; /* that it will have */
+    int64_t term;
+    uint64_t read;       /* BATCH_READING: its number */
     struct outbuf bytes; /* of its records, back to back */
     size_t *ends;        /* where record i ends in bytes */
     size_t count;
     size_t capacity;
     struct list calls; /* decided; answered when it is committed */
     size_t call_count;
-    struct buf *encoded; /* in flight: what was handed out */
+    struct buf *encoded; /* BATCH_WRITING: what was proposed */
 };
+
+/* ---- controllers ----------------------------------------------------------------------------- */
+
+/* Another controller of services.json. */
+struct mate {
+    int32_t id;
+    bool up;           /* the connection to it is open */
+    uint64_t asked;    /* number of the question on its way; 0: none */
+    uint64_t asked_in; /* the round of that question */
+    uint64_t empty_in; /* the last round in which it said that it is empty */
+    struct uuid disk;  /* as it said then */
+    dmq_err refused;   /* why it refused us, or we it: logged once */
+    struct uuid wants; /* the disk with which it asks us for a seat; zero: it does not */
+    int64_t wanted_ms; /* when it asked last */
+};
+
+enum seat {
+    SEAT_NONE,     /* the disk is empty: nothing is known of a cluster */
+    SEAT_FOUNDING, /* the first voter list is on its way to the disk */
+    SEAT_RAFT      /* Raft runs: as voter, learner, or as one who asks to be taken in */
+};
+
+struct seat_call; /* seats.c */
 
 struct ctl {
     struct ctl_config config;
     struct ctl_effects *out; /* of the step that runs */
     int64_t now_ms;          /* of the step */
     struct rng rng;
-    struct image *image;
-    int64_t version; /* committed; the image is one ahead while an entry is in flight */
-    uint64_t digest; /* of the image at that version */
     bool started;
-    bool ready;  /* the cluster is formed */
+    bool ready;  /* CTL_READY was said */
     bool failed; /* the store failed: nothing is decided any more */
+
+    /* quorum */
+    struct raft *raft; /* NULL unless SEAT_RAFT */
+    struct raft_effects *raft_out;
+    bool in_raft;         /* what its effects lend is in use: it must not be stepped */
+    bool leading;         /* what is known here is current: requests may be decided */
+    int64_t leading_term; /* if leading */
+    int64_t log_bytes;    /* applied since the last snapshot */
+    int64_t snapshot_size;
+
+    /* form */
+    enum seat seat;
+    bool may_found;               /* the disk is empty, and always was */
+    struct uuid cluster_id;       /* zero: not known yet */
+    struct raft_members founders; /* SEAT_FOUNDING: of whom */
+    struct mate *mates;           /* by id, ascending */
+    size_t mate_count;
+    uint64_t form_round;
+    uint64_t last_ask;
+    int64_t form_due_ms; /* the next round of questions */
+
+    /* seats */
+    struct seat_call *seat_call; /* a request that waits for its change; NULL: none */
+
+    /* the image */
+    struct image *image;
+    int64_t version; /* committed; the image is one ahead in BATCH_WRITING */
+    uint64_t digest; /* of the image at that version */
 
     struct batch batch;
     struct list waiting; /* requests that need a decision, in order of arrival */
     size_t waiting_count;
     size_t waiting_bytes;
 
+    /* Only while leading. */
     struct session *sessions; /* by broker id, ascending */
     size_t session_count;
     size_t session_capacity;
@@ -122,6 +181,9 @@ void *ctl_alloc(size_t size);
 /* Nothing can be promised any more: the process is to end. */
 __attribute__((format(printf, 2, 3))) void ctl_fail(struct ctl *ctl, const char *format, ...);
 
+/* True once the image holds the cluster. */
+bool ctl_formed(const struct ctl *ctl);
+
 /* ---- decide.c -------------------------------------------------------------------------------- */
 
 /* Adds a record to the batch and applies it to the image. body is a struct of the record's type. It
@@ -131,10 +193,104 @@ void ctl_propose(struct ctl *ctl, int type, const void *body);
 /* Makes an entry of the duties and requests that wait, if none is in flight. */
 void decide(struct ctl *ctl);
 
-/* An entry of the store, at start. */
-void decide_load(struct ctl *ctl, int64_t version, struct bytes encoded);
-void decide_on_persisted(struct ctl *ctl, int64_t version, dmq_err err);
+/* The proposed entry was committed. */
+void decide_on_committed(struct ctl *ctl);
+
+/* The answers that wait for BATCH_READING number may leave, or not. */
+void decide_on_read(struct ctl *ctl, uint64_t number, bool ok);
+
+/* This node does not lead any more, or its store failed: what was proposed is undone, and what it
+ * means for those who asked is said. No-op if nothing is in flight. */
+void decide_abandon(struct ctl *ctl);
+
+/* Answers all who wait that another node leads. */
+void decide_turn_away(struct ctl *ctl);
 void decide_free(struct ctl *ctl);
+
+/* ---- quorum.c -------------------------------------------------------------------------------- */
+
+/* Raft begins with what the disk holds. */
+void quorum_start(struct ctl *ctl, const struct raft_saved *saved);
+
+/* Steps Raft and carries out its effects; NULL event: only time has passed. What it said to the
+ * request is in ctl->raft_out (result, index, term). */
+enum raft_result quorum_step(struct ctl *ctl, struct raft_event *event);
+void quorum_on_persisted(struct ctl *ctl, uint64_t seq, dmq_err err);
+
+/* Hands Raft a snapshot of the image, when the log has grown enough for one. */
+void quorum_compact(struct ctl *ctl);
+
+/* The leader as far as it is known; -1. */
+int32_t quorum_leader(const struct ctl *ctl);
+
+/* Nothing is on its way through Raft, so that the next entry has the next version. */
+bool quorum_idle(const struct ctl *ctl);
+void quorum_free(struct ctl *ctl);
+
+/* Why a request is not decided here. */
+dmq_err quorum_not_leader(const struct ctl *ctl, struct err_msg *err);
+
+/* ---- raft_wire.c ----------------------------------------------------------------------------- */
+
+struct buf *raft_wire_encode(const struct raft_message *message, struct uuid cluster_id);
+
+/* Lists come from the arena; the payloads are new references: raft_wire_release. INVALID_REQUEST.
+ */
+dmq_err raft_wire_decode(const struct raft_request *request, struct arena *arena,
+                         struct raft_message *ret_message, struct err_msg *err);
+void raft_wire_release(struct raft_message *message);
+struct raft_node raft_wire_node(struct raft_id id);
+struct raft_id raft_wire_id(struct raft_node node);
+
+/* False for what is no member list: too many, or one twice. */
+bool raft_wire_members(const struct raft_seat *seats, uint32_t count,
+                       struct raft_members *ret_members);
+
+/* seats has RAFT_MAX_MEMBERS places; the count. */
+uint32_t raft_wire_seats(const struct raft_members *members, struct raft_seat *seats);
+
+/* ---- form.c ---------------------------------------------------------------------------------- */
+
+void form_start(struct ctl *ctl, const struct raft_saved *saved);
+
+/* The list of first voters is synced, or not. */
+void form_on_persisted(struct ctl *ctl, dmq_err err);
+void form_on_mate(struct ctl *ctl, enum ctl_event_kind kind, int32_t controller_id);
+void form_on_answer(struct ctl *ctl, const struct ctl_event *event);
+
+/* Asks the mates again, if it is time and there is something to ask. */
+void form_tick(struct ctl *ctl);
+int64_t form_deadline(const struct ctl *ctl);
+
+/* NULL: not in services.json, or this node itself. */
+struct mate *mate_find(struct ctl *ctl, int32_t controller_id);
+
+/* ---- seats.c --------------------------------------------------------------------------------- */
+
+/* A controller without a seat asks the leader for one. DMQ_OK: it has one, or will have. */
+dmq_err seats_want(struct ctl *ctl, struct raft_id id, struct err_msg *err);
+
+/* The leader's next change of members, if one is due. */
+void seats_tick(struct ctl *ctl);
+
+/* A request that changes the quorum; it takes the call. */
+void seats_call(struct ctl *ctl, struct call *call);
+
+/* Everything up to index is committed. */
+void seats_on_committed(struct ctl *ctl, int64_t index);
+
+/* This node does not lead any more. */
+void seats_abandon(struct ctl *ctl);
+void seats_free(struct ctl *ctl);
+
+/* ---- snapshot.c ------------------------------------------------------------------------------ */
+
+/* The image as one metadata_entry at the committed version. Only while the image holds nothing
+ * else. */
+struct buf *snapshot_encode(const struct ctl *ctl);
+
+/* Puts a snapshot in the place of the image. DMQ_ERR_DAMAGED if it is none of that version. */
+dmq_err snapshot_install(struct ctl *ctl, int64_t version, struct bytes data, struct err_msg *err);
 
 /* ---- session.c ------------------------------------------------------------------------------- */
 
@@ -162,8 +318,14 @@ void session_tick(struct ctl *ctl);
 dmq_err session_take_status(struct ctl *ctl, const struct broker_status *status,
                             struct err_msg *err);
 
-/* After a commit, and at start: what the image says of every broker. */
+/* After a commit, while leading: what the image says of every broker. */
 void session_sync_all(struct ctl *ctl);
+
+/* This node leads now: every broker gets a lease and a connection. */
+void session_begin_all(struct ctl *ctl);
+
+/* It does not lead any more: nothing of what was known counts. */
+void session_end_all(struct ctl *ctl);
 
 /* Fences who is gone, unfences who is ready; into the open batch. */
 void session_decide(struct ctl *ctl);
@@ -176,8 +338,13 @@ int64_t session_deadline(const struct ctl *ctl);
 
 /* ---- push.c ---------------------------------------------------------------------------------- */
 
-/* Keeps a committed entry. Takes encoded. */
-void push_keep(struct ctl *ctl, struct buf *encoded);
+/* Keeps a committed entry, metadata_entry encoded, which must have that version; takes encoded. The
+ * entry lives until the next push_keep. DMQ_ERR_DAMAGED. */
+dmq_err push_keep(struct ctl *ctl, struct buf *encoded, int64_t version,
+                  const struct metadata_entry **ret_entry, struct err_msg *err);
+
+/* What is kept has no connection to what follows. */
+void push_forget(struct ctl *ctl);
 
 /* Sends each broker what it lacks, if it is connected and no push is on its way to it. */
 void push_all(struct ctl *ctl);

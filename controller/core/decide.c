@@ -3,10 +3,11 @@
  * the next one sees them, and an undo list remembers what they replaced. All of them leave as one
  * entry, which is atomic: it is stored, applied by brokers and undone as a whole.
  *
- *   waiting --decide--> batch (open) --close--> in flight --persisted--> committed --> answered
+ *   waiting --decide--> open --+--> writing --committed by Raft--> answered
+ *                              +--> reading --this node still leads--> answered
  *
- * "Persisted" is "committed" while there is one voter: committed() is the one place that the quorum
- * changes. Reads take their turn like writes, so that nobody is told what may still be undone. */
+ * Reads take their turn like writes, so that nobody is told what may still be undone; where nothing
+ * changed, a read index (Raft thesis §6.4) proves that no other leader has decided meanwhile. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -24,7 +25,7 @@ ctl_propose(struct ctl *ctl, int type, const void *body)
 {
     struct err_msg err;
     struct batch *batch = &ctl->batch;
-    DMQ_ASSERT(batch->open && !batch->in_flight);
+    DMQ_ASSERT(batch->state == BATCH_OPEN);
     if (batch->count == batch->capacity) {
         batch->capacity = batch->capacity == 0 ? 64 : batch->capacity * 2;
         batch->ends = realloc(batch->ends, batch->capacity * sizeof(*batch->ends));
@@ -98,7 +99,7 @@ take_waiting(struct ctl *ctl)
 static void
 form_cluster(struct ctl *ctl)
 {
-    struct cluster_record record = {.cluster_id = ctl->config.new_cluster_id};
+    struct cluster_record record = {.cluster_id = ctl->cluster_id};
     ctl_propose(ctl, RECORD_CLUSTER, &record);
 }
 
@@ -106,7 +107,7 @@ static void
 decide_all(struct ctl *ctl)
 {
     struct batch *batch = &ctl->batch;
-    if (uuid_is_zero(image_cluster_id(ctl->image))) {
+    if (!ctl_formed(ctl)) {
         form_cluster(ctl); /* an entry of its own: nothing exists before the cluster does */
         return;
     }
@@ -133,7 +134,7 @@ static struct buf *
 encode_entry(const struct batch *batch)
 {
     struct metadata_entry entry = {.version = batch->version,
-                                   .term = CTL_TERM,
+                                   .term = batch->term,
                                    .records = ctl_alloc(batch->count * sizeof(struct bytes)),
                                    .records_count = (uint32_t)batch->count};
     size_t start = 0;
@@ -152,134 +153,164 @@ static void
 open_batch(struct ctl *ctl)
 {
     struct batch *batch = &ctl->batch;
-    DMQ_ASSERT(!batch->open && !batch->in_flight && batch->call_count == 0);
+    DMQ_ASSERT(batch->state == BATCH_IDLE && batch->call_count == 0);
     meta_undo_begin(ctl->image);
-    batch->open = true;
+    batch->state = BATCH_OPEN;
     batch->version = ctl->version + 1;
+    batch->term = ctl->leading_term;
     batch->count = 0;
     outbuf_clear(&batch->bytes);
 }
 
-/* Sends the entry on its way, or answers at once where nothing changed. */
+/* Whether the answers are still true is what a quorum says; it is asked without a write. */
+static void
+close_reading(struct ctl *ctl)
+{
+    struct batch *batch = &ctl->batch;
+    meta_undo_rollback(ctl->image);
+    if (batch->call_count == 0) {
+        batch->state = BATCH_IDLE;
+        return;
+    }
+    struct raft_event event = {.kind = RAFT_READ_INDEX};
+    batch->state = BATCH_READING;
+    event.u.read = ++batch->read;
+    uint64_t number = batch->read;
+    if (quorum_step(ctl, &event) != RAFT_OK) {
+        decide_on_read(ctl, number, false);
+    }
+}
+
+/* Raft gives the entry the next index, for nothing else is on its way: that is its version. */
+static void
+close_writing(struct ctl *ctl)
+{
+    struct batch *batch = &ctl->batch;
+    struct raft_event event = {.kind = RAFT_PROPOSE};
+    meta_advance(ctl->image, batch->version, batch->term);
+    batch->encoded = encode_entry(batch);
+    batch->state = BATCH_WRITING;
+    event.u.propose = batch->encoded;
+    if (quorum_step(ctl, &event) != RAFT_OK) {
+        decide_abandon(ctl);
+        return;
+    }
+    DMQ_ASSERT(ctl->raft_out->index == batch->version && ctl->raft_out->term == batch->term);
+}
+
+/* Sends the entry on its way, or asks whether what was read is current. */
 static void
 close_batch(struct ctl *ctl)
 {
-    struct batch *batch = &ctl->batch;
-    batch->open = false;
-    if (batch->count == 0) {
-        meta_undo_rollback(ctl->image);
-        finish_calls(ctl);
-        return;
+    if (ctl->batch.count == 0) {
+        close_reading(ctl);
+    } else {
+        close_writing(ctl);
     }
-    meta_advance(ctl->image, batch->version, CTL_TERM);
-    batch->encoded = encode_entry(batch);
-    batch->in_flight = true;
-    struct ctl_effect *effect = ctl_emit(ctl, CTL_PERSIST);
-    effect->u.persist.version = batch->version;
-    effect->u.persist.entry = buf_ref(batch->encoded);
 }
 
-/* Runs until an entry is in flight or nothing is left to decide. Rounds without records end at
- * once, so that reads on an idle controller cost no disk. */
+static bool
+has_work(const struct ctl *ctl)
+{
+    return !list_empty(&ctl->waiting) || ctl->duties || !ctl_formed(ctl);
+}
+
+/* Runs until an entry is in flight or nothing is left to decide. Rounds of a lone voter that change
+ * nothing end at once, so that reads cost no disk. */
 void
 decide(struct ctl *ctl)
 {
-    while (ctl->started && !ctl->failed && !ctl->batch.in_flight &&
-           (!list_empty(&ctl->waiting) || ctl->duties || !ctl->ready)) {
+    while (ctl->leading && !ctl->failed && ctl->batch.state == BATCH_IDLE && quorum_idle(ctl) &&
+           has_work(ctl)) {
         open_batch(ctl);
         decide_all(ctl);
         close_batch(ctl);
     }
 }
 
-/* ---- committing ------------------------------------------------------------------------------ */
+/* ---- what becomes of it ---------------------------------------------------------------------- */
 
 /* The one place where what was proposed becomes true. The order matters: first the state, then
  * those who asked, then the brokers; all of it in one step, so that nobody sees a part of it. */
-static void
-committed(struct ctl *ctl)
+void
+decide_on_committed(struct ctl *ctl)
 {
+    struct err_msg err;
+    const struct metadata_entry *entry;
     struct batch *batch = &ctl->batch;
+    DMQ_ASSERT(batch->state == BATCH_WRITING && batch->version == ctl->version + 1);
     meta_undo_commit(ctl->image);
-    batch->in_flight = false;
+    batch->state = BATCH_IDLE;
     ctl->version = batch->version;
     ctl->digest = image_digest(ctl->image);
-    ctl->stats.entries++;
-    push_keep(ctl, batch->encoded);
+    dmq_err code = push_keep(ctl, batch->encoded, batch->version, &entry, &err);
+    DMQ_ASSERT(code == DMQ_OK);
     batch->encoded = NULL;
-    session_sync_all(ctl);
-    if (!ctl->ready) {
-        ctl->ready = true;
-        ctl_emit(ctl, CTL_READY)->u.cluster_id = image_cluster_id(ctl->image);
+    if (ctl->leading) {
+        session_sync_all(ctl);
     }
     finish_calls(ctl);
     push_all(ctl);
 }
 
-/* The store failed. Nothing that rests on this entry may be said, and nothing may follow it: an
- * fsync that failed once is never retried, for what it left on the disk is unknown. */
+/* An answer that cannot be given any more: whoever asked must ask the next leader. */
 static void
-abandon(struct ctl *ctl, dmq_err err)
+take_back_answers(struct ctl *ctl, dmq_err code, const char *what)
 {
-    meta_undo_rollback(ctl->image);
-    ctl->batch.in_flight = false;
-    buf_unref(ctl->batch.encoded);
-    ctl->batch.encoded = NULL;
     LIST_FOREACH (link, &ctl->batch.calls) {
         struct call *call = LIST_ENTRY(link, struct call, link);
         buf_unref(call->body);
         call->body = NULL;
-        /* Whether the entry reached the disk is unknown: the next start may find it. */
-        err_set(&call->err, DMQ_ERR_UNKNOWN, "the store of controller %" PRId32 " failed: %s",
-                ctl->config.controller_id, err_text(err));
+        err_set(&call->err, code, "controller %" PRId32 " does not lead any more: %s",
+                ctl->config.controller_id, what);
     }
     finish_calls(ctl);
+}
+
+void
+decide_on_read(struct ctl *ctl, uint64_t number, bool ok)
+{
+    struct batch *batch = &ctl->batch;
+    if (batch->state != BATCH_READING || batch->read != number) {
+        return; /* abandoned meanwhile */
+    }
+    batch->state = BATCH_IDLE;
+    if (ok) {
+        finish_calls(ctl);
+    } else {
+        take_back_answers(ctl, DMQ_ERR_NOT_CONTROLLER, "nothing was changed, ask again");
+    }
+}
+
+/* Whether the entry will be committed is not known here: the next leader may have it. If it has, it
+ * comes back like any other. */
+void
+decide_abandon(struct ctl *ctl)
+{
+    struct batch *batch = &ctl->batch;
+    DMQ_ASSERT(batch->state != BATCH_OPEN);
+    if (batch->state == BATCH_READING) {
+        decide_on_read(ctl, batch->read, false);
+    } else if (batch->state == BATCH_WRITING) {
+        meta_undo_rollback(ctl->image);
+        batch->state = BATCH_IDLE;
+        buf_unref(batch->encoded);
+        batch->encoded = NULL;
+        take_back_answers(ctl, DMQ_ERR_NETWORK, "it may have been done, ask again");
+    }
+}
+
+void
+decide_turn_away(struct ctl *ctl)
+{
     while (!list_empty(&ctl->waiting)) {
-        ctl_call_cancel(ctl, take_waiting(ctl));
+        struct call *call = take_waiting(ctl);
+        quorum_not_leader(ctl, &call->err);
+        ctl_call_finish(ctl, call);
     }
-    ctl_fail(ctl, "store_failed error=%s version=%" PRId64, err_name(err), ctl->batch.version);
 }
 
-void
-decide_on_persisted(struct ctl *ctl, int64_t version, dmq_err err)
-{
-    DMQ_ASSERT(ctl->batch.in_flight && version == ctl->batch.version);
-    if (err != DMQ_OK) {
-        abandon(ctl, err);
-        return;
-    }
-    committed(ctl);
-}
-
-/* ---- start and end --------------------------------------------------------------------------- */
-
-void
-decide_load(struct ctl *ctl, int64_t version, struct bytes encoded)
-{
-    struct arena arena;
-    struct metadata_entry entry;
-    struct err_msg err;
-    arena_init(&arena, ENTRY_ARENA_BYTES);
-    DMQ_ASSERT(!ctl->started);
-    dmq_err code = msg_decode(desc_metadata_entry(), 0, encoded, &arena, &entry, &err);
-    if (code == DMQ_OK && entry.version != version) {
-        code = err_set(&err, DMQ_ERR_DAMAGED, "it says that it is entry %" PRId64, entry.version);
-    }
-    if (code == DMQ_OK) {
-        code = meta_apply_entry(ctl->image, &entry, NULL, &err);
-    }
-    arena_deinit(&arena);
-    if (code != DMQ_OK) {
-        ctl_fail(ctl, "entry_refused version=%" PRId64 " error=%s text=\"%s\"", version,
-                 err_name(code), err.text);
-        return;
-    }
-    ctl->version = version;
-    ctl->digest = image_digest(ctl->image);
-    struct buf *copy = buf_copy(encoded);
-    DMQ_ASSERT(copy != NULL);
-    push_keep(ctl, copy);
-}
+/* ---- end ------------------------------------------------------------------------------------- */
 
 static void
 free_calls(struct list *calls)

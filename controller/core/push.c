@@ -36,10 +36,10 @@ drop_oldest(struct ctl *ctl)
 }
 
 /* The newest entry always fits, whatever its size: a push needs it. */
-void
-push_keep(struct ctl *ctl, struct buf *encoded)
+dmq_err
+push_keep(struct ctl *ctl, struct buf *encoded, int64_t version,
+          const struct metadata_entry **ret_entry, struct err_msg *err)
 {
-    struct err_msg err;
     while (ctl->recent_count == CTL_MAX_RECENT ||
            (ctl->recent_count > 0 && ctl->recent_bytes + encoded->size > CTL_MAX_RECENT_BYTES)) {
         drop_oldest(ctl);
@@ -49,17 +49,28 @@ push_keep(struct ctl *ctl, struct buf *encoded)
     struct recent *newest = recent_at(ctl, ctl->recent_count - 1);
     newest->encoded = encoded;
     arena_init(&newest->arena, RECENT_ARENA_BYTES);
+    *ret_entry = &newest->entry;
     dmq_err code = msg_decode(desc_metadata_entry(), 0, buf_bytes(encoded), &newest->arena,
-                              &newest->entry, &err);
-    DMQ_ASSERT(code == DMQ_OK && newest->entry.version == ctl->version);
+                              &newest->entry, err);
+    if (code == DMQ_OK && newest->entry.version != version) {
+        code = err_set(err, DMQ_ERR_DAMAGED, "it says that it is entry %" PRId64,
+                       newest->entry.version);
+    }
+    return code;
+}
+
+void
+push_forget(struct ctl *ctl)
+{
+    while (ctl->recent_count > 0) {
+        drop_oldest(ctl);
+    }
 }
 
 void
 push_free(struct ctl *ctl)
 {
-    while (ctl->recent_count > 0) {
-        drop_oldest(ctl);
-    }
+    push_forget(ctl);
     free(ctl->recent);
 }
 
@@ -70,7 +81,7 @@ encode(const struct ctl *ctl, struct push_metadata_request *request)
 {
     request->cluster_id = image_cluster_id(ctl->image);
     request->controller_id = ctl->config.controller_id;
-    request->leader_term = CTL_TERM;
+    request->leader_term = ctl->leading_term;
     struct buf *body = msg_encode_buf(desc_push_metadata_request(), 0, request);
     DMQ_ASSERT(body != NULL);
     return body;
@@ -103,52 +114,23 @@ encode_range(const struct ctl *ctl, int64_t from, int64_t *ret_end)
     return encode(ctl, &request);
 }
 
-struct snapshot {
-    struct outbuf bytes;
-    struct {
-        size_t from;
-        size_t size;
-    } *records;
-    size_t count;
-    size_t capacity;
-};
-
-static dmq_err
-add_to_snapshot(void *arg, struct bytes record)
-{
-    struct snapshot *s = arg;
-    if (s->count == s->capacity) {
-        s->capacity = s->capacity == 0 ? 256 : s->capacity * 2;
-        s->records = realloc(s->records, s->capacity * sizeof(*s->records));
-        DMQ_ASSERT(s->records != NULL);
-    }
-    s->records[s->count].from = s->bytes.size;
-    s->records[s->count].size = record.size;
-    s->count++;
-    outbuf_put(&s->bytes, record.data, record.size);
-    return DMQ_OK;
-}
-
-/* The image as one entry. Only while nothing is in flight: the image holds what is, and a broker
- * must never see what may be undone. */
+/* The image as it is. Only while nothing is on its way through Raft: a broker must never see what
+ * may be undone. */
 static struct buf *
-encode_snapshot(const struct ctl *ctl)
+encode_image(const struct ctl *ctl)
 {
-    struct snapshot s = {0};
-    struct metadata_entry entry = {.version = ctl->version, .term = CTL_TERM};
-    dmq_err code = meta_snapshot(ctl->image, add_to_snapshot, &s);
-    DMQ_ASSERT(code == DMQ_OK && !s.bytes.failed);
-    entry.records = ctl_alloc((s.count + 1) * sizeof(struct bytes));
-    entry.records_count = (uint32_t)s.count;
-    for (size_t i = 0; i < s.count; i++) {
-        entry.records[i] = bytes_of(s.bytes.data + s.records[i].from, s.records[i].size);
-    }
+    struct arena arena;
+    struct err_msg err;
+    struct metadata_entry entry;
+    struct buf *image = snapshot_encode(ctl);
+    arena_init(&arena, SIZE_MAX);
+    dmq_err code = msg_decode(desc_metadata_entry(), 0, buf_bytes(image), &arena, &entry, &err);
+    DMQ_ASSERT(code == DMQ_OK);
     struct push_metadata_request request = {
         .snapshot = true, .version = ctl->version, .entries = &entry, .entries_count = 1};
     struct buf *body = encode(ctl, &request);
-    free(entry.records);
-    free(s.records);
-    outbuf_deinit(&s.bytes);
+    arena_deinit(&arena);
+    buf_unref(image);
     return body;
 }
 
@@ -169,7 +151,7 @@ next_push(const struct ctl *ctl, const struct session *session, int64_t *ret_end
     if (kept && !session->digest_wrong) {
         return encode_range(ctl, acked, ret_end);
     }
-    return ctl->batch.in_flight ? NULL : encode_snapshot(ctl);
+    return ctl->batch.state == BATCH_WRITING ? NULL : encode_image(ctl);
 }
 
 /* One push at a time and broker: its answer decides what comes next, and a slow broker never
@@ -199,7 +181,7 @@ push_one(struct ctl *ctl, struct session *session)
 void
 push_all(struct ctl *ctl)
 {
-    for (size_t i = 0; ctl->ready && i < ctl->session_count; i++) {
+    for (size_t i = 0; i < ctl->session_count; i++) {
         push_one(ctl, &ctl->sessions[i]);
     }
 }
@@ -261,7 +243,7 @@ int64_t
 push_deadline(const struct ctl *ctl)
 {
     int64_t deadline = INT64_MAX;
-    for (size_t i = 0; ctl->ready && i < ctl->session_count; i++) {
+    for (size_t i = 0; i < ctl->session_count; i++) {
         const struct session *session = &ctl->sessions[i];
         bool waits = session->peer_up && session->push_number == 0 &&
                      session->push_after_ms > ctl->now_ms &&

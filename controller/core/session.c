@@ -90,6 +90,28 @@ session_sync_all(struct ctl *ctl)
     DMQ_ASSERT(ctl->session_count >= image_broker_count(ctl->image));
 }
 
+void
+session_begin_all(struct ctl *ctl)
+{
+    DMQ_ASSERT(ctl->session_count == 0);
+    session_sync_all(ctl);
+    for (size_t i = 0; i < ctl->session_count; i++) {
+        session_renew(ctl, &ctl->sessions[i]);
+        session_connect(ctl, &ctl->sessions[i]);
+    }
+    ctl->duties = true;
+}
+
+void
+session_end_all(struct ctl *ctl)
+{
+    for (size_t i = 0; i < ctl->session_count; i++) {
+        ctl_emit(ctl, CTL_DISCONNECT)->u.peer = ctl->sessions[i].broker_id;
+    }
+    ctl->session_count = 0;
+    ctl->duties = false;
+}
+
 /* ---- leases ---------------------------------------------------------------------------------- */
 
 void
@@ -127,7 +149,7 @@ session_advance(struct ctl *ctl, int64_t now_ms)
 {
     int64_t gap = now_ms - ctl->now_ms;
     DMQ_ASSERT(gap >= 0);
-    if (ctl->started && gap > 2 * step_interval(ctl)) {
+    if (ctl->leading && gap > 2 * step_interval(ctl)) {
         for (size_t i = 0; i < ctl->session_count; i++) {
             if (holds_lease(ctl, &ctl->sessions[i])) {
                 ctl->sessions[i].lease_until_ms += gap;

@@ -19,7 +19,7 @@ health_ready(const struct ctl_stats *stats, struct http_response *response)
     }
     put_text(response, stats->ready    ? "ready\n"
                        : stats->failed ? "the store failed\n"
-                                       : "the cluster is not formed yet\n");
+                                       : "no controller leads at the moment\n");
 }
 
 static void
@@ -27,11 +27,21 @@ metrics(const struct node *node, const struct ctl_stats *stats, struct http_resp
 {
     struct outbuf *out = &response->body;
     response->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    http_metric(out, "dmq_controller_ready", "gauge", "1 if the cluster is formed.", stats->ready);
+    http_metric(out, "dmq_controller_ready", "gauge", "1 if it knows a leading controller.",
+                stats->ready);
     http_metric(out, "dmq_controller_metadata_version", "gauge", "Metadata version committed.",
                 stats->version);
     http_metric(out, "dmq_controller_term", "gauge", "Term of the leading controller.",
                 stats->term);
+    http_metric(out, "dmq_controller_leading", "gauge", "1 if this controller leads.",
+                stats->leading);
+    http_metric(out, "dmq_controller_voter", "gauge", "1 if it has a vote.", stats->voter);
+    http_metric(out, "dmq_controller_elections_total", "counter",
+                "Elections that this process stood for.", stats->elections);
+    http_metric(out, "dmq_controller_snapshots_total", "counter",
+                "Snapshots taken or installed by this process.", stats->snapshots);
+    http_metric(out, "dmq_controller_refused_messages_total", "counter",
+                "Messages of other clusters or without sense.", stats->messages_refused);
     http_metric(out, "dmq_controller_brokers", "gauge", "Brokers registered.", stats->brokers);
     http_metric(out, "dmq_controller_brokers_fenced", "gauge", "Brokers that do not serve.",
                 stats->brokers_fenced);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "controller/node/node.h"
-#include "controller/store/store.h"
+#include "controller/store/raft_store.h"
 #include "libdmq/base/assert.h"
 #include "libdmq/net/probe.h"
 #include "libdmq/os/worker.h"
@@ -13,32 +13,31 @@
 #define DONE_CAPACITY 4096
 
 struct job {
-    bool persist; /* else: probe */
-    int64_t version;
-    struct buf *entry;
+    struct raft_persist *write; /* NULL: a probe */
     dmq_err err;
-    int32_t broker_id;
+    enum ctl_event_kind gone; /* what the probe is to find out */
+    int32_t id;
     char host[256];
     int32_t port;
     enum probe_result found;
 };
 
 struct lanes {
-    struct kv *kv;
+    struct raft_store *store;
     struct queue *done;
     struct wakeup woken;
-    struct worker *store;
+    struct worker *writer;
     struct worker *prober;
 };
 
-/* The core has one entry in flight, so that there is no second one to gather into the same sync. */
+/* Raft has one write on its way, so that there is no second one to gather into the same sync. */
 static void
-run_store(void *context, void **jobs, size_t count)
+run_writer(void *context, void **jobs, size_t count)
 {
     struct lanes *lanes = context;
     for (size_t i = 0; i < count; i++) {
         struct job *job = jobs[i];
-        job->err = ctl_store_append(lanes->kv, job->version, buf_bytes(job->entry));
+        job->err = raft_store_write(lanes->store, job->write);
     }
 }
 
@@ -53,18 +52,18 @@ run_prober(void *context, void **jobs, size_t count)
 }
 
 struct lanes *
-lanes_start(struct kv *kv)
+lanes_start(struct raft_store *store)
 {
     struct lanes *lanes = calloc(1, sizeof(*lanes));
     DMQ_ASSERT(lanes != NULL);
-    lanes->kv = kv;
+    lanes->store = store;
     lanes->done = queue_new(DONE_CAPACITY);
     DMQ_ASSERT(lanes->done != NULL);
     if (wakeup_init(&lanes->woken) == 0) {
-        lanes->store = worker_start("dmq-store", run_store, lanes, lanes->done, &lanes->woken);
+        lanes->writer = worker_start("dmq-store", run_writer, lanes, lanes->done, &lanes->woken);
         lanes->prober = worker_start("dmq-prober", run_prober, lanes, lanes->done, &lanes->woken);
     }
-    if (lanes->store == NULL || lanes->prober == NULL) {
+    if (lanes->writer == NULL || lanes->prober == NULL) {
         lanes_stop(lanes);
         return NULL;
     }
@@ -74,7 +73,7 @@ lanes_start(struct kv *kv)
 static void
 free_job(struct job *job)
 {
-    buf_unref(job->entry);
+    raft_persist_free(job->write);
     free(job);
 }
 
@@ -85,31 +84,32 @@ lanes_stop(struct lanes *lanes)
         return;
     }
     worker_stop(lanes->prober);
-    worker_stop(lanes->store);
+    worker_stop(lanes->writer);
     for (struct job *job; (job = queue_pop(lanes->done)) != NULL;) {
         free_job(job);
     }
-    lanes->kv->ops->close(lanes->kv);
+    raft_store_close(lanes->store);
     wakeup_deinit(&lanes->woken);
     queue_free(lanes->done);
     free(lanes);
 }
 
 void
-lanes_persist(struct lanes *lanes, int64_t version, struct buf *entry)
+lanes_persist(struct lanes *lanes, struct raft_persist *write)
 {
     struct job *job = calloc(1, sizeof(*job));
     DMQ_ASSERT(job != NULL);
-    *job = (struct job){.persist = true, .version = version, .entry = entry};
-    worker_push(lanes->store, job);
+    *job = (struct job){.write = write};
+    worker_push(lanes->writer, job);
 }
 
 void
-lanes_probe(struct lanes *lanes, int32_t broker_id, const char *host, int32_t port)
+lanes_probe(struct lanes *lanes, enum ctl_event_kind gone, int32_t id, const char *host,
+            int32_t port)
 {
     struct job *job = calloc(1, sizeof(*job));
     DMQ_ASSERT(job != NULL);
-    *job = (struct job){.broker_id = broker_id, .port = port};
+    *job = (struct job){.gone = gone, .id = id, .port = port};
     snprintf(job->host, sizeof(job->host), "%s", host);
     worker_push(lanes->prober, job);
 }
@@ -130,13 +130,13 @@ bool
 lanes_next(struct lanes *lanes, struct ctl_event *ret_event)
 {
     for (struct job *job; (job = queue_pop(lanes->done)) != NULL; free_job(job)) {
-        if (job->persist) {
+        if (job->write != NULL) {
             *ret_event = (struct ctl_event){.kind = CTL_PERSISTED};
-            ret_event->u.persisted.version = job->version;
+            ret_event->u.persisted.seq = job->write->seq;
             ret_event->u.persisted.err = job->err;
         } else if (job->found == PROBE_REFUSED) {
-            *ret_event = (struct ctl_event){.kind = CTL_PEER_GONE};
-            ret_event->u.peer = job->broker_id;
+            *ret_event = (struct ctl_event){.kind = job->gone};
+            ret_event->u.peer = job->id;
         } else {
             continue;
         }

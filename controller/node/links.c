@@ -18,54 +18,23 @@ struct link {
     char host[256];
     int32_t port;
     struct peer *peer;
-    uint64_t generation; /* of its sockets that are in the loop */
-    void *sockets[PEER_MAX_SOCKETS];
-    size_t socket_count;
+    struct peer_watch watch;
     uint64_t pushes[MAX_IN_FLIGHT + 1]; /* numbers on their way; 0: none */
     uint64_t unsent;                    /* a push that failed at once, to be told; 0: none */
     dmq_err unsent_err;
-    bool down; /* the connection was given up while it was up: to be told */
+    bool down;   /* the connection was given up while it was up: to be told */
+    bool doomed; /* disconnected: nothing of it is told any more, links_sweep ends it */
 };
 
 static struct link *
 find(struct node *node, int32_t broker_id)
 {
     for (struct link *link = node->links; link != NULL; link = link->next) {
-        if (link->broker_id == broker_id) {
+        if (link->broker_id == broker_id && !link->doomed) {
             return link;
         }
     }
     return NULL;
-}
-
-/* ---- sockets in the loop --------------------------------------------------------------------- */
-
-static int on_input(zloop_t *loop, zmq_pollitem_t *item, void *arg);
-
-static void
-unwatch(struct link *link)
-{
-    for (size_t i = 0; i < link->socket_count; i++) {
-        zmq_pollitem_t old = {.socket = link->sockets[i], .events = ZMQ_POLLIN};
-        zloop_poller_end(link->node->loop, &old);
-    }
-    link->socket_count = 0;
-}
-
-/* The sockets change with each connection. */
-static void
-watch(struct link *link)
-{
-    if (link->generation == peer_generation(link->peer)) {
-        return;
-    }
-    unwatch(link);
-    link->socket_count = peer_sockets(link->peer, link->sockets);
-    for (size_t i = 0; i < link->socket_count; i++) {
-        zmq_pollitem_t item = {.socket = link->sockets[i], .events = ZMQ_POLLIN};
-        zloop_poller(link->node->loop, &item, on_input, link);
-    }
-    link->generation = peer_generation(link->peer);
 }
 
 /* ---- pushes that are on their way ------------------------------------------------------------ */
@@ -142,26 +111,18 @@ take_event(struct link *link, const struct peer_event *event)
 
 /* Lets a connection move on and hands what it says to the core. */
 static void
-process(struct link *link, int64_t now_ms)
+process(void *owner, int64_t now_ms)
 {
+    struct link *link = owner;
     struct peer_event event;
     peer_process(link->peer, now_ms);
-    watch(link);
+    peer_watch_update(&link->watch, link->peer);
     /* A step may replace the connection, and with it the rest of its events. */
-    for (struct peer *peer = link->peer; link->peer == peer && peer_next_event(peer, &event);) {
+    for (struct peer *peer = link->peer;
+         link->peer == peer && !link->doomed && peer_next_event(peer, &event);) {
         take_event(link, &event);
         peer_event_deinit(&event);
     }
-}
-
-static int
-on_input(zloop_t *loop, zmq_pollitem_t *item, void *arg)
-{
-    (void)loop;
-    (void)item;
-    struct link *link = arg;
-    process(link, clock_ms());
-    return node_settle(link->node);
 }
 
 /* ---- what the core asks for ------------------------------------------------------------------ */
@@ -178,7 +139,7 @@ open_peer(struct link *link)
     address_print(link->host, link->port, config.endpoint);
     link->peer = peer_new(&config);
     DMQ_ASSERT(link->peer != NULL);
-    link->generation = 0;
+    link->watch = (struct peer_watch){.node = link->node, .owner = link, .process = process};
 }
 
 void
@@ -200,7 +161,7 @@ links_connect(struct node *node, const struct ctl_effect *effect)
         node->links = link;
     } else {
         link->down = link->down || peer_is_up(link->peer);
-        unwatch(link);
+        peer_watch_end(&link->watch);
         peer_free(link->peer);
     }
     snprintf(link->host, sizeof(link->host), "%s", effect->u.connect.host);
@@ -232,7 +193,40 @@ links_probe(struct node *node, int32_t broker_id)
 {
     const struct link *link = find(node, broker_id);
     if (link != NULL) {
-        lanes_probe(node->lanes, broker_id, link->host, link->port);
+        lanes_probe(node->lanes, CTL_PEER_GONE, broker_id, link->host, link->port);
+    }
+}
+
+/* Without a word to the core, which has forgotten the broker already. A connection is never ended
+ * while its own events are handed out: steps that they lead to may be what disconnects. */
+void
+links_disconnect(struct node *node, int32_t broker_id)
+{
+    struct link *link = find(node, broker_id);
+    if (link != NULL) {
+        link->doomed = true;
+    }
+}
+
+static void
+free_link(struct link *link)
+{
+    peer_watch_end(&link->watch);
+    peer_free(link->peer);
+    free(link);
+}
+
+void
+links_sweep(struct node *node)
+{
+    for (struct link **at = &node->links; *at != NULL;) {
+        struct link *link = *at;
+        if (link->doomed) {
+            *at = link->next;
+            free_link(link);
+        } else {
+            at = &link->next;
+        }
     }
 }
 
@@ -254,6 +248,9 @@ bool
 links_next_event(struct node *node, struct ctl_event *ret_event)
 {
     for (struct link *link = node->links; link != NULL; link = link->next) {
+        if (link->doomed) {
+            continue;
+        }
         uint64_t number = link->unsent != 0 ? link->unsent : link->down ? lost_push(link) : 0;
         if (number != 0) {
             *ret_event = (struct ctl_event){.kind = CTL_PUSHED};
@@ -290,7 +287,7 @@ void
 links_process_due(struct node *node, int64_t now_ms)
 {
     for (struct link *link = node->links; link != NULL; link = link->next) {
-        if (peer_deadline(link->peer) <= now_ms) {
+        if (!link->doomed && peer_deadline(link->peer) <= now_ms) {
             process(link, now_ms);
         }
     }
@@ -301,8 +298,7 @@ links_close(struct node *node)
 {
     for (struct link *link, *next = node->links; (link = next) != NULL;) {
         next = link->next;
-        peer_free(link->peer);
-        free(link);
+        free_link(link);
     }
     node->links = NULL;
 }

@@ -36,12 +36,6 @@ main(int argc, char **argv)
         daemon_conf_print_help(PLACE_CONTROLLER);
     } else if (conf.version) {
         printf("dmq-controller %s\n", DMQ_VERSION);
-    } else if (conf.services.controller_count != 1) {
-        fprintf(stderr,
-                "dmq-controller: services.json names %zu controllers: this version runs with "
-                "one\n",
-                conf.services.controller_count);
-        exit_code = DAEMON_EXIT_USAGE;
     } else {
         enum log_level level = LOG_LEVEL_INFO;
         log_level_parse(setting_text(&conf.settings, SETTING_LOG_LEVEL), &level);

@@ -4,11 +4,12 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "controller/store/store.h"
+#include "controller/store/raft_store.h"
 #include "libdmq/base/assert.h"
 #include "libdmq/http/http.h"
 #include "libdmq/os/clock.h"
 #include "libdmq/os/daemon.h"
+#include "libdmq/os/fs_posix.h"
 #include "libdmq/os/log.h"
 #include "libdmq/os/random.h"
 
@@ -30,12 +31,16 @@ static void
 take_cluster(struct node *node, struct uuid cluster_id)
 {
     struct err_msg err;
-    char text[UUID_TEXT_SIZE];
     if (folder_set_cluster(&node->folder, cluster_id, &err) != DMQ_OK) {
         log_error("cluster_refused text=\"%s\"", err.text);
         node_exit(node, DAEMON_EXIT_ERROR);
-        return;
     }
+}
+
+static void
+say_ready(const struct node *node, struct uuid cluster_id)
+{
+    char text[UUID_TEXT_SIZE];
     log_info("ready cluster=%s", uuid_text(cluster_id, text));
     printf("ready controller id=%d tcp://%s:%d\n", node->conf->node_id,
            node->conf->controller->host, node->conf->controller->port);
@@ -47,24 +52,39 @@ carry_out(struct node *node, struct ctl_effect *effect)
 {
     switch (effect->kind) {
     case CTL_PERSIST:
-        lanes_persist(node->lanes, effect->u.persist.version, effect->u.persist.entry);
+        lanes_persist(node->lanes, effect->u.persist);
         break;
     case CTL_REPLY:
         router_reply(&node->router, effect->u.reply.to, effect->u.reply.frames,
                      effect->u.reply.count);
         ctl_effect_deinit(effect);
         break;
+    case CTL_SEND:
+        mates_send(node, effect);
+        break;
+    case CTL_ASK:
+        mates_ask(node, effect);
+        break;
     case CTL_CONNECT:
         links_connect(node, effect);
+        break;
+    case CTL_DISCONNECT:
+        links_disconnect(node, effect->u.peer);
         break;
     case CTL_PUSH:
         links_push(node, effect);
         break;
     case CTL_PROBE:
-        links_probe(node, effect->u.probe);
+        links_probe(node, effect->u.peer);
+        break;
+    case CTL_PROBE_MATE:
+        mates_probe(node, effect->u.peer);
+        break;
+    case CTL_CLUSTER:
+        take_cluster(node, effect->u.cluster_id);
         break;
     case CTL_READY:
-        take_cluster(node, effect->u.cluster_id);
+        say_ready(node, effect->u.cluster_id);
         break;
     case CTL_LOG:
         if (effect->u.log.error) {
@@ -96,7 +116,7 @@ node_step(struct node *node, struct ctl_event *event)
 {
     struct ctl_event more;
     step(node, event);
-    while (links_next_event(node, &more)) {
+    while (links_next_event(node, &more) || mates_next_event(node, &more)) {
         step(node, &more);
     }
 }
@@ -110,8 +130,9 @@ static void
 arm_timer(struct node *node)
 {
     int64_t due = ctl_deadline(node->ctl);
-    int64_t links = links_deadline(node);
+    int64_t links = links_deadline(node), mates = mates_deadline(node);
     due = links < due ? links : due;
+    due = mates < due ? mates : due;
     if (due == INT64_MAX || (node->timer_id != NO_TIMER && node->timer_due <= due)) {
         return;
     }
@@ -129,6 +150,7 @@ node_settle(struct node *node)
     if (node->exiting) {
         return -1;
     }
+    links_sweep(node);
     arm_timer(node);
     return 0;
 }
@@ -141,6 +163,7 @@ on_timer(zloop_t *loop, int timer_id, void *arg)
     struct node *node = arg;
     node->timer_id = NO_TIMER;
     links_process_due(node, clock_ms());
+    mates_process_due(node, clock_ms());
     if (ctl_deadline(node->ctl) <= clock_ms()) {
         node_step(node, &(struct ctl_event){.kind = CTL_TICK});
     }
@@ -245,46 +268,77 @@ open_socket(struct node *node)
     return true;
 }
 
+/* Opens the store and reads it. DMQ_ERR_DAMAGED also where the folder belongs to a cluster and the
+ * store holds nothing: it has lost what it promised. */
 static dmq_err
-load_entry(void *arg, int64_t version, struct bytes entry)
+read_store(struct node *node, bool create, struct raft_store **ret_store,
+           struct raft_saved *ret_saved, struct err_msg *err)
 {
-    struct node *node = arg;
-    struct ctl_event event = {.kind = CTL_LOADED};
-    event.u.loaded.version = version;
-    event.u.loaded.entry = entry;
-    node_step(node, &event);
-    return node->exiting ? DMQ_ERR_DAMAGED : DMQ_OK;
+    bool belongs = !uuid_is_zero(node->folder.identity.cluster_id);
+    dmq_err code = raft_store_open(fs_posix(), node->folder.path, create, ret_store, err);
+    if (code != DMQ_OK) {
+        return code;
+    }
+    code = raft_store_load(*ret_store, ret_saved, err);
+    bool nothing = code == DMQ_OK && ret_saved->term == 0 && ret_saved->snapshot.members.count == 0;
+    if (nothing && belongs && !create) {
+        raft_saved_free(ret_saved);
+        code = err_set(err, DMQ_ERR_DAMAGED,
+                       "the folder %s belongs to a cluster, but its store is empty",
+                       node->folder.path);
+    }
+    if (code != DMQ_OK) {
+        raft_store_close(*ret_store);
+        *ret_store = NULL;
+    }
+    return code;
 }
 
-/* A folder that belongs to a cluster but has no entries has lost them, and with them every promise
- * that they held. */
-static bool
-check_not_lost(const struct node *node)
+/* A controller whose store is damaged or gone may have forgotten a vote. It begins again as another
+ * member, with a new disk id, and gets its seat back from the others; alone it has no others. */
+static dmq_err
+begin_anew(struct node *node, struct raft_store **ret_store, struct raft_saved *ret_saved,
+           struct err_msg *err)
 {
-    struct ctl_stats stats;
-    ctl_stats(node->ctl, &stats);
-    if (stats.version == 0 && !uuid_is_zero(node->folder.identity.cluster_id)) {
-        log_error(
-            "store_refused text=\"the folder %s belongs to a cluster, but its store is empty: "
-            "restore it, or give an empty folder to form a new cluster\"",
-            node->folder.path);
-        return false;
+    char name[RAFT_STORE_MAX_NAME];
+    if (node->conf->services.controller_count == 1) {
+        struct err_msg why = *err;
+        return err_set(err, DMQ_ERR_DAMAGED,
+                       "%s: a lone controller cannot be repaired by others: restore the folder, or "
+                       "give an empty one to form a new cluster",
+                       why.text);
     }
-    return true;
+    log_error("store_damaged text=\"%s\"", err->text);
+    dmq_err code = raft_store_set_aside(fs_posix(), node->folder.path, name, err);
+    if (code == DMQ_OK) {
+        log_warn("store_set_aside name=%s text=\"this controller joins again as an empty one\"",
+                 name);
+        code = folder_renew_disk(&node->folder, err);
+    }
+    return code == DMQ_OK ? read_store(node, true, ret_store, ret_saved, err) : code;
 }
 
 static void
 make_core(struct node *node)
 {
     const struct settings *settings = &node->conf->settings;
+    const struct services *services = &node->conf->services;
+    int32_t ids[CTL_MAX_CONTROLLERS];
+    size_t count = 0;
+    for (; count < services->controller_count && count < CTL_MAX_CONTROLLERS; count++) {
+        ids[count] = services->controllers[count].id;
+    }
     const struct ctl_config config = {
         .controller_id = node->conf->node_id,
+        .disk_id = node->folder.identity.disk_id,
+        .cluster_id = node->folder.identity.cluster_id,
+        .controllers = ids,
+        .controller_count = count,
         .instance_id = random_uuid(),
         .session_timeout_ms = setting_number(settings, SETTING_BROKER_SESSION_TIMEOUT_MS),
         .max_message_bytes = NODE_MAX_REQUEST_BYTES,
         .max_requests = NODE_MAX_REQUESTS,
         .seed = random_u64(),
-        .new_cluster_id = random_uuid(),
     };
     node->ctl = ctl_new(&config);
 }
@@ -292,27 +346,30 @@ make_core(struct node *node)
 static bool
 start_core(struct node *node)
 {
-    struct kv *kv;
+    struct raft_store *store = NULL;
+    struct raft_saved saved = {0};
     struct err_msg err;
     bool may_be_new = uuid_is_zero(node->folder.identity.cluster_id);
-    if (ctl_store_open(node->folder.path, may_be_new, &kv, &err) != DMQ_OK) {
+    dmq_err code = read_store(node, may_be_new, &store, &saved, &err);
+    if (code == DMQ_ERR_DAMAGED) {
+        code = begin_anew(node, &store, &saved, &err);
+    }
+    if (code != DMQ_OK) {
         log_error("store_refused text=\"%s\"", err.text);
         return false;
     }
-    node->lanes = lanes_start(kv);
+    node->lanes = lanes_start(store);
     if (node->lanes == NULL) {
         log_error("start_failed text=\"no thread can be made\"");
+        raft_saved_free(&saved);
         return false;
     }
     make_core(node);
-    if (ctl_store_load(kv, load_entry, node, &err) != DMQ_OK) {
-        log_error("store_refused text=\"%s\"", err.text);
-        return false;
-    }
-    if (!check_not_lost(node)) {
-        return false;
-    }
-    node_step(node, &(struct ctl_event){.kind = CTL_STARTED});
+    mates_open(node);
+    struct ctl_event event = {.kind = CTL_STARTED};
+    event.u.started = &saved;
+    node_step(node, &event);
+    raft_saved_free(&saved);
     return !node->exiting;
 }
 
@@ -337,6 +394,7 @@ node_close(struct node *node)
 {
     lanes_stop(node->lanes);
     links_close(node);
+    mates_close(node);
     http_stop(node->http);
     ctl_effects_deinit(&node->effects);
     ctl_free(node->ctl);

@@ -14,14 +14,16 @@
 #include "libdmq/os/folder.h"
 #include "libdmq/os/wakeup.h"
 
-#define NODE_MAX_REQUEST_BYTES (4 * 1024 * 1024)
+#define NODE_MAX_REQUEST_BYTES                                                                     \
+    (80 * 1024 * 1024)                      /* of nodes only: a large entry, a snapshot's chunk */
 #define NODE_MAX_ANSWER_BYTES (1024 * 1024) /* to a push */
 #define NODE_MAX_REQUESTS 1024
 
 struct http_server; /* libdmq/http/http.h */
-struct kv;          /* libdmq/base/kv.h */
+struct raft_store;  /* controller/store/raft_store.h */
 struct lanes;       /* lanes.c */
 struct link;        /* links.c */
+struct mate_link;   /* mates.c */
 
 struct node {
     const struct daemon_conf *conf;
@@ -33,7 +35,9 @@ struct node {
     struct router router;
     struct router_request request; /* used again and again */
     struct lanes *lanes;
-    struct link *links;       /* connections to brokers */
+    struct link *links;      /* connections to brokers */
+    struct mate_link *mates; /* and to the other controllers */
+    size_t mate_count;
     struct http_server *http; /* NULL: no httpPort */
     int signal_fd;
     int timer_id;      /* of the loop; -1: none */
@@ -56,13 +60,16 @@ void node_exit(struct node *node, int exit_code);
 
 /* ---- lanes.c: what takes time, on threads of its own ----------------------------------------- */
 
-/* Takes kv over. NULL if no thread can be made. */
-struct lanes *lanes_start(struct kv *kv);
+/* Takes the store over. NULL if no thread can be made. */
+struct lanes *lanes_start(struct raft_store *store);
 
 /* Finishes what was pushed, closes the store. NULL is a no-op. */
 void lanes_stop(struct lanes *lanes);
-void lanes_persist(struct lanes *lanes, int64_t version, struct buf *entry); /* takes entry */
-void lanes_probe(struct lanes *lanes, int32_t broker_id, const char *host, int32_t port);
+void lanes_persist(struct lanes *lanes, struct raft_persist *write); /* takes it */
+
+/* If the port refuses connections, the event gone of that id follows. */
+void lanes_probe(struct lanes *lanes, enum ctl_event_kind gone, int32_t id, const char *host,
+                 int32_t port);
 
 /* Readable when something has come back. */
 int lanes_fd(const struct lanes *lanes);
@@ -71,11 +78,45 @@ void lanes_clear(struct lanes *lanes);
 /* The next event; false if nothing came back. */
 bool lanes_next(struct lanes *lanes, struct ctl_event *ret_event);
 
+/* ---- peer_watch.c: the sockets of a connection in the loop ------------------------------------ */
+
+struct peer_watch {
+    struct node *node;
+    void *owner;
+    void (*process)(void *owner, int64_t now_ms); /* there is input */
+    uint64_t generation;                          /* of the sockets that are in the loop */
+    void *sockets[PEER_MAX_SOCKETS];
+    size_t socket_count;
+};
+
+/* After each peer_process. */
+void peer_watch_update(struct peer_watch *watch, struct peer *peer);
+void peer_watch_end(struct peer_watch *watch);
+
+/* ---- mates.c: connections to the other controllers -------------------------------------------- */
+
+#define MATE_BACKOFF_MS 100 /* one that comes back is connected after so long at the latest */
+
+void mates_open(struct node *node);
+void mates_send(struct node *node, struct ctl_effect *effect); /* takes what it owns */
+void mates_ask(struct node *node, struct ctl_effect *effect);  /* takes what it owns */
+void mates_probe(struct node *node, int32_t controller_id);
+
+/* Events that came up while effects were carried out; false if there is none. */
+bool mates_next_event(struct node *node, struct ctl_event *ret_event);
+int64_t mates_deadline(const struct node *node);
+void mates_process_due(struct node *node, int64_t now_ms);
+void mates_close(struct node *node);
+
 /* ---- links.c: connections to the brokers' node ports ----------------------------------------- */
 
 void links_connect(struct node *node, const struct ctl_effect *effect);
 void links_push(struct node *node, struct ctl_effect *effect); /* takes what it owns */
 void links_probe(struct node *node, int32_t broker_id);
+void links_disconnect(struct node *node, int32_t broker_id);
+
+/* Ends what was disconnected: at the end of a handler of the loop, when nobody uses it. */
+void links_sweep(struct node *node);
 
 /* Events that came up while effects were carried out; false if there is none. */
 bool links_next_event(struct node *node, struct ctl_event *ret_event);

@@ -97,6 +97,12 @@ raft_is_voter(const struct raft *raft, struct raft_id id)
     return place < raft->members.count && raft->members.at[place].voter;
 }
 
+bool
+raft_votes(const struct raft *raft)
+{
+    return raft_is_voter(raft, raft->config.self);
+}
+
 static uint32_t
 count_voters(const struct raft_members *members)
 {

@@ -418,6 +418,9 @@ int64_t raft_deadline(const struct raft *raft);
 /* True if it leads and an entry of its term is committed: what it knows is current (trap 30). */
 bool raft_ready(const struct raft *raft);
 
+/* Whether it has a vote itself. */
+bool raft_votes(const struct raft *raft);
+
 /* Of the window in memory, borrowed; index must be in it. */
 const struct raft_entry *raft_entry_at(const struct raft *raft, int64_t index);
 int64_t raft_last_index(const struct raft *raft);

@@ -325,6 +325,9 @@ complete(const struct reading *r, struct services *s, const json_t *root)
     if (s->controller_count == 0) {
         return fail(r, "controllers", "is empty: give one controller at least");
     }
+    if (s->controller_count > SERVICES_MAX_CONTROLLERS) {
+        return fail(r, "controllers", "has more than 7 entries: 3 or 5 serve well");
+    }
     for (size_t i = 0; i < s->controller_count; i++) {
         struct service_controller *c = &s->controllers[i];
         set_default_text(c->listen_host, c->host);

@@ -8,6 +8,7 @@
 #include "libdmq/base/err.h"
 
 #define SERVICES_MAX_NODES 1000 /* of each sort */
+#define SERVICES_MAX_CONTROLLERS 7 /* each has a vote */
 #define SERVICES_MAX_NAME 256   /* with the 0 */
 
 #define SERVICES_CONTROLLER_PORT 9510
@@ -38,7 +39,7 @@ struct service_broker {
 struct services {
     char cluster[SERVICES_MAX_NAME];
     struct service_controller *controllers;
-    size_t controller_count; /* 1 at least */
+    size_t controller_count; /* 1 to SERVICES_MAX_CONTROLLERS */
     struct service_broker *brokers;
     size_t broker_count;
 };

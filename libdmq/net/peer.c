@@ -89,6 +89,9 @@ peer_new(const struct peer_config *config)
     if (config->connect_timeout_ms == 0) {
         peer->config.connect_timeout_ms = NET_HANDSHAKE_MS;
     }
+    if (config->max_backoff_ms == 0) {
+        peer->config.max_backoff_ms = LAST_RETRY_MS;
+    }
     rng_init(&peer->rng, config->seed);
     arena_init(&peer->hello_arena, HELLO_ARENA);
     peer->retry_ms = FIRST_RETRY_MS;
@@ -164,7 +167,8 @@ static int64_t
 next_interval(struct peer *peer)
 {
     int64_t interval = peer->retry_ms;
-    peer->retry_ms = interval * 2 < LAST_RETRY_MS ? interval * 2 : LAST_RETRY_MS;
+    int64_t longest = peer->config.max_backoff_ms;
+    peer->retry_ms = interval * 2 < longest ? interval * 2 : longest;
     /* Many that lost the same node must not come back in step. */
     return rng_range(&peer->rng, interval - interval / 4, interval);
 }

@@ -31,6 +31,7 @@ struct peer_config {
     int64_t max_frame_bytes;     /* a larger frame ends the connection */
     uint32_t max_in_flight;      /* requests without answer; the other side may allow fewer */
     uint32_t connect_timeout_ms; /* from the first SYN to the answer to API_VERSIONS; 0: 2000 */
+    uint32_t max_backoff_ms;     /* longest pause between two tries; 0: 1000 */
     uint64_t seed;               /* of the chance in the backing off */
 };
 

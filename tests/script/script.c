@@ -159,3 +159,23 @@ script_main(int argc, char **argv,
     free(text);
     return wrong > 0 || commands == 0 ? 1 : 0;
 }
+
+struct uuid
+script_id(long long number)
+{
+    struct uuid id = {{0}};
+    put_be64(id.b + 8, (uint64_t)number);
+    return id;
+}
+
+dmq_err
+script_error(const struct script_command *command, const char *name)
+{
+#define X(id, number, cls, text)                                                                   \
+    if (strcmp(name, #id) == 0) {                                                                  \
+        return number;                                                                             \
+    }
+    DMQ_ERROR_MAP(X)
+#undef X
+    script_wrong(command, "no error %s", name);
+}

@@ -11,6 +11,7 @@
 #define TESTS_SCRIPT_SCRIPT_H
 
 #include "libdmq/base/buf.h"
+#include "libdmq/base/err.h"
 
 #define SCRIPT_MAX_WORDS 32
 
@@ -41,5 +42,11 @@ int script_main(int argc, char **argv,
                 void (*run)(void *context, const struct script_command *command,
                             struct outbuf *out),
                 void *context);
+
+/* A small id that is easy to read: number in the last bytes. */
+struct uuid script_id(long long number);
+
+/* The error of that name; ends the program if there is none. */
+dmq_err script_error(const struct script_command *command, const char *name);
 
 #endif

@@ -2,7 +2,8 @@
  * them.
  *
  *   start | restart                     the machine, from what was persisted
- *   persisted [err=IO]                  the entry on its way is durable, or the store failed
+ *   persisted [err=IO]                  the entry on its way is durable, or the store failed; what
+ *                                       Raft writes beside entries of ours is durable at once
  *   tick MS | wait MS                   time passes, with or without an event
  *   up ID | down ID | gone ID           the connection to a broker
  *   register ID inc= [disk= state= cluster= rack= port=]
@@ -25,43 +26,22 @@
 #include "libdmq/meta/image.h"
 #include "libdmq/wire/codec_json.h"
 #include "tests/script/script.h"
+#include "tests/support/raft_disk.h"
 
-#define MAX_ENTRIES 4096
 #define MAX_IDS 64
 
 struct world {
     struct ctl *ctl;
     struct ctl_effects effects;
     int64_t now_ms;
-    struct buf *entries[MAX_ENTRIES];
-    int64_t entry_count;
-    struct buf *in_flight;
-    int64_t in_flight_version;
-    uint64_t pushes[1000]; /* the last one to each broker */
+    struct raft_disk disk;
+    struct raft_persist *in_flight; /* asked for, not carried out yet */
+    uint64_t pushes[1000];          /* the last one to each broker */
     int64_t correlation;
+    struct uuid cluster_id;
     char ids[MAX_IDS][UUID_TEXT_SIZE];
     size_t id_count;
 };
-
-static struct uuid
-small_id(long long number)
-{
-    struct uuid id = {{0}};
-    put_be64(id.b + 8, (uint64_t)number);
-    return id;
-}
-
-static dmq_err
-err_by_name(const struct script_command *command, const char *name)
-{
-#define X(id, number, cls, text)                                                                   \
-    if (strcmp(name, #id) == 0) {                                                                  \
-        return number;                                                                             \
-    }
-    DMQ_ERROR_MAP(X)
-#undef X
-    script_wrong(command, "no error %s", name);
-}
 
 /* ---- printing -------------------------------------------------------------------------------- */
 
@@ -270,15 +250,51 @@ print_push(struct world *w, struct outbuf *out, const struct ctl_effect *effect)
     arena_deinit(&arena);
 }
 
+static bool
+holds_data(const struct raft_persist *write)
+{
+    bool data = false;
+    for (int64_t i = 0; i < write->count; i++) {
+        data |= write->entries[i].kind == RAFT_ENTRY_DATA;
+    }
+    return data;
+}
+
+static void
+print_write(struct outbuf *out, const struct raft_persist *write)
+{
+    for (int64_t i = 0; i < write->count; i++) {
+        if (write->entries[i].kind == RAFT_ENTRY_DATA) {
+            script_print(out, "persist %lld\n", (long long)(write->from + i));
+            print_entry(out, buf_bytes(write->entries[i].payload));
+        }
+    }
+}
+
 static void
 print_effect(struct world *w, struct outbuf *out, struct ctl_effect *effect)
 {
     switch (effect->kind) {
     case CTL_PERSIST:
-        script_print(out, "persist %lld\n", (long long)effect->u.persist.version);
-        print_entry(out, buf_bytes(effect->u.persist.entry));
-        w->in_flight = buf_ref(effect->u.persist.entry);
-        w->in_flight_version = effect->u.persist.version;
+        print_write(out, effect->u.persist);
+        w->in_flight = effect->u.persist;
+        effect->u.persist = NULL;
+        break;
+    case CTL_SEND:
+        script_print(out, "send %d\n", effect->u.send.controller_id);
+        break;
+    case CTL_ASK:
+        script_print(out, "ask %d\n", effect->u.ask.controller_id);
+        break;
+    case CTL_DISCONNECT:
+        script_print(out, "disconnect %d\n", effect->u.peer);
+        break;
+    case CTL_PROBE_MATE:
+        script_print(out, "probe-mate %d\n", effect->u.peer);
+        break;
+    case CTL_CLUSTER:
+        script_print(out, "cluster %s\n", id_text(effect->u.cluster_id));
+        w->cluster_id = effect->u.cluster_id;
         break;
     case CTL_REPLY:
         print_reply(w, out, effect);
@@ -291,7 +307,7 @@ print_effect(struct world *w, struct outbuf *out, struct ctl_effect *effect)
         print_push(w, out, effect);
         break;
     case CTL_PROBE:
-        script_print(out, "probe %d\n", effect->u.probe);
+        script_print(out, "probe %d\n", effect->u.peer);
         break;
     case CTL_READY:
         script_print(out, "ready %s\n", id_text(effect->u.cluster_id));
@@ -307,15 +323,41 @@ print_effect(struct world *w, struct outbuf *out, struct ctl_effect *effect)
 }
 
 static void
-step(struct world *w, struct ctl_event *event, struct outbuf *out)
+step_once(struct world *w, struct ctl_event *event, struct outbuf *out)
 {
-    struct outbuf full = {0};
     event->now_ms = w->now_ms;
     ctl_step(w->ctl, event, &w->effects);
     for (size_t i = 0; i < w->effects.count; i++) {
-        print_effect(w, &full, &w->effects.items[i]);
+        print_effect(w, out, &w->effects.items[i]);
     }
     w->effects.count = 0;
+}
+
+/* Carries the write out; the event that says so. */
+static struct ctl_event
+carry_out(struct world *w, dmq_err err)
+{
+    struct ctl_event event = {.kind = CTL_PERSISTED};
+    struct raft_persist *write = w->in_flight;
+    w->in_flight = NULL;
+    event.u.persisted.seq = write->seq;
+    event.u.persisted.err = err;
+    if (err == DMQ_OK) {
+        raft_disk_write(&w->disk, write);
+    }
+    raft_persist_free(write);
+    return event;
+}
+
+static void
+step(struct world *w, struct ctl_event *event, struct outbuf *out)
+{
+    struct outbuf full = {0};
+    step_once(w, event, &full);
+    while (w->in_flight != NULL && !holds_data(w->in_flight)) {
+        struct ctl_event persisted = carry_out(w, DMQ_OK);
+        step_once(w, &persisted, &full);
+    }
     outbuf_put(&full, "", 1);
     print_short(w, out, (const char *)full.data);
     outbuf_deinit(&full);
@@ -379,7 +421,7 @@ run_register(struct world *w, const struct script_command *c, struct outbuf *out
 {
     static const char *const states[] = {"clean", "unclean", "damaged", "empty"};
     int32_t id = (int32_t)strtol(c->words[1], NULL, 10);
-    struct folder_state folder = {.disk_id = small_id(script_number(c, "disk", id))};
+    struct folder_state folder = {.disk_id = script_id(script_number(c, "disk", id))};
     for (int8_t i = 0; i < 4; i++) {
         folder.state = strcmp(script_value(c, "state", "clean"), states[i]) == 0 ? i : folder.state;
     }
@@ -388,9 +430,9 @@ run_register(struct world *w, const struct script_command *c, struct outbuf *out
         {.listener = bytes_str("client"), .host = bytes_str("b"), .port = 9000 + id},
         {.listener = bytes_str("node"), .host = bytes_str("b"), .port = port}};
     struct register_broker_request request = {
-        .cluster_id = small_id(script_number(c, "cluster", 0)),
+        .cluster_id = script_id(script_number(c, "cluster", 0)),
         .broker_id = id,
-        .incarnation = small_id(script_number(c, "inc", 0)),
+        .incarnation = script_id(script_number(c, "inc", 0)),
         .rack = bytes_str(script_value(c, "rack", "")),
         .endpoints = endpoints,
         .endpoints_count = (uint32_t)script_number(c, "endpoints", 2),
@@ -406,7 +448,7 @@ status_of(struct world *w, const struct script_command *c)
     uint64_t right = image_digest(ctl_image(w->ctl));
     return (struct broker_status){.broker_id = (int32_t)strtol(c->words[1], NULL, 10),
                                   .broker_epoch = script_number(c, "epoch", -1),
-                                  .incarnation = small_id(script_number(c, "inc", 0)),
+                                  .incarnation = script_id(script_number(c, "inc", 0)),
                                   .applied_version = script_number(c, "applied", 0),
                                   .applied_term = 1,
                                   .image_digest = strcmp(digest, "right") == 0 ? (int64_t)right
@@ -430,7 +472,7 @@ run_create(struct world *w, const struct script_command *c, struct outbuf *out)
     struct config_entry config[SCRIPT_MAX_WORDS];
     struct create_topic_request request = {
         .topic_name = bytes_str(c->count > 1 ? c->words[1] : ""),
-        .request_id = small_id(script_number(c, "request", 0)),
+        .request_id = script_id(script_number(c, "request", 0)),
         .partition_count = (int32_t)script_number(c, "partitions", -1),
         .replication_factor = (int16_t)script_number(c, "replicas", -1),
         .config = config};
@@ -488,7 +530,7 @@ run_delete(struct world *w, const struct script_command *c, struct outbuf *out)
     if (strcmp(c->words[0], "delete-id") == 0) {
         size_t n = (size_t)strtol(c->words[1], NULL, 10);
         if (n == 0 || n > w->id_count || !uuid_parse(w->ids[n - 1], &request.topic_id)) {
-            request.topic_id = small_id(77);
+            request.topic_id = script_id(77);
         }
     } else {
         request.topic_name = bytes_str(c->words[1]);
@@ -511,11 +553,12 @@ static void
 run_burst(struct world *w, const struct script_command *c, struct outbuf *out)
 {
     struct outbuf unseen = {0};
+    int64_t before = ctl_version(w->ctl);
     for (long i = strtol(c->words[2], NULL, 10); i > 0; i--) {
         run_ids(w, c, &unseen);
         run_persisted(w, c, &unseen);
     }
-    script_print(out, "%lld entries\n", (long long)w->entry_count);
+    script_print(out, "%lld entries\n", (long long)(ctl_version(w->ctl) - before));
     outbuf_deinit(&unseen);
 }
 
@@ -589,13 +632,17 @@ run_envelope(struct world *w, const struct script_command *c, struct outbuf *out
 static void
 new_machine(struct world *w)
 {
+    static const int32_t controllers[] = {1};
     struct ctl_config config = {.controller_id = 1,
-                                .instance_id = small_id(1000),
+                                .disk_id = script_id(400),
+                                .cluster_id = w->cluster_id,
+                                .controllers = controllers,
+                                .controller_count = 1,
+                                .instance_id = script_id(1000),
                                 .session_timeout_ms = 2000,
                                 .max_message_bytes = 1 << 20,
                                 .max_requests = 100,
-                                .seed = 42,
-                                .new_cluster_id = small_id(500)};
+                                .seed = 42};
     ctl_free(w->ctl);
     w->ctl = ctl_new(&config);
 }
@@ -603,42 +650,24 @@ new_machine(struct world *w)
 static void
 run_start(struct world *w, const struct script_command *c, struct outbuf *out)
 {
+    struct ctl_event event = {.kind = CTL_STARTED};
+    struct raft_saved saved = raft_disk_saved(&w->disk);
+    (void)c;
     new_machine(w);
-    buf_unref(w->in_flight);
+    raft_persist_free(w->in_flight);
     w->in_flight = NULL;
-    int64_t skipped = script_number(c, "without", 0);
-    for (int64_t i = 0; i < w->entry_count; i++) {
-        struct ctl_event event = {.kind = CTL_LOADED};
-        event.u.loaded.version = i + 1;
-        event.u.loaded.entry = buf_bytes(w->entries[i]);
-        if (i + 1 != skipped) {
-            step(w, &event, out);
-        }
-    }
-    struct ctl_stats stats;
-    ctl_stats(w->ctl, &stats);
-    if (!stats.failed) {
-        step(w, &(struct ctl_event){.kind = CTL_STARTED}, out);
-    }
+    event.u.started = &saved;
+    step(w, &event, out);
 }
 
 static void
 run_persisted(struct world *w, const struct script_command *c, struct outbuf *out)
 {
-    struct ctl_event event = {.kind = CTL_PERSISTED};
-    if (w->in_flight == NULL || w->entry_count == MAX_ENTRIES) {
+    if (w->in_flight == NULL) {
         script_print(out, "no entry is on its way\n");
         return;
     }
-    event.u.persisted.version = w->in_flight_version;
-    event.u.persisted.err = err_by_name(c, script_value(c, "err", "OK"));
-    struct buf *entry = w->in_flight;
-    w->in_flight = NULL;
-    if (event.u.persisted.err == DMQ_OK) {
-        w->entries[w->entry_count++] = entry;
-    } else {
-        buf_unref(entry);
-    }
+    struct ctl_event event = carry_out(w, script_error(c, script_value(c, "err", "OK")));
     step(w, &event, out);
 }
 
@@ -651,7 +680,7 @@ run_pushed(struct world *w, const struct script_command *c, struct outbuf *out)
     int32_t id = response.status.broker_id;
     event.u.pushed.broker_id = id;
     event.u.pushed.number = w->pushes[id];
-    event.u.pushed.err = err_by_name(c, script_value(c, "err", "OK"));
+    event.u.pushed.err = script_error(c, script_value(c, "err", "OK"));
     event.u.pushed.body = buf_bytes(body);
     step(w, &event, out);
     buf_unref(body);
@@ -758,9 +787,7 @@ main(int argc, char **argv)
     int code = script_main(argc, argv, run, &w);
     ctl_free(w.ctl);
     ctl_effects_deinit(&w.effects);
-    buf_unref(w.in_flight);
-    for (int64_t i = 0; i < w.entry_count; i++) {
-        buf_unref(w.entries[i]);
-    }
+    raft_persist_free(w.in_flight);
+    raft_disk_deinit(&w.disk);
     return code;
 }

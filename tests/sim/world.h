@@ -115,6 +115,7 @@ struct process {
     struct ctl *ctl;
     struct sim_client *client;
     struct kv *kv;
+    struct raft_store *raft_store; /* a controller's */
     struct plog_io_lane *lane;
     struct plog_reader *reader;
     struct list lanes[LANE_COUNT]; /* of struct effect */

@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "controller/store/store.h"
+#include "controller/store/raft_store.h"
 #include "libdmq/base/assert.h"
 #include "libdmq/wire/codec.h"
 #include "tests/sim/world.h"
@@ -56,6 +56,15 @@ carry_out(struct process *p, struct ctl_effect *effect)
         break;
     case CTL_PUSH:
         push(p, effect);
+        break;
+    case CTL_SEND:
+    case CTL_ASK:
+    case CTL_PROBE_MATE:
+        DMQ_UNREACHABLE(); /* it is the only one */
+    case CTL_DISCONNECT:
+        break;
+    case CTL_CLUSTER:
+        p->cluster_id = effect->u.cluster_id;
         break;
     case CTL_PROBE:
         if (!world_process(p->world, PROCESS_BROKER, 0)->alive) {
@@ -112,9 +121,8 @@ controller_lane(struct process *p)
     struct effect *done = LIST_ENTRY(list_pop(&p->lanes[LANE_STORE]), struct effect, link);
     struct ctl_effect *effect = &done->u.ctl;
     struct ctl_event event = {.kind = CTL_PERSISTED};
-    event.u.persisted.version = effect->u.persist.version;
-    event.u.persisted.err =
-        ctl_store_append(p->kv, effect->u.persist.version, buf_bytes(effect->u.persist.entry));
+    event.u.persisted.seq = effect->u.persist->seq;
+    event.u.persisted.err = raft_store_write(p->raft_store, effect->u.persist);
     ctl_effect_deinit(effect);
     free(done);
     lane_done(p, LANE_STORE);
@@ -179,34 +187,34 @@ controller_receive(struct process *p, struct link *link, int direction, struct m
 
 /* ---- the process ----------------------------------------------------------------------------- */
 
-static dmq_err
-load_entry(void *arg, int64_t version, struct bytes entry)
-{
-    struct ctl_event event = {.kind = CTL_LOADED};
-    event.u.loaded.version = version;
-    event.u.loaded.entry = entry;
-    step(arg, &event);
-    return DMQ_OK;
-}
-
 void
 controller_start(struct process *p)
 {
     struct world *world = p->world;
     const struct ctl_config config = {.controller_id = p->id,
+                                      .disk_id = {{1}},
+                                      .cluster_id = p->cluster_id,
+                                      .controllers = &p->id,
+                                      .controller_count = 1,
                                       .instance_id = rng_uuid(&world->rng),
                                       .session_timeout_ms = SESSION_MS,
                                       .max_message_bytes = 1 << 24,
                                       .max_requests = 1024,
-                                      .seed = rng_next(&world->rng),
-                                      .new_cluster_id = rng_uuid(&world->rng)};
+                                      .snapshot_bytes = 4000,
+                                      .seed = rng_next(&world->rng)};
     struct err_msg err;
+    struct raft_saved saved;
+    struct ctl_event event = {.kind = CTL_STARTED};
+    bool create = uuid_is_zero(p->cluster_id);
     memset(p->pushes, 0, sizeof(p->pushes));
-    p->kv = simkv_open(p->store);
+    p->raft_store =
+        raft_store_new(simkv_open(p->store), simfs_fs(p->disk), "/data", create);
     p->ctl = ctl_new(&config);
-    dmq_err failed = ctl_store_load(p->kv, load_entry, p, &err);
+    dmq_err failed = raft_store_load(p->raft_store, &saved, &err);
     DMQ_ASSERT(failed == DMQ_OK);
-    step(p, &(struct ctl_event){.kind = CTL_STARTED});
+    event.u.started = &saved;
+    step(p, &event);
+    raft_saved_free(&saved);
 }
 
 void
@@ -219,7 +227,7 @@ controller_end(struct process *p)
         free(effect);
     }
     ctl_free(p->ctl);
-    p->kv->ops->close(p->kv);
+    raft_store_close(p->raft_store);
     p->ctl = NULL;
-    p->kv = NULL;
+    p->raft_store = NULL;
 }
