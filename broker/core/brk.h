@@ -8,6 +8,7 @@
  *   push.c       metadata comes in
  *   partition.c  the only place that knows both log and replica
  *   sync.c       group commit
+ *   space.c      a full disk
  *   checkpoint.c marks, epochs, snapshots in the store
  *   rows.c       their keys and values
  *   produce.c fetch.c list_offsets.c metadata.c api_versions.c init_producer_id.c forward.c
@@ -108,6 +109,14 @@ struct brk {
     uint64_t sync_id;     /* of the SYNC in flight; 0: none */
     int64_t sync_due_ms;  /* when the next one is asked for; INT64_MAX: nothing waits */
     bool folder_offline;
+
+    /* space on the disk of the data folder */
+    uint64_t space_id;    /* of the SPACE in flight; 0: none */
+    int64_t space_due_ms; /* when the next one is asked for */
+    int64_t space_free;   /* as last measured; -1: not yet */
+    int64_t space_budget; /* bytes to append before it is measured again, whatever the time */
+    bool disk_full;       /* produce is refused */
+    size_t stuck;         /* partitions with operations that came back */
 
     /* store */
     struct list kv_pending;         /* writes in flight, in order */

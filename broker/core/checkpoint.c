@@ -76,7 +76,7 @@ checkpoint_tick(struct brk *brk)
 int64_t
 checkpoint_deadline(const struct brk *brk)
 {
-    if (brk->checkpointing || brk->life >= LIFE_CLOSING) {
+    if (brk->checkpointing || brk->life >= LIFE_CLOSING || space_is_gone(brk)) {
         return INT64_MAX;
     }
     return brk->checkpoint_due_ms < brk->checkpoint_sync_due_ms ? brk->checkpoint_due_ms

@@ -125,6 +125,8 @@ brk_new(const struct brk_config *config)
     brk->broker_epoch = -1;
     brk->controller_id = -1;
     brk->sync_due_ms = INT64_MAX;
+    brk->space_due_ms = INT64_MAX;
+    brk->space_free = -1;
     brk->checkpoint_due_ms = INT64_MAX;
     brk->checkpoint_sync_due_ms = INT64_MAX;
     brk->heartbeat_due_ms = INT64_MAX;
@@ -174,7 +176,7 @@ on_closed(struct brk *brk, struct partition *p, const struct disk_done *done)
     DMQ_ASSERT(brk->closing > 0);
     brk->closing--;
     p->state = done->err == DMQ_OK ? PARTITION_CLOSED : PARTITION_OFFLINE;
-    if (done->err != DMQ_OK) {
+    if (done->err == DMQ_ERR_IO) {
         folder_failed(brk, done);
     }
     lifecycle_log_settled(brk);
@@ -201,6 +203,10 @@ on_disk_done(struct brk *brk, struct disk_done *done)
         sync_on_done(brk, done);
         return;
     }
+    if (done->kind == DISK_SPACE) {
+        space_on_done(brk, done);
+        return;
+    }
     struct partition *p = partition_by_number(brk, done->log);
     if (done->kind == DISK_OPEN) {
         DMQ_ASSERT(p != NULL && p->state == PARTITION_OPENING); /* it stays until then */
@@ -208,11 +214,14 @@ on_disk_done(struct brk *brk, struct disk_done *done)
     } else if (done->kind == DISK_CLOSE) {
         DMQ_ASSERT(p != NULL && p->state == PARTITION_CLOSING); /* nothing is removed any more */
         on_closed(brk, p, done);
-    } else if (done->err != DMQ_OK) {
+    } else if (done->err == DMQ_ERR_DISK_FULL && p != NULL) {
+        space_keep(brk, p, done);
+    } else if (done->err != DMQ_OK && done->err != DMQ_ERR_DISK_FULL) {
         folder_failed(brk, done);
     } else if (p != NULL && done->kind == DISK_WRITE) {
         partition_on_written(brk, p, done);
     }
+    disk_done_deinit(done);
 }
 
 /* The store's lane is in order, so the oldest write is the one that came back. A store that fails
@@ -263,6 +272,7 @@ on_tick(struct brk *brk)
         node = heap_min(&brk->deadlines);
     }
     checkpoint_tick(brk);
+    space_tick(brk);
     lifecycle_tick(brk);
 }
 
@@ -339,6 +349,7 @@ brk_deadline(const struct brk *brk)
 {
     const struct heap_node *call = heap_min(&brk->deadlines);
     int64_t due = earlier(checkpoint_deadline(brk), lifecycle_deadline(brk));
+    due = earlier(due, space_deadline(brk));
     due = earlier(due, brk->sync_id == 0 ? brk->sync_due_ms : INT64_MAX);
     return earlier(due, call == NULL ? INT64_MAX : call->key);
 }
@@ -357,6 +368,8 @@ brk_stats(const struct brk *brk, struct brk_stats *ret_stats)
     ret_stats->fenced = brk->life != LIFE_SERVING;
     ret_stats->stopping = brk->life >= LIFE_HANDING_OVER;
     ret_stats->folder_offline = brk->folder_offline;
+    ret_stats->disk_full = brk->disk_full;
+    ret_stats->disk_free = brk->space_free;
     ret_stats->metadata_version = brk->image == NULL ? 0 : image_version(brk->image);
     ret_stats->partitions = (int64_t)HASH_CNT(by_key, brk->partitions);
 }

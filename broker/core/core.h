@@ -47,6 +47,7 @@ struct brk_config {
     int32_t max_connection_requests;
     int64_t segment_bytes;        /* log.segment.bytes: where the topic does not say */
     int64_t hot_bytes;            /* log.hot.bytes: of a partition, beyond what is not written */
+    int64_t reserve_bytes;        /* log.disk.reserve.bytes */
     int32_t index_interval_bytes; /* log.index.interval.bytes */
     const struct brk_service *controllers; /* borrowed; outlives the core */
     size_t controller_count;
@@ -183,6 +184,8 @@ struct brk_stats {
     bool fenced;
     bool stopping;
     bool folder_offline;
+    bool disk_full;    /* produce is refused until there is space */
+    int64_t disk_free; /* as last measured; -1: not yet */
     int64_t metadata_version;
     int64_t partitions;
     int64_t requests;

@@ -149,6 +149,7 @@ static void
 open_logs(struct brk *brk)
 {
     brk->life = LIFE_OPENING;
+    space_ask(brk);
     partition_reconcile_all(brk);
     lifecycle_log_settled(brk);
 }
@@ -208,6 +209,7 @@ begin_closing(struct brk *brk)
             call_fail(brk, call, DMQ_ERR_CANCELLED, "broker %d stops", brk->config.broker_id);
         }
     }
+    space_abandon_all(brk);
     if (brk->sync_due_ms != INT64_MAX) {
         brk->sync_due_ms = brk->now_ms; /* async logs do not wait for their second */
     }

@@ -123,6 +123,7 @@ partition_append(struct brk *brk, struct partition *p, struct buf *buf,
     sync_want(brk, p);
     brk->stats.batches_appended++;
     brk->stats.bytes_appended += (int64_t)header->size;
+    space_appended(brk, header->size);
     step_replica(brk, p, (struct replica_event){.kind = REPLICA_APPENDED, .end = plog_end(p->log)});
     return base;
 }
@@ -223,8 +224,10 @@ partition_free(struct brk *brk, struct partition *p)
     DMQ_ASSERT(list_empty(&p->data_watches));
     list_remove(&p->unsynced_link);
     list_remove(&p->dirty_link);
+    brk->stuck -= p->stuck_count > 0 ? 1 : 0;
     HASH_DELETE(by_key, brk->partitions, p);
     HASH_DELETE(by_number, brk->numbered, p);
+    space_forget(p);
     plog_free(p->log);
     free(p);
 }
@@ -377,6 +380,7 @@ partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done
                                   .hot_bytes = (size_t)brk->config.hot_bytes,
                                   .index_interval_bytes = brk->config.index_interval_bytes},
             done->u.recovered);
+        done->u.recovered = NULL; /* taken */
         int64_t checkpointed = p->replica.high_watermark;
         p->replica.high_watermark = 0;
         step_replica(brk, p,
@@ -391,6 +395,9 @@ partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done
             done->err == DMQ_ERR_DAMAGED && p->log != NULL ? PARTITION_DAMAGED : PARTITION_OFFLINE;
         brk_log(brk, true, "event=log_not_writable partition=%s error=%s text=\"%s\"", p->label,
                 err_name(done->err), p->why);
+    }
+    if (done->again != NULL) {
+        space_keep(brk, p, done);
     }
     if (p->removed) {
         p->state = PARTITION_CLOSED;

@@ -28,7 +28,11 @@ struct partition {
     int64_t segment_bytes; /* at which its log rolls */
     struct plog *log;      /* from OPEN on; NULL before */
     struct replica replica;
-    bool removed;         /* the topic is gone, but its log still recovers */
+    bool removed;          /* the topic is gone, but its log still recovers */
+    struct disk_op *stuck; /* came back because the disk was full; in the order of the lane */
+    size_t stuck_count;
+    size_t stuck_capacity;
+    size_t stuck_bytes;   /* of batches in them */
     int32_t stored_epoch; /* newest leader epoch in the store; -1: none */
     char why[200];        /* DAMAGED, OFFLINE: a sentence */
     struct list hw_watches;
@@ -82,6 +86,28 @@ void sync_on_done(struct brk *brk, const struct disk_done *done);
 
 /* The folder failed: nothing is written to it any more (an fsync error is never retried). */
 void folder_failed(struct brk *brk, const struct disk_done *done);
+
+/* ---- space.c --------------------------------------------------------------------------------- */
+
+void space_ask(struct brk *brk);
+void space_tick(struct brk *brk);
+int64_t space_deadline(const struct brk *brk);
+void space_appended(struct brk *brk, size_t bytes);
+void space_on_done(struct brk *brk, const struct disk_done *done);
+
+/* An operation of the log did not fit: it is kept, and asked for anew when there is space. */
+void space_keep(struct brk *brk, struct partition *p, struct disk_done *done);
+
+/* No more of it will come: who waits for it is told. */
+void space_abandon(struct brk *brk, struct partition *p);
+void space_abandon_all(struct brk *brk);
+void space_forget(struct partition *p); /* frees what is kept */
+
+/* Whether a batch must be refused: DMQ_ERR_DISK_FULL, with a sentence. */
+dmq_err space_check(const struct brk *brk, const struct partition *p, struct err_msg *err);
+
+/* Whether even the store should not be written to without need. */
+bool space_is_gone(const struct brk *brk);
 
 /* ---- checkpoint.c, rows.c -------------------------------------------------------------------- */
 

@@ -104,13 +104,20 @@ produce_one(struct brk *brk, struct call *call, uint32_t index)
         return;
     }
     enum plog_sequence sequence = plog_check_sequence(p->log, &header, &base, &end);
-    if (sequence == PLOG_NEW) {
+    if (sequence == PLOG_NEW || sequence == PLOG_GAP || sequence == PLOG_UNKNOWN) {
+        failed = space_check(brk, p, &err); /* of a gap, too: what is missing was refused for it */
+    }
+    if (failed != DMQ_OK) {
+        set_error(result, call, failed, err.text);
+    } else if (sequence == PLOG_NEW) {
         base = partition_append(brk, p, buf, &header);
         end = base + header.last_offset_delta + 1;
     } else if (sequence == PLOG_DUPLICATE) {
         brk->stats.duplicates++; /* waits for its end like the first time did */
     } else {
         set_error(result, call, sequence_error(sequence, &header, &err), err.text);
+    }
+    if (result->error != DMQ_OK) {
         return;
     }
     result->base_offset = base;
@@ -193,7 +200,10 @@ produce_on_deadline(struct brk *brk, struct call *call)
     for (const struct watch *watch = call->watches; watch != NULL; watch = watch->other) {
         if (list_linked(&watch->link)) {
             set_error(&call->u.produce[watch->index], call, DMQ_ERR_REQUEST_TIMED_OUT,
-                      "the batch was appended, but not safe within the time given");
+                      brk->stuck > 0
+                          ? "the disk is full: the batch was appended, but it cannot be "
+                            "said whether it will be stored"
+                          : "the batch was appended, but not safe within the time given");
         }
     }
     answer(brk, call);

@@ -52,7 +52,7 @@ sync_on_done(struct brk *brk, const struct disk_done *done)
     while ((link = list_pop(&unsynced)) != NULL) {
         struct partition *p = LIST_ENTRY(link, struct partition, unsynced_link);
         partition_on_synced(brk, p, done->id);
-        if (plog_synced_end(p->log) < plog_end(p->log)) {
+        if (plog_synced_end(p->log) < plog_end(p->log) && p->stuck_count == 0) {
             sync_want(brk, p);
         }
     }

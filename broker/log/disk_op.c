@@ -35,6 +35,10 @@ disk_op_deinit(struct disk_op *op)
         buf_unref(op->u.find_time.dir);
         op->u.find_time.dir = NULL;
         break;
+    case DISK_SPACE:
+        buf_unref(op->u.space.dir);
+        op->u.space.dir = NULL;
+        break;
     case DISK_ROLL:
     case DISK_SYNC:
     case DISK_CLOSE:
@@ -45,6 +49,11 @@ disk_op_deinit(struct disk_op *op)
 void
 disk_done_deinit(struct disk_done *done)
 {
+    if (done->again != NULL) {
+        disk_op_deinit(done->again);
+        free(done->again);
+        done->again = NULL;
+    }
     if (done->kind == DISK_OPEN) {
         log_recovered_free(done->u.recovered);
         done->u.recovered = NULL;

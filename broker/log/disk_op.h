@@ -1,9 +1,9 @@
 /* What the broker's core asks of a data folder, and what comes back: the only things that plog.c
  * (core thread, memory only) and plog_io.c (storage worker, readers) share.
  *
- * Order holds inside a lane. OPEN, WRITE, ROLL, SYNC, CLOSE and DELETE go down the folder's one
- * write lane, executed by its storage worker in the order in which they were asked for. READ and
- * FIND_TIME go to reader threads and may overtake anything. Every operation comes back exactly
+ * Order holds inside a lane. OPEN, WRITE, ROLL, SYNC, CLOSE, DELETE and SPACE go down the folder's
+ * one write lane, executed by its storage worker in the order in which they were asked for. READ
+ * and FIND_TIME go to reader threads and may overtake anything. Every operation comes back exactly
  * once, as a struct disk_done with the same id, log and generation. Ownership of what an operation
  * points to goes with it, and that of what its completion points to comes back. */
 #ifndef BROKER_LOG_DISK_OP_H
@@ -20,7 +20,8 @@ enum disk_op_kind {
     DISK_READ,  /* whole batches from an offset */
     DISK_FIND_TIME, /* the first record at or after a timestamp */
     DISK_CLOSE,     /* trim and sync: clean stop */
-    DISK_DELETE     /* remove the log's folder */
+    DISK_DELETE,    /* remove the log's folder */
+    DISK_SPACE      /* how much can still be written, once all before it in the lane is */
 };
 
 /* Where a log stood at the end of a SYNC. Below it bad bytes are damage, at or above it a torn
@@ -52,6 +53,7 @@ struct disk_op {
     uint32_t log;        /* the core's number of the log; 0 for SYNC */
     uint32_t generation; /* of the log's content: a completion of an older one is dropped */
     uint64_t id;
+    bool resume; /* WRITE, ROLL: the first of those that came back because the disk was full */
     union {
         /* OPEN; heap, owned. DELETE of a log that is not open: only dir counts; else NULL. */
         struct log_open *open;
@@ -84,6 +86,9 @@ struct disk_op {
             int64_t timestamp;
             int64_t limit; /* a record at or beyond this offset does not count */
         } find_time;
+        struct {
+            struct buf *dir; /* owned reference: path of the data folder, terminated */
+        } space;
     } u;
 };
 
@@ -94,22 +99,25 @@ struct disk_done {
     uint64_t id;
 
     /* DMQ_OK, or:
-     * DMQ_ERR_DISK_FULL  WRITE, ROLL: the log takes nothing more until it is opened again; what was
-     *                    not written is surely not in it. OPEN: it cannot be opened now.
+     * DMQ_ERR_DISK_FULL  WRITE, ROLL, OPEN: it was not done, and nothing of it is there; the
+     *                    operation comes back in `again`. The log takes no WRITE and no ROLL more
+     *                    until the first that came back is asked for anew, with resume.
      * DMQ_ERR_IO         the lane failed: all after it in the lane fails alike, the folder is
      *                    offline. READ, FIND_TIME: only this read failed.
      * DMQ_ERR_DAMAGED    OPEN: bad bytes below the mark, and nothing was changed; recovered is set
      *                    where reads below the damage can go on. READ, FIND_TIME: found on the way.
      * DMQ_ERR_NOMEM      READ, FIND_TIME */
     dmq_err err;
-    char text[200]; /* a sentence where err is not 0 */
+    char text[200];        /* a sentence where err is not 0 */
+    struct disk_op *again; /* DMQ_ERR_DISK_FULL: the operation itself, owned; else NULL */
     union {
         struct log_recovered *recovered; /* OPEN, owned; NULL: the log cannot be used at all */
         struct buf *data;                /* READ, owned: whole batches back to back; NULL: none */
         struct {
             int64_t offset; /* -1: none below the limit */
             int64_t timestamp;
-        } found; /* FIND_TIME */
+        } found;       /* FIND_TIME */
+        uint64_t free; /* SPACE: bytes */
     } u;
 };
 

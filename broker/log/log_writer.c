@@ -294,31 +294,45 @@ trim(struct log_writer *writer)
 
 /* A new segment's files are empty: what an earlier run may have left of its indexes goes. */
 static int
-empty_files(struct log_writer *writer)
+empty_files(struct fs *fs, const struct segment_files *new)
 {
-    struct fs_file *const files[] = {writer->files.log, writer->files.index, writer->files.times};
+    struct fs_file *const files[] = {new->log, new->index, new->times};
     int error = 0;
     for (size_t i = 0; error == 0 && i < 3; i++) {
         uint64_t size = 0;
-        error = writer->fs->ops->size(files[i], &size);
+        error = fs->ops->size(files[i], &size);
         if (error == 0 && size > 0) {
-            error = writer->fs->ops->truncate(files[i], 0);
+            error = fs->ops->truncate(files[i], 0);
         }
     }
     return error;
+}
+
+/* Where there is no room for a new segment the newest one stays as it is, complete. */
+static dmq_err
+begin_segment(struct log_writer *writer, int64_t base, struct segment_files *ret_files,
+              struct err_msg *msg)
+{
+    dmq_err err = failed(writer, "ending", trim(writer), msg);
+    if (err == DMQ_OK) {
+        err = segment_open(writer->fs, writer->dir, base, ret_files, msg);
+    }
+    if (err == DMQ_OK) {
+        err = failed(writer, "beginning", empty_files(writer->fs, ret_files), msg);
+        if (err != DMQ_OK) {
+            segment_close(writer->fs, ret_files);
+        }
+    }
+    writer->failed = err == DMQ_ERR_DISK_FULL;
+    return err;
 }
 
 dmq_err
 log_writer_roll(struct log_writer *writer, int64_t base, struct err_msg *msg)
 {
     struct segment_files files;
-    int error = trim(writer);
-    if (error != 0) {
-        return failed(writer, "ending", error, msg);
-    }
-    dmq_err err = segment_open(writer->fs, writer->dir, base, &files, msg);
+    dmq_err err = begin_segment(writer, base, &files, msg);
     if (err != DMQ_OK) {
-        writer->failed = true;
         return err;
     }
     keep_rolled(writer, writer->files);
@@ -334,7 +348,7 @@ log_writer_roll(struct log_writer *writer, int64_t base, struct err_msg *msg)
     writer->names_dirty = true;
     writer->dirty = true;
     writer->indexes_dirty = true;
-    return failed(writer, "beginning", empty_files(writer), msg);
+    return DMQ_OK;
 }
 
 /* ---- syncing --------------------------------------------------------------------------------- */

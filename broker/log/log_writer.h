@@ -34,7 +34,7 @@ struct log_writer {
     bool ended;          /* its files end exactly: nothing more is written */
     bool names_dirty;    /* the folder has names that are not synced */
     bool chain_dirty;    /* the folder's own name may not be synced, nor that of its parent */
-    bool failed;         /* the disk was full: nothing is written until it is opened again */
+    bool failed;         /* the disk was full: nothing is written until that is asked for anew */
     struct segment_files *rolled; /* not synced yet, oldest first */
     size_t rolled_count;
     size_t rolled_capacity;

@@ -137,6 +137,22 @@ conclude(struct plog_io_lane *lane, struct disk_done *done, dmq_err err, const s
     }
 }
 
+/* The operation goes back to whoever asked for it, to be asked for anew when there is space. */
+static void
+give_back(struct plog_io_lane *lane, size_t i)
+{
+    struct disk_op *again = malloc(sizeof(*again));
+    DMQ_ASSERT(again != NULL && lane->dones[i].err == DMQ_ERR_DISK_FULL);
+    *again = lane->ops[i];
+    again->resume = false;
+    lane->dones[i].again = again;
+    if (again->kind == DISK_WRITE) {
+        lane->ops[i].u.write.buf = NULL;
+    } else if (again->kind == DISK_OPEN) {
+        lane->ops[i].u.open = NULL;
+    }
+}
+
 static bool
 refuse_if_broken(struct plog_io_lane *lane, struct disk_done *done)
 {
@@ -158,6 +174,10 @@ queue_write(struct plog_io_lane *lane, size_t i)
     if (log->damaged) {
         set_error(done, DMQ_ERR_DAMAGED, "the log is damaged: nothing is written to it");
         return;
+    }
+    if (lane->ops[i].resume) {
+        DMQ_ASSERT(log->first_pending == NONE);
+        log->writer.failed = false;
     }
     lane->next[i] = NONE;
     if (log->first_pending == NONE) {
@@ -213,8 +233,8 @@ write_some(struct plog_io_lane *lane, struct open_log *log, size_t first)
     }
     dmq_err err;
     if (writer->failed) {
-        err = err_set(&msg, DMQ_ERR_DISK_FULL, "the disk was full: %s must be opened again",
-                      writer->dir);
+        err = err_set(&msg, DMQ_ERR_DISK_FULL,
+                      "the disk was full before this could be written to %s", writer->dir);
     } else {
         err = log_writer_append(writer, lane->parts, count, &msg);
     }
@@ -225,6 +245,9 @@ write_some(struct plog_io_lane *lane, struct open_log *log, size_t first)
     }
     for (size_t k = first; k != i; k = lane->next[k]) {
         conclude(lane, &lane->dones[k], err, &msg);
+        if (err == DMQ_ERR_DISK_FULL) {
+            give_back(lane, k);
+        }
     }
     return i;
 }
@@ -374,12 +397,15 @@ carry_out_open(struct plog_io_lane *lane, size_t i)
     struct log_recovered *recovered = NULL;
     struct err_msg msg;
     if (log != NULL) {
-        forget(lane, log); /* opened again after the disk was full */
+        forget(lane, log);
     }
     dmq_err err = log_recover(lane->fs, op->u.open, &recovered, &msg);
     conclude(lane, done, err, &msg);
     done->u.recovered = recovered;
     if (recovered == NULL) {
+        if (err == DMQ_ERR_DISK_FULL) {
+            give_back(lane, i);
+        }
         return;
     }
     recovered->generation = op->generation;
@@ -418,14 +444,20 @@ carry_out_roll(struct plog_io_lane *lane, size_t i)
         set_error(&lane->dones[i], DMQ_ERR_DAMAGED, "the log is damaged: nothing is written to it");
         return;
     }
+    log->writer.failed = log->writer.failed && !op->resume;
     if (log->writer.failed) {
-        set_error(&lane->dones[i], DMQ_ERR_DISK_FULL, "the disk was full: open the log again");
+        set_error(&lane->dones[i], DMQ_ERR_DISK_FULL,
+                  "the disk was full before the log could roll");
+        give_back(lane, i);
         return;
     }
     DMQ_ASSERT(log->writer.pos == op->u.roll.old_size);
     note_unsynced(lane, log);
     dmq_err err = log_writer_roll(&log->writer, op->u.roll.segment, &msg);
     conclude(lane, &lane->dones[i], err, &msg);
+    if (err == DMQ_ERR_DISK_FULL) {
+        give_back(lane, i);
+    }
 }
 
 /* Ends the log's files; its syncs are done with those of the CLOSEs that follow at once
@@ -557,6 +589,22 @@ carry_out_delete(struct plog_io_lane *lane, size_t i)
     }
 }
 
+/* ---- SPACE ----------------------------------------------------------------------------------- */
+
+/* That it cannot be said is no failure of the disk's. */
+static void
+carry_out_space(struct plog_io_lane *lane, size_t i)
+{
+    char room[LOG_ERRNO_SIZE];
+    char text[sizeof(lane->dones[i].text)];
+    const char *dir = (const char *)lane->ops[i].u.space.dir->data;
+    int error = lane->fs->ops->space(lane->fs, dir, &lane->dones[i].u.free);
+    if (error != 0) {
+        snprintf(text, sizeof(text), "the free space cannot be told: %s", log_errno(error, room));
+        set_error(&lane->dones[i], DMQ_ERR_IO, text);
+    }
+}
+
 /* ---- a run ----------------------------------------------------------------------------------- */
 
 static void
@@ -592,6 +640,9 @@ carry_out(struct plog_io_lane *lane, size_t i, size_t last_sync)
         break;
     case DISK_DELETE:
         carry_out_delete(lane, i);
+        break;
+    case DISK_SPACE:
+        carry_out_space(lane, i);
         break;
     case DISK_WRITE:
     case DISK_READ:

@@ -33,6 +33,11 @@ metrics(const struct node *node, const struct brk_stats *stats, struct http_resp
     http_metric(out, "dmq_broker_ready", "gauge", "1 if clients are served.", stats->ready);
     http_metric(out, "dmq_broker_folder_offline", "gauge", "1 if the data folder failed.",
                 stats->folder_offline);
+    http_metric(out, "dmq_broker_disk_full", "gauge",
+                "1 if produce is refused because the disk is full.", stats->disk_full);
+    http_metric(out, "dmq_broker_disk_free_bytes", "gauge",
+                "Bytes free on the disk of the data folder; -1 if not known yet.",
+                stats->disk_free);
     http_metric(out, "dmq_broker_metadata_version", "gauge", "Metadata version that is applied.",
                 stats->metadata_version);
     http_metric(out, "dmq_broker_partitions", "gauge", "Partitions that have a replica here.",

@@ -309,6 +309,7 @@ fill_config(const struct node *node, struct brk_config *config)
         .max_connection_requests = MAX_CONNECTION_REQUESTS,
         .segment_bytes = setting_number(settings, SETTING_LOG_SEGMENT_BYTES),
         .hot_bytes = HOT_BYTES,
+        .reserve_bytes = setting_number(settings, SETTING_LOG_DISK_RESERVE_BYTES),
         .index_interval_bytes = (int32_t)setting_number(settings, SETTING_LOG_INDEX_INTERVAL_BYTES),
     };
     snprintf(config->cluster_name, sizeof(config->cluster_name), "%s",

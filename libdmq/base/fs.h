@@ -50,6 +50,9 @@ struct fs_ops {
     int (*rename)(struct fs *fs, const char *from, const char *to);
     int (*unlink)(struct fs *fs, const char *path);
     int (*rmdir)(struct fs *fs, const char *path);
+    /* Bytes that can still be written to the file system that holds the path: an estimate, for
+     * others write too, and files are made of blocks. */
+    int (*space)(struct fs *fs, const char *path, uint64_t *ret_free);
     /* Calls found for each name in the folder, in no order, without "." and "..". found returns 0
      * or an errno value, which ends the walk and is returned. */
     int (*list)(struct fs *fs, const char *path, int (*found)(void *arg, const char *name),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -230,6 +231,22 @@ posix_rmdir(struct fs *fs, const char *path)
 }
 
 static int
+posix_space(struct fs *fs, const char *path, uint64_t *ret_free)
+{
+    struct statvfs st;
+    int rc;
+    (void)fs;
+    do {
+        rc = statvfs(path, &st);
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0) {
+        return errno;
+    }
+    *ret_free = (uint64_t)st.f_bavail * (uint64_t)st.f_frsize;
+    return 0;
+}
+
+static int
 posix_list(struct fs *fs, const char *path, int (*found)(void *arg, const char *name), void *arg)
 {
     (void)fs;
@@ -271,6 +288,7 @@ fs_posix(void)
         .rename = posix_rename,
         .unlink = posix_unlink,
         .rmdir = posix_rmdir,
+        .space = posix_space,
         .list = posix_list,
     };
     static struct fs fs = {&ops};

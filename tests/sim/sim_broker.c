@@ -381,6 +381,7 @@ sim_broker_start(struct sim_broker *sim)
                                 .max_connection_requests = 100000,
                                 .segment_bytes = 1 << 20,
                                 .hot_bytes = 4096,
+                                .reserve_bytes = sim->reserve_bytes,
                                 .index_interval_bytes = 256,
                                 .controllers = controllers,
                                 .controller_count = 1,

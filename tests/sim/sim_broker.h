@@ -54,7 +54,8 @@ struct sim_broker {
     uint64_t die_at;     /* change of the disk inside an effect; 0: never */
     bool crashed;        /* stopped at crash_at: call sim_broker_crash */
     uint64_t replies_dropped;
-    bool drop_replies; /* the network loses every answer */
+    int64_t reserve_bytes; /* log.disk.reserve.bytes of the next start */
+    bool drop_replies;     /* the network loses every answer */
 };
 
 void sim_broker_init(struct sim_broker *sim, uint64_t seed);

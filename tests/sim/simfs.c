@@ -395,6 +395,21 @@ sim_rmdir(struct fs *fs, const char *path)
 }
 
 static int
+sim_space(struct fs *fs, const char *path, uint64_t *ret_free)
+{
+    struct simfs *disk = of(fs);
+    struct sim_place place;
+    int error = fails(disk, SIMFS_SPACE);
+    error = error == 0 ? sim_find(disk->root, path, &place) : error;
+    if (error != 0) {
+        return error;
+    }
+    uint64_t used = simfs_used(disk);
+    *ret_free = used < disk->capacity ? disk->capacity - used : 0;
+    return 0;
+}
+
+static int
 sim_list(struct fs *fs, const char *path, int (*found)(void *arg, const char *name), void *arg)
 {
     struct simfs *disk = of(fs);
@@ -433,6 +448,7 @@ static const struct fs_ops sim_ops = {
     .rename = sim_rename,
     .unlink = sim_unlink,
     .rmdir = sim_rmdir,
+    .space = sim_space,
     .list = sim_list,
 };
 

@@ -63,6 +63,7 @@ enum simfs_call {
     SIMFS_RENAME,
     SIMFS_UNLINK,
     SIMFS_RMDIR,
+    SIMFS_SPACE,
     SIMFS_LIST,
     SIMFS_CALLS
 };

@@ -7,6 +7,9 @@
  *   - so is every record that was sent, once, in the order in which it was sent;
  *   - recovering twice gives what recovering once gave.
  *
+ * In between the disk is full for a while: batches are refused, others wait in memory, and both go
+ * on when there is space.
+ *
  *   crash_broker [SEED]      one script, all its crash points */
 
 #include <inttypes.h>
@@ -56,6 +59,8 @@ struct counts {
     uint64_t cut_batches;  /* sent, not acknowledged, and gone after the crash */
     uint64_t kept_batches; /* sent, not acknowledged, and there after the crash */
     uint64_t full_windows;
+    uint64_t refused; /* batches, for the full disk */
+    uint64_t waited;  /* batches that were appended, and written when there was space */
 };
 
 static struct counts counts;
@@ -133,7 +138,25 @@ send_next(struct sim_broker *sim, struct model *model, int partition)
     send_batch(sim, model, partition, producer->sent++);
 }
 
-/* Takes the answers that came; an error is a failure of the test, for nothing here gives cause. */
+/* The error of a produce's only partition. */
+static dmq_err
+take_answer(struct sim_reply *reply, int64_t *ret_base)
+{
+    struct produce_response response;
+    struct arena arena;
+    arena_init(&arena, 1 << 16);
+    dmq_err err = sim_reply_decode(reply, API_PRODUCE, &arena, &response);
+    if (err == DMQ_OK) {
+        DMQ_ASSERT(response.partitions_count == 1);
+        err = response.partitions[0].error;
+        *ret_base = response.partitions[0].base_offset;
+    }
+    arena_deinit(&arena);
+    sim_reply_free(reply);
+    return err;
+}
+
+/* Takes the answers that came. A full disk is the only cause for an error here. */
 static void
 take_answers(struct sim_broker *sim, struct model *model)
 {
@@ -145,22 +168,79 @@ take_answers(struct sim_broker *sim, struct model *model)
             if (reply == NULL) {
                 continue;
             }
-            struct produce_response response;
-            struct arena arena;
-            arena_init(&arena, 1 << 16);
-            if (sim_reply_decode(reply, API_PRODUCE, &arena, &response) != DMQ_OK ||
-                response.partitions_count != 1 || response.partitions[0].error != DMQ_OK) {
+            dmq_err err = take_answer(reply, &sent->base_offset);
+            if (err == DMQ_ERR_DISK_FULL) {
+                counts.refused++;
+                continue;
+            }
+            if (err != DMQ_OK) {
                 fail("a produce was refused", partition, (int64_t)i);
             }
             if (i != producer->acked) {
                 fail("acknowledged out of order", partition, (int64_t)i);
             }
-            sent->base_offset = response.partitions[0].base_offset;
             producer->acked++;
-            arena_deinit(&arena);
-            sim_reply_free(reply);
         }
     }
+}
+
+static void
+send_window(struct sim_broker *sim, struct model *model, int partition)
+{
+    struct producer *producer = &model->producers[partition];
+    for (int n = 0; n < WINDOW && producer->sent < BATCHES; n++) {
+        send_next(sim, model, partition);
+    }
+    counts.full_windows += producer->sent - producer->acked == WINDOW;
+}
+
+static uint64_t
+waiting(const struct model *model)
+{
+    uint64_t batches = 0;
+    for (int partition = 0; partition < PARTITIONS; partition++) {
+        batches += model->producers[partition].sent - model->producers[partition].acked;
+    }
+    return batches;
+}
+
+static void
+send_again(struct sim_broker *sim, struct model *model)
+{
+    for (int partition = 0; partition < PARTITIONS; partition++) {
+        struct producer *producer = &model->producers[partition];
+        for (size_t i = producer->acked; i < producer->sent; i++) {
+            send_batch(sim, model, partition, i);
+        }
+    }
+}
+
+/* One window of batches meets a full disk, the next comes when this is known; then there is space
+ * again, and only what was refused is sent once more. */
+static bool
+fill_disk(struct sim_broker *sim, struct model *model)
+{
+    simfs_set_capacity(sim->disk, simfs_used(sim->disk));
+    for (int n = 0; n < 2; n++) {
+        for (int partition = 0; partition < PARTITIONS; partition++) {
+            send_window(sim, model, partition);
+        }
+        if (!sim_broker_wait(sim, 1100)) { /* tries again, and fails again */
+            return false;
+        }
+        take_answers(sim, model);
+    }
+    uint64_t before = waiting(model);
+    simfs_set_capacity(sim->disk, UINT64_MAX);
+    bool alive = sim_broker_wait(sim, 1100);
+    take_answers(sim, model);
+    counts.waited += before - waiting(model);
+    if (alive) {
+        send_again(sim, model);
+        alive = sim_broker_run(sim);
+        take_answers(sim, model);
+    }
+    return alive;
 }
 
 /* The script: windows of produces, restarts clean and not, pauses in which marks are written. False
@@ -180,11 +260,7 @@ run_script(struct sim_broker *sim, struct model *model)
     }
     for (int round = 0; model->producers[0].sent < BATCHES; round++) {
         for (int partition = 0; partition < PARTITIONS; partition++) {
-            struct producer *producer = &model->producers[partition];
-            for (int n = 0; n < WINDOW && producer->sent < BATCHES; n++) {
-                send_next(sim, model, partition);
-            }
-            counts.full_windows += producer->sent - producer->acked == WINDOW;
+            send_window(sim, model, partition);
         }
         bool alive = sim_broker_run(sim);
         take_answers(sim, model);
@@ -199,6 +275,8 @@ run_script(struct sim_broker *sim, struct model *model)
         } else if (round == 4) {
             sim_broker_crash(sim, SIMFS_KEEP); /* kill -9: the page cache stays */
             sim_broker_start(sim);
+        } else if (round % 6 == 5 && !fill_disk(sim, model)) {
+            return false;
         }
         counts.restarts += round == 2 || round == 4;
         if (sim->crashed) {
@@ -360,12 +438,7 @@ recover(struct sim_broker *sim, int deaths, enum simfs_crash tear)
 static void
 retry(struct sim_broker *sim, struct model *model)
 {
-    for (int partition = 0; partition < PARTITIONS; partition++) {
-        struct producer *producer = &model->producers[partition];
-        for (size_t i = producer->acked; i < producer->sent; i++) {
-            send_batch(sim, model, partition, i);
-        }
-    }
+    send_again(sim, model);
     sim_broker_run(sim);
     take_answers(sim, model);
     for (int partition = 0; partition < PARTITIONS; partition++) {
@@ -419,6 +492,7 @@ run_point(uint64_t point, bool inside, enum simfs_crash tear, int deaths)
     bool finished = run_script(&sim, &model);
     DMQ_ASSERT(!finished);
     sim.die_at = 0;
+    simfs_set_capacity(sim.disk, UINT64_MAX);
     rng_init(&sim.rng, the_seed ^ point << 8 ^ (uint64_t)deaths);
     sim_broker_crash(&sim, tear);
     recover(&sim, deaths, tear);
@@ -487,6 +561,8 @@ main(int argc, char **argv)
     require("rolls in the script", counts.rolls, 3 * PARTITIONS);
     require("restarts in the script", restarts, 2);
     require("full producer windows", counts.full_windows, 10);
+    require("batches refused by a full disk", counts.refused, 100);
+    require("batches that waited for space", counts.waited, 100);
     require("crashes during recovery", counts.recovery_crashes, 100);
     require("duplicates refused", counts.duplicates, 10);
     require("unacknowledged batches cut", counts.cut_batches, 10);

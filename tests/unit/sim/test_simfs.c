@@ -340,6 +340,21 @@ calls_fail_when_asked(void **state)
     fs->ops->close(file);
 }
 
+static void
+space_is_what_the_capacity_leaves(void **state)
+{
+    (void)state;
+    uint64_t space = 0;
+    simfs_set_capacity(disk, simfs_used(disk) + 100);
+    assert_int_equal(fs->ops->space(fs, "/d", &space), 0);
+    assert_int_equal(space, 100);
+    simfs_set_capacity(disk, 0);
+    assert_int_equal(fs->ops->space(fs, "/d", &space), 0);
+    assert_int_equal(space, 0);
+    simfs_fail(disk, SIMFS_SPACE, EIO, 0, 1);
+    assert_int_equal(fs->ops->space(fs, "/d", &space), EIO);
+}
+
 /* Whichever it begins with, one fails and the others are synced. */
 static void
 many_syncs_have_a_result_each(void **state)
@@ -435,6 +450,7 @@ main(void)
         cmocka_unit_test_setup_teardown(a_kill_loses_nothing_and_syncs_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(it_dies_after_so_many_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(calls_fail_when_asked, setup, teardown),
+        cmocka_unit_test_setup_teardown(space_is_what_the_capacity_leaves, setup, teardown),
         cmocka_unit_test_setup_teardown(many_syncs_have_a_result_each, setup, teardown),
         cmocka_unit_test(trap_a_failed_sync_is_not_made_good_by_the_next),
         cmocka_unit_test_setup_teardown(a_full_disk_takes_the_first_part, setup, teardown),

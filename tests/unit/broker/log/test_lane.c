@@ -39,6 +39,7 @@ run(void)
                 plog_on_synced(logs[k], dones[i].id);
             }
         }
+        disk_done_deinit(&dones[i]);
     }
     queued = 0;
 }

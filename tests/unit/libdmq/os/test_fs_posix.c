@@ -169,6 +169,22 @@ lists_renames_and_removes_names(void **state)
 }
 
 static void
+space_is_what_a_file_can_grow_by(void **state)
+{
+    (void)state;
+    uint64_t before = 0;
+    uint64_t after = 0;
+    struct fs_file *file = open_new("large");
+    assert_int_equal(fs->ops->space(fs, dir.path, &before), 0);
+    assert_true(before > 0);
+    assert_int_equal(fs->ops->allocate(file, 0, 64 << 20), 0);
+    assert_int_equal(fs->ops->space(fs, dir.path, &after), 0);
+    assert_true(after < before + (16 << 20)); /* others use the disk as well */
+    fs->ops->close(file);
+    assert_int_equal(fs->ops->space(fs, tempdir_join(&dir, "none"), &after), ENOENT);
+}
+
+static void
 syncs_many_each_with_its_own_result(void **state)
 {
     (void)state;
@@ -204,6 +220,7 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(errors_are_errno_values, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_renames_and_removes_names, setup, teardown),
+        cmocka_unit_test_setup_teardown(space_is_what_a_file_can_grow_by, setup, teardown),
         cmocka_unit_test_setup_teardown(syncs_many_each_with_its_own_result, setup, teardown),
     };
     return cmocka_run_group_tests_name("fs_posix", tests, NULL, NULL);
