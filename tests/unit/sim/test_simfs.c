@@ -255,6 +255,26 @@ names_come_back_and_go(void **state)
     simfs_free(kept);
 }
 
+static void
+a_folder_takes_its_files_along(void **state)
+{
+    (void)state;
+    simfs_make_folder(disk, "/d/a");
+    simfs_make_folder(disk, "/d/b");
+    simfs_put_file(disk, "/d/a/x", bytes_str("x"));
+    assert_int_equal(fs->ops->rename(fs, "/d/a", "/d/b"), ENOTEMPTY);
+    assert_int_equal(fs->ops->rename(fs, "/d/a", "/d/c"), 0);
+    assert_true(file_is("/d/c/x", "x") && !simfs_exists(disk, "/d/a"));
+    struct simfs *lost = simfs_clone(disk);
+    simfs_crash(lost, SIMFS_LOSE, 1);
+    assert_true(bytes_equal_str(simfs_file(lost, "/d/a/x"), "x"));
+    assert_false(simfs_exists(lost, "/d/c"));
+    simfs_free(lost);
+    assert_int_equal(fs->ops->sync_dir(fs, "/d"), 0);
+    simfs_crash(disk, SIMFS_LOSE, 1);
+    assert_true(file_is("/d/c/x", "x") && !simfs_exists(disk, "/d/a"));
+}
+
 /* Over many seeds every outcome is seen: each piece kept and lost, in every combination. */
 static void
 a_write_tears_in_pieces_of_512_bytes(void **state)
@@ -446,6 +466,7 @@ main(void)
         cmocka_unit_test_setup_teardown(what_is_not_synced_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(a_synced_file_without_a_name_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(names_come_back_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_folder_takes_its_files_along, setup, teardown),
         cmocka_unit_test_setup_teardown(a_write_tears_in_pieces_of_512_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_kill_loses_nothing_and_syncs_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(it_dies_after_so_many_changes, setup, teardown),
