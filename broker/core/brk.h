@@ -4,6 +4,7 @@
  *   call.c       a request's life
  *   dispatch.c   the one switch over calls; authorises before a handler sees one
  *   waiters.c    what a call waits for
+ *   controller.c finds the leading controller, and talks to it
  *   lifecycle.c  start, registration, heartbeats, stop
  *   push.c       metadata comes in
  *   partition.c  the only place that knows both log and replica
@@ -71,6 +72,19 @@ enum lifecycle {
     LIFE_ENDED
 };
 
+/* The search for the leading controller (controller.c). A place is one in config.controllers. */
+struct seek {
+    int place;            /* of the one that is connected or dialled; -1: none, there is a pause */
+    int32_t leader;       /* who leads as far as is known; -1: nobody knows */
+    uint64_t tried;       /* bits of the places of this round */
+    uint64_t reached;     /* and of those that said something */
+    int reached_last;     /* how many did in the last round that found no leader */
+    int64_t retry_at_ms;  /* end of the pause; INT64_MAX: none */
+    int64_t pause_ms;     /* the next one */
+    int64_t answer_by_ms; /* the leader must have said something; INT64_MAX: nothing was asked */
+    int64_t first_tag;    /* requests up to this one went over former connections */
+};
+
 struct brk {
     struct brk_config config;
     struct brk_effects *out; /* of the step that runs */
@@ -85,7 +99,7 @@ struct brk {
     int64_t persisted_version; /* of the image in the store: what the controller is told */
     int64_t persisted_term;
     int64_t leader_term;   /* newest term of a controller that pushed */
-    int32_t controller_id; /* who pushed last; -1: nobody yet */
+    int32_t controller_id; /* who leads, as was last known; -1: nobody yet */
 
     /* partitions */
     struct partition *partitions; /* by topic id and number */
@@ -126,7 +140,9 @@ struct brk {
     int64_t checkpoint_sync_due_ms; /* and are durable soon after this; INT64_MAX: all are */
 
     /* controller */
-    bool controller_up;
+    struct seek seek;
+    bool controller_up;   /* the one that is connected leads */
+    struct list forwards; /* calls that wait for a leading controller, by stalled_link */
     int64_t broker_epoch; /* -1: not registered */
     int64_t last_tag;
     int64_t register_id; /* tag of the request under way; 0: none */

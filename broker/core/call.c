@@ -87,6 +87,7 @@ call_drop(struct brk *brk, struct call *call)
     if (call->api != NULL && call->api->key == API_FETCH) {
         fetch_free_parts(call);
     }
+    forward_free(call);
     discharge(brk, call);
     buf_unref(call->peer);
     for (size_t i = 0; i < call->frame_count; i++) {
@@ -263,6 +264,16 @@ call_text(struct call *call, const char *text)
 }
 
 /* ---- parking --------------------------------------------------------------------------------- */
+
+/* A tenth of the time that the asker gave, and at most that. */
+#define EARLY_MS 200
+
+int64_t
+call_last_moment(const struct call *call)
+{
+    int64_t early_ms = (call->answer_by_ms - call->arrived_ms) / 10;
+    return call->answer_by_ms - (early_ms < EARLY_MS ? early_ms : EARLY_MS);
+}
 
 void
 call_park(struct brk *brk, struct call *call, int64_t deadline_ms)

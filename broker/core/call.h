@@ -11,10 +11,11 @@
 #define CALL_MAX_STALL_MS 1000
 
 struct fetch_part; /* fetch.c */
+struct forward;    /* forward.c */
 
 struct call {
     struct list link;              /* in brk->calls */
-    struct list stalled_link;      /* in brk->stalled or brk->producer_id_calls */
+    struct list stalled_link;      /* in brk->stalled, brk->forwards or brk->producer_id_calls */
     struct heap_node deadline;     /* while it is parked */
     struct connection *connection; /* NULL: not a client's */
     enum api_listener listener;
@@ -32,6 +33,7 @@ struct call {
     struct watch *watches;      /* all, fired ones too */
     struct watch *free_watches; /* to be used again */
     uint32_t watch_count;       /* not fired */
+    struct forward *forward;    /* forward.c; NULL: not forwarded */
     union {
         struct produce_result *produce;
         struct list_offsets_result *list_offsets;
@@ -64,6 +66,9 @@ void call_drop(struct brk *brk, struct call *call);
 
 /* call_on_deadline is due at deadline_ms unless the call is answered before. */
 void call_park(struct brk *brk, struct call *call, int64_t deadline_ms);
+
+/* When to answer at the latest so that the asker hears why, instead of giving up by itself. */
+int64_t call_last_moment(const struct call *call);
 
 /* Parks a call that would have to say "unknown" or "not ready", so that it is handled again when
  * this may have changed; false if it waited for that already: then say so. */
@@ -106,6 +111,8 @@ void fetch_on_disk(struct brk *brk, struct call *call, uint32_t index, struct di
 void fetch_free_parts(struct call *call);
 void list_offsets_on_disk(struct brk *brk, struct call *call, uint32_t index,
                           struct disk_done *done);
-void forward_on_reply(struct brk *brk, struct call *call, struct buf **frames, size_t count);
+void forward_on_deadline(struct brk *brk, struct call *call);
+void producer_ids_on_deadline(struct brk *brk, struct call *call);
+void forward_free(struct call *call);
 
 #endif

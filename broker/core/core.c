@@ -45,6 +45,7 @@ brk_effect_deinit(struct brk_effect *effect)
         buf_unref(effect->u.send.body);
         free_frames(effect->u.send.frames, effect->u.send.count);
         break;
+    case BRK_CONTROLLER_CONNECT:
     case BRK_CLUSTER:
     case BRK_READY:
     case BRK_LOG:
@@ -124,6 +125,8 @@ brk_new(const struct brk_config *config)
     brk->config = *config;
     brk->broker_epoch = -1;
     brk->controller_id = -1;
+    brk->seek = (struct seek){
+        .place = -1, .leader = -1, .retry_at_ms = INT64_MAX, .answer_by_ms = INT64_MAX};
     brk->sync_due_ms = INT64_MAX;
     brk->space_due_ms = INT64_MAX;
     brk->space_free = -1;
@@ -137,6 +140,7 @@ brk_new(const struct brk_config *config)
     list_init(&brk->kv_pending);
     list_init(&brk->dirty);
     list_init(&brk->producer_id_calls);
+    list_init(&brk->forwards);
     return brk;
 }
 
@@ -247,17 +251,19 @@ on_kv_done(struct brk *brk, uint64_t id, dmq_err err)
     free(pending);
 }
 
+/* An answer that nobody waits for any more still shows that the leader lives. */
 static void
-on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t count)
+on_reply(struct brk *brk, const struct brk_reply *reply)
 {
-    struct call *call = watch_take_peer(brk, (uint64_t)tag);
+    struct call *call = watch_take_peer(brk, (uint64_t)reply->tag);
     if (call != NULL) {
-        forward_on_reply(brk, call, frames, count);
-    } else if (!lifecycle_on_reply(brk, tag, frames, count)) {
-        producer_ids_on_reply(brk, tag, frames, count);
+        forward_on_reply(brk, call, reply);
+    } else if (!lifecycle_on_reply(brk, reply) && !producer_ids_on_reply(brk, reply) &&
+               reply->count > 0 && controllers_is_stray(brk, reply->tag)) {
+        controllers_heard(brk, DMQ_OK);
     }
-    for (size_t i = 0; i < count; i++) {
-        buf_unref(frames[i]);
+    for (size_t i = 0; i < reply->count; i++) {
+        buf_unref(reply->frames[i]);
     }
 }
 
@@ -273,6 +279,7 @@ on_tick(struct brk *brk)
     }
     checkpoint_tick(brk);
     space_tick(brk);
+    controllers_tick(brk);
     lifecycle_tick(brk);
 }
 
@@ -284,6 +291,8 @@ check_invariants(const struct brk *brk)
     DMQ_ASSERT(brk->producer_ids_left >= 0);
     DMQ_ASSERT(brk->sync_id == 0 || brk->sync_id <= brk->last_effect_id);
     DMQ_ASSERT(list_empty(&brk->calls) == (brk->stats.parked_calls == 0));
+    DMQ_ASSERT(!brk->controller_up || brk->seek.place >= 0);
+    DMQ_ASSERT(brk->controller_up || brk->peer_watches == NULL);
 #ifdef DMQ_DEBUG
     for (struct partition *p = brk->partitions; p != NULL; p = p->by_key.next) {
         if (p->log != NULL) {
@@ -316,13 +325,13 @@ brk_step(struct brk *brk, struct brk_event *event, struct brk_effects *out)
         on_kv_done(brk, event->u.kv_done.id, event->u.kv_done.err);
         break;
     case BRK_CONTROLLER_UP:
-        lifecycle_controller_up(brk);
+        controllers_on_up(brk, event->u.controller.id, event->u.controller.leader);
         break;
     case BRK_CONTROLLER_DOWN:
-        lifecycle_controller_down(brk);
+        controllers_on_down(brk, event->u.controller.id);
         break;
     case BRK_CONTROLLER_REPLY:
-        on_reply(brk, event->u.reply.tag, event->u.reply.frames, event->u.reply.count);
+        on_reply(brk, &event->u.reply);
         break;
     case BRK_STOP:
         lifecycle_stop(brk);
@@ -350,6 +359,7 @@ brk_deadline(const struct brk *brk)
     const struct heap_node *call = heap_min(&brk->deadlines);
     int64_t due = earlier(checkpoint_deadline(brk), lifecycle_deadline(brk));
     due = earlier(due, space_deadline(brk));
+    due = earlier(due, controllers_deadline(brk));
     due = earlier(due, brk->sync_id == 0 ? brk->sync_due_ms : INT64_MAX);
     return earlier(due, call == NULL ? INT64_MAX : call->key);
 }

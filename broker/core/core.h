@@ -18,7 +18,7 @@ struct image; /* libdmq/meta/image.h */
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
-/* A node of services.json, as people are told of it; the core itself dials nobody by it. */
+/* A node of services.json, as people are told of it; the core itself knows it by its id. */
 struct brk_service {
     int32_t id;
     const char *host;
@@ -49,8 +49,9 @@ struct brk_config {
     int64_t hot_bytes;            /* log.hot.bytes: of a partition, beyond what is not written */
     int64_t reserve_bytes;        /* log.disk.reserve.bytes */
     int32_t index_interval_bytes; /* log.index.interval.bytes */
-    const struct brk_service *controllers; /* borrowed; outlives the core */
+    const struct brk_service *controllers; /* borrowed; outlives the core; one at least */
     size_t controller_count;
+    int32_t first_controller; /* of them: the one to ask first */
     const struct brk_service *brokers;
     size_t broker_count;
 };
@@ -62,8 +63,9 @@ enum brk_event_kind {
     BRK_REQUEST,         /* a request came in */
     BRK_DISK_DONE,       /* completion of BRK_DISK */
     BRK_KV_DONE,         /* completion of BRK_KV_WRITE */
-    BRK_CONTROLLER_UP,   /* a connection to the controller is open */
-    BRK_CONTROLLER_DOWN, /* it ended; requests without answer get no event of their own */
+    BRK_CONTROLLER_UP,   /* the connection that BRK_CONTROLLER_CONNECT asked for is open */
+    BRK_CONTROLLER_DOWN, /* it ended, or could not be made; the shell has given it up. Requests
+                            without answer get no event of their own */
     BRK_CONTROLLER_REPLY,
     BRK_STOP, /* SIGTERM: hand over, close cleanly, then BRK_EXIT */
     BRK_TICK  /* brk_deadline has passed */
@@ -75,6 +77,15 @@ struct brk_row {
 };
 
 #define BRK_MAX_FRAMES 1026 /* header, body, attachments */
+
+/* What came of a BRK_CONTROLLER_SEND. */
+struct brk_reply {
+    int64_t tag;
+    struct buf **frames; /* as in a request; the first is the header */
+    size_t count;        /* 0: no answer came */
+    dmq_err err;         /* then why: of class maybe-done if it may have been carried out, else it
+                            was surely not sent */
+};
 
 struct brk_event {
     enum brk_event_kind kind;
@@ -97,11 +108,11 @@ struct brk_event {
             uint64_t id;
             dmq_err err;
         } kv_done;
+        struct brk_reply reply;
         struct {
-            int64_t tag;
-            struct buf **frames; /* as in request; the first is the header */
-            size_t count;        /* 0: no answer came, it may have been carried out */
-        } reply;
+            int32_t id;     /* of the controller */
+            int32_t leader; /* UP: who leads, as it says itself; -1: it does not know */
+        } controller;
     } u;
 };
 
@@ -111,11 +122,13 @@ enum brk_effect_kind {
     BRK_REPLY,    /* to a peer of a listener; silently dropped if it is gone */
     BRK_DISK,     /* a disk operation: READ and FIND_TIME to a reader, others down the lane */
     BRK_KV_WRITE, /* an atomic batch down the store's lane */
-    BRK_CONTROLLER_SEND, /* a request to the controller that is connected */
-    BRK_CLUSTER,         /* note the cluster id in the folder's identity, synced, before going on */
-    BRK_READY,           /* registered and unfenced, once */
-    BRK_LOG,             /* a line for the log */
-    BRK_EXIT             /* end the process with this code */
+    BRK_CONTROLLER_CONNECT, /* to this controller, anew, instead of the former connection: no event
+                               of that one follows. Comes back as UP, or as DOWN */
+    BRK_CONTROLLER_SEND,    /* a request to the controller that is connected */
+    BRK_CLUSTER, /* note the cluster id in the folder's identity, synced, before going on */
+    BRK_READY,   /* registered and unfenced, once */
+    BRK_LOG,     /* a line for the log */
+    BRK_EXIT     /* end the process with this code */
 };
 
 struct brk_effect {
@@ -144,6 +157,7 @@ struct brk_effect {
             int32_t timeout_ms;
             int64_t metadata_version;
         } send;
+        int32_t controller_id; /* BRK_CONTROLLER_CONNECT */
         struct uuid cluster_id;
         struct {
             bool error;

@@ -104,12 +104,19 @@ call_on_deadline(struct brk *brk, struct call *call)
         call_dispatch(brk, call); /* it answers from what is known */
         return;
     }
+    if (call->forward != NULL) {
+        forward_on_deadline(brk, call);
+        return;
+    }
     switch (call->api->key) {
     case API_PRODUCE:
         produce_on_deadline(brk, call);
         break;
     case API_FETCH:
         fetch_on_deadline(brk, call);
+        break;
+    case API_INIT_PRODUCER_ID:
+        producer_ids_on_deadline(brk, call);
         break;
     default:
         call_fail(brk, call, DMQ_ERR_REQUEST_TIMED_OUT, "%s was not answered within the time given",

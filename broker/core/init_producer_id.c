@@ -19,7 +19,8 @@ ask_for_block(struct brk *brk)
 {
     const struct allocate_producer_ids_request request = {.broker_id = brk->config.broker_id,
                                                           .broker_epoch = brk->broker_epoch};
-    brk->producer_ids_request = controller_send(brk, API_ALLOCATE_PRODUCER_IDS, &request, NULL, 0);
+    brk->producer_ids_request =
+        controller_send(brk, API_ALLOCATE_PRODUCER_IDS, &request, NULL, 0, CALL_DEFAULT_TIMEOUT_MS);
 }
 
 static void
@@ -44,32 +45,49 @@ on_init_producer_id(struct brk *brk, struct call *call)
         hand_out(brk, call);
         return;
     }
-    if (!brk->controller_up || !lifecycle_serves(brk)) {
+    if (!lifecycle_serves(brk)) {
         if (!call_stall(brk, call, false)) {
-            call_fail(brk, call, DMQ_ERR_NOT_CONTROLLER,
-                      "no producer id: the controller cannot be reached at the moment");
+            call_fail(brk, call, DMQ_ERR_NOT_CONTROLLER, "no producer id: broker %d is fenced",
+                      brk->config.broker_id);
         }
         return;
     }
     call->stall_until_ms = 0;
     list_append(&brk->producer_id_calls, &call->stalled_link);
-    call_park(brk, call, call->answer_by_ms);
-    if (brk->producer_ids_request == 0) {
-        ask_for_block(brk);
-    }
+    call_park(brk, call, call_last_moment(call));
+    producer_ids_on_controller_up(brk);
+}
+
+void
+producer_ids_on_deadline(struct brk *brk, struct call *call)
+{
+    char why[NO_LEADER_TEXT_SIZE];
+    call_fail(brk, call, DMQ_ERR_NOT_CONTROLLER, "no producer id: %s",
+              brk->controller_up ? "the controller has not answered within the time given"
+                                 : controllers_no_leader(brk, why));
 }
 
 bool
-producer_ids_on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t count)
+producer_ids_on_reply(struct brk *brk, const struct brk_reply *reply)
 {
-    if (tag == 0 || tag != brk->producer_ids_request) {
+    if (reply->tag == 0 || reply->tag != brk->producer_ids_request) {
         return false;
     }
     struct allocate_producer_ids_response response;
+    int64_t version;
     struct err_msg err;
     brk->producer_ids_request = 0;
     dmq_err failed =
-        controller_answer(frames, count, desc_allocate_producer_ids_response(), &response, &err);
+        controller_answer(reply, desc_allocate_producer_ids_response(), &response, &version, &err);
+    if (failed == DMQ_ERR_UNREACHABLE) {
+        return true; /* not sent: the end of the connection follows, and another leader */
+    }
+    if (reply->count > 0) {
+        controllers_heard(brk, failed);
+    }
+    if (failed == DMQ_ERR_NOT_CONTROLLER) {
+        return true;
+    }
     if (failed == DMQ_OK && (response.count <= 0 || response.first_producer_id < 0 ||
                              response.first_producer_id > META_PRODUCER_ID_END - response.count)) {
         failed = err_set(&err, DMQ_ERR_INVALID_REQUEST, "the controller gave an impossible block");
@@ -91,8 +109,17 @@ producer_ids_on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t 
 }
 
 void
+producer_ids_on_controller_up(struct brk *brk)
+{
+    if (brk->controller_up && brk->producer_ids_request == 0 &&
+        !list_empty(&brk->producer_id_calls)) {
+        ask_for_block(brk);
+    }
+}
+
+/* A block that was given is lost with the answer; the next leader gives another. */
+void
 producer_ids_on_controller_down(struct brk *brk)
 {
-    brk->producer_ids_request = 0; /* a block that was given is lost with the answer */
-    fail_all(brk, "the connection to the controller ended");
+    brk->producer_ids_request = 0;
 }

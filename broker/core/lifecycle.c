@@ -18,48 +18,6 @@ enum folder_condition { FOLDER_CLEAN, FOLDER_UNCLEAN, FOLDER_DAMAGED, FOLDER_EMP
 
 /* ---- requests to the controller -------------------------------------------------------------- */
 
-int64_t
-controller_send(struct brk *brk, int api_key, const void *body, struct buf **attachments,
-                size_t count)
-{
-    const struct api_desc *api = api_find(api_key);
-    struct buf *frame = msg_encode_buf(api->request(), api->max_version, body);
-    DMQ_ASSERT(frame != NULL);
-    struct brk_effect *effect = brk_emit(brk, BRK_CONTROLLER_SEND);
-    effect->u.send.tag = ++brk->last_tag;
-    effect->u.send.api_key = api->key;
-    effect->u.send.body = frame;
-    effect->u.send.timeout_ms = CALL_DEFAULT_TIMEOUT_MS;
-    effect->u.send.metadata_version = image_version(brk->image);
-    if (count > 0) {
-        effect->u.send.frames = brk_alloc(count * sizeof(*attachments));
-        effect->u.send.count = count;
-        memcpy(effect->u.send.frames, attachments, count * sizeof(*attachments));
-    }
-    return brk->last_tag;
-}
-
-dmq_err
-controller_answer(struct buf **frames, size_t count, const struct struct_desc *desc,
-                  void *ret_response, struct err_msg *err)
-{
-    struct arena arena;
-    struct response_header header;
-    arena_init(&arena, 4096); /* these answers hold no lists */
-    dmq_err failed = count == 0 ? err_set(err, DMQ_ERR_NETWORK, "the connection ended")
-                                : msg_decode(desc_response_header(), 0, buf_bytes(frames[0]),
-                                             &arena, &header, err);
-    if (failed == DMQ_OK && header.error != DMQ_OK) {
-        failed = err_set(err, header.error, "%.*s", (int)header.message.size,
-                         (const char *)header.message.data);
-    } else if (failed == DMQ_OK) {
-        failed = count < 2 ? err_set(err, DMQ_ERR_INVALID_REQUEST, "answer has no body")
-                           : msg_decode(desc, 0, buf_bytes(frames[1]), &arena, ret_response, err);
-    }
-    arena_deinit(&arena);
-    return failed;
-}
-
 static enum folder_condition
 folder_condition(const struct brk *brk)
 {
@@ -100,7 +58,7 @@ register_broker(struct brk *brk)
         .folders = &folder,
         .folders_count = 1,
     };
-    brk->register_id = controller_send(brk, API_REGISTER_BROKER, &request, NULL, 0);
+    brk->register_id = controller_ask(brk, API_REGISTER_BROKER, &request);
 }
 
 void
@@ -130,7 +88,7 @@ heartbeat(struct brk *brk)
 {
     struct broker_heartbeat_request request;
     lifecycle_status(brk, &request.status);
-    brk->heartbeat_id = controller_send(brk, API_BROKER_HEARTBEAT, &request, NULL, 0);
+    brk->heartbeat_id = controller_ask(brk, API_BROKER_HEARTBEAT, &request);
     brk->heartbeat_due_ms = brk->now_ms + brk->config.heartbeat_ms;
 }
 
@@ -162,6 +120,7 @@ lifecycle_start(struct brk *brk, struct brk_event *event)
     brk->persisted_term = image_term(brk->image);
     brk->leader_term = brk->persisted_term;
     brk->life = LIFE_STARTING;
+    controllers_start(brk);
     if (rows_load(brk, event->u.started.rows, event->u.started.count) != DMQ_OK) {
         brk_log(brk, true, "event=store_damaged dir=%s text=\"a row of the store is malformed\"",
                 brk->config.data_dir);
@@ -225,9 +184,18 @@ lifecycle_stop(struct brk *brk)
     bool registered = brk->life == LIFE_FENCED || brk->life == LIFE_SERVING;
     brk->life = LIFE_HANDING_OVER;
     brk->stop_deadline_ms = brk->now_ms + HAND_OVER_MS;
-    if (registered && brk->controller_up) {
+    if (registered && (brk->controller_up || brk->config.controller_count > 1)) {
         heartbeat_now(brk);
     } else {
+        begin_closing(brk);
+    }
+}
+
+/* Nobody is there to hand over to. */
+void
+lifecycle_no_controller(struct brk *brk)
+{
+    if (brk->life == LIFE_HANDING_OVER) {
         begin_closing(brk);
     }
 }
@@ -301,13 +269,20 @@ lifecycle_image_changed(struct brk *brk)
 /* Another cluster's controller is no reason to try again. Any other refusal may be over soon: the
  * lease of a former process with another disk, a controller that is not ready. */
 static void
-on_registered(struct brk *brk, struct buf **frames, size_t count)
+on_registered(struct brk *brk, const struct brk_reply *reply)
 {
     struct register_broker_response response;
+    int64_t version;
     struct err_msg err;
     dmq_err failed =
-        controller_answer(frames, count, desc_register_broker_response(), &response, &err);
+        controller_answer(reply, desc_register_broker_response(), &response, &version, &err);
     brk->register_id = 0;
+    if (reply->count > 0) {
+        controllers_heard(brk, failed);
+    }
+    if (failed == DMQ_ERR_NOT_CONTROLLER) {
+        return; /* the next one is being looked for */
+    }
     if (failed == DMQ_ERR_INCONSISTENT_CLUSTER_ID) {
         brk_log(brk, true, "event=refused error=%s text=\"%s\"", err_name(failed), err.text);
         brk_exit(brk, 1);
@@ -331,14 +306,32 @@ on_registered(struct brk *brk, struct buf **frames, size_t count)
     heartbeat(brk);
 }
 
+/* A former leader that does not know yet that it is one may be behind this very registration: what
+ * it says of other processes is no news then. A registration that came later has a higher version.
+ */
+static bool
+is_behind(const struct brk *brk, dmq_err err, int64_t version)
+{
+    return (err == DMQ_ERR_STALE_BROKER_EPOCH || err == DMQ_ERR_BROKER_ID_NOT_REGISTERED) &&
+           version < brk->broker_epoch;
+}
+
 static void
-on_heartbeat_answer(struct brk *brk, struct buf **frames, size_t count)
+on_heartbeat_answer(struct brk *brk, const struct brk_reply *reply)
 {
     struct broker_heartbeat_response response;
+    int64_t version;
     struct err_msg err;
     dmq_err failed =
-        controller_answer(frames, count, desc_broker_heartbeat_response(), &response, &err);
+        controller_answer(reply, desc_broker_heartbeat_response(), &response, &version, &err);
     brk->heartbeat_id = 0;
+    if (reply->count == 0) {
+        return;
+    }
+    controllers_heard(brk, is_behind(brk, failed, version) ? DMQ_ERR_NOT_CONTROLLER : failed);
+    if (!brk->controller_up) {
+        return; /* it does not lead: nothing else that it said counts */
+    }
     if (failed == DMQ_ERR_STALE_BROKER_EPOCH) {
         brk_log(brk, true, "event=replaced error=%s text=\"%s\"", err_name(failed), err.text);
         brk_exit(brk, 1); /* a newer process has this broker's id */
@@ -351,17 +344,17 @@ on_heartbeat_answer(struct brk *brk, struct buf **frames, size_t count)
 }
 
 bool
-lifecycle_on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t count)
+lifecycle_on_reply(struct brk *brk, const struct brk_reply *reply)
 {
-    if (tag == 0) {
+    if (reply->tag == 0) {
         return false;
     }
-    if (tag == brk->register_id) {
-        on_registered(brk, frames, count);
+    if (reply->tag == brk->register_id) {
+        on_registered(brk, reply);
         return true;
     }
-    if (tag == brk->heartbeat_id) {
-        on_heartbeat_answer(brk, frames, count);
+    if (reply->tag == brk->heartbeat_id) {
+        on_heartbeat_answer(brk, reply);
         return true;
     }
     return false;
@@ -370,31 +363,24 @@ lifecycle_on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t cou
 void
 lifecycle_controller_up(struct brk *brk)
 {
-    brk->controller_up = true;
     if (brk->life == LIFE_REGISTERING) {
         register_broker(brk);
     } else {
         heartbeat_now(brk);
     }
+    forwards_on_controller_up(brk);
+    producer_ids_on_controller_up(brk);
     call_unstall_all(brk);
 }
 
-/* Requests on their way may have been carried out: each asker hears exactly that. Clients are
- * served on: they need no controller until leadership changes. */
+/* Clients are served on: they need no controller until leadership changes. */
 void
 lifecycle_controller_down(struct brk *brk)
 {
-    brk->controller_up = false;
     brk->register_id = 0;
     brk->heartbeat_id = 0;
     producer_ids_on_controller_down(brk);
-    while (brk->peer_watches != NULL) {
-        struct call *call = watch_take_peer(brk, brk->peer_watches->id);
-        forward_on_reply(brk, call, NULL, 0);
-    }
-    if (brk->life == LIFE_HANDING_OVER) {
-        begin_closing(brk);
-    }
+    forwards_on_controller_down(brk);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

@@ -161,7 +161,41 @@ int64_t checkpoint_deadline(const struct brk *brk);
 void checkpoint_clean(struct brk *brk);        /* clean stop: the exact ends */
 bool checkpoint_remove_clean(struct brk *brk); /* start; false if there was none */
 
-/* ---- lifecycle.c, push.c, init_producer_id.c ------------------------------------------------- */
+/* ---- controller.c ---------------------------------------------------------------------------- */
+
+void controllers_start(struct brk *brk);
+void controllers_on_up(struct brk *brk, int32_t id, int32_t leader);
+void controllers_on_down(struct brk *brk, int32_t id);
+
+/* A controller that pushes leads; `newer`: in a term that is news. */
+void controllers_named(struct brk *brk, int32_t id, bool newer);
+
+/* An answer of the leader, or one that says that it does not lead (any more). */
+void controllers_heard(struct brk *brk, dmq_err err);
+void controllers_refused(struct brk *brk);
+bool controllers_is_stray(const struct brk *brk, int64_t tag); /* late: nobody waits any more */
+
+void controllers_tick(struct brk *brk);
+int64_t controllers_deadline(const struct brk *brk);
+
+/* "no controller leads at the moment: ..." */
+#define NO_LEADER_TEXT_SIZE 128
+const char *controllers_no_leader(const struct brk *brk, char text[NO_LEADER_TEXT_SIZE]);
+
+/* Sends a request to the leader; returns the tag of its answer. attachments are taken. */
+int64_t controller_send(struct brk *brk, int api_key, const void *body, struct buf **attachments,
+                        size_t count, int64_t timeout_ms);
+
+/* The same; if nothing is heard from it for long after this, it is given up. */
+int64_t controller_ask(struct brk *brk, int api_key, const void *body);
+
+/* Takes an answer of the controller apart: its error and sentence, or its body, which must hold no
+ * list and no text. reply is borrowed. *ret_version: the metadata version that it rests on; -1 if
+ * there was no answer. */
+dmq_err controller_answer(const struct brk_reply *reply, const struct struct_desc *desc,
+                          void *ret_response, int64_t *ret_version, struct err_msg *err);
+
+/* ---- lifecycle.c, push.c, forward.c, init_producer_id.c -------------------------------------- */
 
 void lifecycle_start(struct brk *brk, struct brk_event *event);
 void lifecycle_kv_done(struct brk *brk, enum kv_purpose purpose);
@@ -169,7 +203,8 @@ void lifecycle_log_settled(struct brk *brk); /* a log opened, failed to, or clos
 void lifecycle_image_changed(struct brk *brk);
 void lifecycle_controller_up(struct brk *brk);
 void lifecycle_controller_down(struct brk *brk);
-bool lifecycle_on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t count);
+void lifecycle_no_controller(struct brk *brk); /* none of them can be reached at the moment */
+bool lifecycle_on_reply(struct brk *brk, const struct brk_reply *reply);
 void lifecycle_tick(struct brk *brk);
 int64_t lifecycle_deadline(const struct brk *brk);
 void lifecycle_stop(struct brk *brk);
@@ -178,17 +213,12 @@ void lifecycle_status(struct brk *brk, struct broker_status *ret_status);
 /* Whether clients are served at all. */
 bool lifecycle_serves(const struct brk *brk);
 
-/* Sends a request to the controller; returns the tag of its answer. attachments are taken. */
-int64_t controller_send(struct brk *brk, int api_key, const void *body, struct buf **attachments,
-                        size_t count);
-
-/* Takes an answer of the controller apart: its error and sentence, or its body, which must hold no
- * list and no text. frames are borrowed; count 0: the connection ended before it. */
-dmq_err controller_answer(struct buf **frames, size_t count, const struct struct_desc *desc,
-                          void *ret_response, struct err_msg *err);
-
 void push_on_persisted(struct brk *brk, const struct kv_pending *pending);
-bool producer_ids_on_reply(struct brk *brk, int64_t tag, struct buf **frames, size_t count);
+bool producer_ids_on_reply(struct brk *brk, const struct brk_reply *reply);
+void producer_ids_on_controller_up(struct brk *brk);
 void producer_ids_on_controller_down(struct brk *brk);
+void forwards_on_controller_up(struct brk *brk);
+void forwards_on_controller_down(struct brk *brk);
+void forward_on_reply(struct brk *brk, struct call *call, const struct brk_reply *reply);
 
 #endif

@@ -96,8 +96,9 @@ on_push_metadata(struct brk *brk, struct call *call)
         call_fail(brk, call, refused, "%s", err.text);
         return;
     }
+    bool newer = push->leader_term > brk->leader_term;
     brk->leader_term = push->leader_term;
-    brk->controller_id = push->controller_id;
+    controllers_named(brk, push->controller_id, newer);
     int64_t applied = image_version(brk->image);
     if (push->version <= applied || (!push->snapshot && push->prev_version != applied)) {
         acknowledge(brk, call);

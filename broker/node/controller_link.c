@@ -6,39 +6,12 @@
 #include "libdmq/os/log.h"
 #include "libdmq/os/random.h"
 
-/* The broker's connection to the controller that services.json pairs it with. */
+/* The broker's connection to the controller that the core named last. A connection serves once:
+ * when it ends, or cannot be made, it is given up, and the core says which one comes next. */
 
 #define MAX_IN_FLIGHT 1024
 #define MAX_FRAME_BYTES (64 * 1024 * 1024)
-
-bool
-controller_link_open(struct node *node)
-{
-    const struct services *services = &node->conf->services;
-    const struct service_controller *controller =
-        services_controller(services, node->conf->broker->controller);
-    if (controller == NULL) {
-        controller = &services->controllers[0];
-    }
-    struct peer_config config = {.zmq_context = zsys_init(),
-                                 .node_id = controller->id,
-                                 .cluster_id = node->folder.identity.cluster_id,
-                                 .client_id = "broker",
-                                 .max_frame_bytes = MAX_FRAME_BYTES,
-                                 .max_in_flight = MAX_IN_FLIGHT,
-                                 .seed = random_u64()};
-    address_print(controller->host, controller->port, config.endpoint);
-    node->controller = peer_new(&config);
-    return node->controller != NULL;
-}
-
-void
-controller_link_close(struct node *node)
-{
-    peer_free(node->controller);
-    node->controller = NULL;
-    free(node->unsent);
-}
+#define CONNECT_TIMEOUT_MS 1000 /* then another controller is tried */
 
 static int
 on_input(zloop_t *loop, zmq_pollitem_t *item, void *arg)
@@ -47,7 +20,19 @@ on_input(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     (void)item;
     struct node *node = arg;
     controller_link_process(node);
-    return node->exiting ? -1 : 0;
+    return node_settle(node);
+}
+
+/* ---- the connection -------------------------------------------------------------------------- */
+
+static void
+unwatch_sockets(struct node *node)
+{
+    for (size_t i = 0; i < node->controller_socket_count; i++) {
+        zmq_pollitem_t old = {.socket = node->controller_sockets[i], .events = ZMQ_POLLIN};
+        zloop_poller_end(node->loop, &old);
+    }
+    node->controller_socket_count = 0;
 }
 
 /* The sockets change with each connection. */
@@ -57,10 +42,7 @@ watch_sockets(struct node *node)
     if (node->controller_generation == peer_generation(node->controller)) {
         return;
     }
-    for (size_t i = 0; i < node->controller_socket_count; i++) {
-        zmq_pollitem_t old = {.socket = node->controller_sockets[i], .events = ZMQ_POLLIN};
-        zloop_poller_end(node->loop, &old);
-    }
+    unwatch_sockets(node);
     node->controller_socket_count = peer_sockets(node->controller, node->controller_sockets);
     for (size_t i = 0; i < node->controller_socket_count; i++) {
         zmq_pollitem_t item = {.socket = node->controller_sockets[i], .events = ZMQ_POLLIN};
@@ -69,12 +51,92 @@ watch_sockets(struct node *node)
     node->controller_generation = peer_generation(node->controller);
 }
 
+static void
+give_up(struct node *node)
+{
+    unwatch_sockets(node);
+    peer_free(node->controller);
+    node->controller = NULL;
+}
+
+void
+controller_link_connect(struct node *node, int32_t controller_id)
+{
+    const struct service_controller *controller =
+        services_controller(&node->conf->services, controller_id);
+    DMQ_ASSERT(controller != NULL); /* the core was given their ids */
+    struct peer_config config = {.zmq_context = zsys_init(),
+                                 .node_id = controller_id,
+                                 .cluster_id = node->folder.identity.cluster_id,
+                                 .client_id = "broker",
+                                 .max_frame_bytes = MAX_FRAME_BYTES,
+                                 .max_in_flight = MAX_IN_FLIGHT,
+                                 .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                 .seed = random_u64()};
+    give_up(node);
+    address_print(controller->host, controller->port, config.endpoint);
+    node->controller_id = controller_id;
+    node->controller = peer_new(&config);
+    DMQ_ASSERT(node->controller != NULL);
+    node->controller_generation = 0;
+}
+
+void
+controller_link_close(struct node *node)
+{
+    give_up(node);
+    free(node->unsent);
+}
+
+/* ---- what it says ---------------------------------------------------------------------------- */
+
+static void
+step_up(struct node *node)
+{
+    struct brk_event event = {.kind = BRK_CONTROLLER_UP};
+    event.u.controller.id = node->controller_id;
+    event.u.controller.leader = peer_hello(node->controller)->controller_id;
+    if (event.u.controller.leader == node->controller_id) {
+        log_info("controller_connected controller=%d", node->controller_id);
+        node->controller_warned = DMQ_OK;
+    } else {
+        log_debug("controller_connected controller=%d leader=%d", node->controller_id,
+                  event.u.controller.leader);
+    }
+    node_step(node, &event);
+}
+
+/* A controller that is not the one that was meant stays so until somebody does something: said
+ * once. */
+static void
+log_unreachable(struct node *node, const struct peer_event *from)
+{
+    bool wrong = from->err == DMQ_ERR_WRONG_NODE || from->err == DMQ_ERR_INCONSISTENT_CLUSTER_ID;
+    if (wrong && node->controller_warned != from->err) {
+        node->controller_warned = from->err;
+        log_warn("controller_refused controller=%d text=\"%s\"", node->controller_id, from->text);
+    } else {
+        log_debug("controller_unreachable controller=%d text=\"%s\"", node->controller_id,
+                  from->text);
+    }
+}
+
+static void
+step_down(struct node *node)
+{
+    struct brk_event event = {.kind = BRK_CONTROLLER_DOWN};
+    event.u.controller.id = node->controller_id;
+    give_up(node);
+    node_step(node, &event);
+}
+
 /* An answer, or the news that none will come. */
 static void
 step_reply(struct node *node, struct peer_event *from)
 {
     struct brk_event event = {.kind = BRK_CONTROLLER_REPLY};
     event.u.reply.tag = (int64_t)from->tag;
+    event.u.reply.err = from->err;
     if (from->kind == PEER_RESPONSE) {
         event.u.reply.frames = from->msg.frames;
         event.u.reply.count = from->msg.count;
@@ -83,30 +145,42 @@ step_reply(struct node *node, struct peer_event *from)
     node_step(node, &event);
 }
 
+static void
+take_event(struct node *node, struct peer_event *event)
+{
+    switch (event->kind) {
+    case PEER_CONNECTED:
+        step_up(node);
+        break;
+    case PEER_CONNECT_FAILED:
+        log_unreachable(node, event);
+        step_down(node);
+        break;
+    case PEER_DISCONNECTED:
+        log_warn("controller_disconnected controller=%d text=\"%s\"", node->controller_id,
+                 event->text);
+        step_down(node);
+        break;
+    case PEER_RESPONSE:
+    case PEER_FAILED:
+        step_reply(node, event);
+        break;
+    }
+}
+
 void
 controller_link_process(struct node *node)
 {
     struct peer_event event;
-    peer_process(node->controller, clock_ms());
+    struct peer *peer = node->controller;
+    if (peer == NULL) {
+        return;
+    }
+    peer_process(peer, clock_ms());
     watch_sockets(node);
-    while (peer_next_event(node->controller, &event)) {
-        switch (event.kind) {
-        case PEER_CONNECTED:
-            log_info("controller_connected node=%d", peer_hello(node->controller)->node_id);
-            node_step(node, &(struct brk_event){.kind = BRK_CONTROLLER_UP});
-            break;
-        case PEER_CONNECT_FAILED:
-            log_debug("controller_unreachable text=\"%s\"", event.text);
-            break;
-        case PEER_DISCONNECTED:
-            log_warn("controller_disconnected text=\"%s\"", event.text);
-            node_step(node, &(struct brk_event){.kind = BRK_CONTROLLER_DOWN});
-            break;
-        case PEER_RESPONSE:
-        case PEER_FAILED:
-            step_reply(node, &event);
-            break;
-        }
+    /* A step may replace the connection, and with it the rest of its events. */
+    while (node->controller == peer && peer_next_event(peer, &event)) {
+        take_event(node, &event);
         peer_event_deinit(&event);
     }
 }
@@ -114,7 +188,7 @@ controller_link_process(struct node *node)
 int64_t
 controller_link_deadline(const struct node *node)
 {
-    return peer_deadline(node->controller);
+    return node->controller == NULL ? INT64_MAX : peer_deadline(node->controller);
 }
 
 void
@@ -127,12 +201,14 @@ controller_link_send(struct node *node, struct brk_effect *effect)
                                    .attachment_count = effect->u.send.count,
                                    .timeout_ms = effect->u.send.timeout_ms,
                                    .metadata_version = effect->u.send.metadata_version};
-    dmq_err failed = peer_send(node->controller, &call, clock_ms());
+    dmq_err failed = node->controller == NULL ? DMQ_ERR_UNREACHABLE
+                                              : peer_send(node->controller, &call, clock_ms());
     if (failed != DMQ_OK) {
         log_warn("controller_send_failed api=%d error=%s", call.api_key, err_name(failed));
         node->unsent = realloc(node->unsent, (node->unsent_count + 1) * sizeof(*node->unsent));
         DMQ_ASSERT(node->unsent != NULL);
-        node->unsent[node->unsent_count++] = effect->u.send.tag;
+        node->unsent[node->unsent_count++] =
+            (struct unsent){.tag = effect->u.send.tag, .err = failed};
     }
     brk_effect_deinit(effect);
 }

@@ -50,7 +50,9 @@ note_cluster(struct node *node, struct uuid cluster_id)
         node->exit_code = DAEMON_EXIT_ERROR;
         node->exiting = true;
     }
-    peer_expect_cluster(node->controller, cluster_id);
+    if (node->controller != NULL) {
+        peer_expect_cluster(node->controller, cluster_id);
+    }
 }
 
 static void
@@ -63,6 +65,9 @@ carry_out(struct node *node, struct brk_effect *effect)
     case BRK_DISK:
     case BRK_KV_WRITE:
         lanes_push(node->lanes, effect);
+        break;
+    case BRK_CONTROLLER_CONNECT:
+        controller_link_connect(node, effect->u.controller_id);
         break;
     case BRK_CONTROLLER_SEND:
         controller_link_send(node, effect);
@@ -106,8 +111,10 @@ node_step(struct node *node, struct brk_event *event)
 {
     step(node, event);
     while (node->unsent_count > 0) {
+        const struct unsent unsent = node->unsent[--node->unsent_count];
         struct brk_event failed = {.kind = BRK_CONTROLLER_REPLY};
-        failed.u.reply.tag = node->unsent[--node->unsent_count];
+        failed.u.reply.tag = unsent.tag;
+        failed.u.reply.err = unsent.err;
         step(node, &failed);
     }
 }
@@ -134,9 +141,8 @@ arm_timer(struct node *node)
     node->timer_id = zloop_timer(node->loop, wait > 0 ? (size_t)wait : 0, 1, on_timer, node);
 }
 
-/* At the end of every handler of the loop. */
-static int
-settle(struct node *node)
+int
+node_settle(struct node *node)
 {
     if (node->exiting) {
         return -1;
@@ -159,7 +165,7 @@ on_timer(zloop_t *loop, int timer_id, void *arg)
     if (brk_deadline(node->brk) <= now) {
         node_step(node, &(struct brk_event){.kind = BRK_TICK});
     }
-    return settle(node);
+    return node_settle(node);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */
@@ -216,7 +222,7 @@ on_request(zloop_t *loop, zsock_t *socket, void *arg)
         take_request(node, client ? LISTENER_CLIENT : LISTENER_NODE);
     }
     steer_clients(node);
-    return settle(node);
+    return node_settle(node);
 }
 
 static int
@@ -231,7 +237,7 @@ on_lanes(zloop_t *loop, zmq_pollitem_t *item, void *arg)
         node_step(node, &event);
     }
     steer_clients(node);
-    return settle(node);
+    return node_settle(node);
 }
 
 static int
@@ -244,7 +250,7 @@ on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
         log_info("stopping signal=%u", info.ssi_signo);
         node_step(node, &(struct brk_event){.kind = BRK_STOP});
     }
-    return settle(node);
+    return node_settle(node);
 }
 
 /* ---- start and stop -------------------------------------------------------------------------- */
@@ -343,6 +349,7 @@ fill_services(struct node *node, struct brk_config *config)
     }
     config->controllers = node->services;
     config->controller_count = controllers;
+    config->first_controller = node->conf->broker->controller;
     config->brokers = node->services + controllers;
     config->broker_count = from->broker_count;
 }
@@ -402,9 +409,7 @@ static void
 node_close(struct node *node)
 {
     lanes_stop(node->lanes);
-    if (node->controller != NULL) {
-        controller_link_close(node);
-    }
+    controller_link_close(node);
     http_stop(node->http);
     brk_effects_deinit(&node->effects);
     brk_free(node->brk);
@@ -436,8 +441,7 @@ node_run(const struct daemon_conf *conf)
     if (open_folder(&node) &&
         bind_router(&node.client_router, &node.client_socket, self->listen_host, self->port) &&
         bind_router(&node.node_router, &node.node_socket, self->listen_host, self->peer_port) &&
-        controller_link_open(&node) && start_core(&node) && fill_loop(&node)) {
-        controller_link_process(&node);
+        start_core(&node) && fill_loop(&node)) {
         arm_timer(&node);
         while (!node.exiting && zloop_start(node.loop) == 0) {
         }

@@ -15,6 +15,12 @@
 
 struct http_server; /* libdmq/http/http.h */
 
+/* A request to the controller that could not be sent. */
+struct unsent {
+    int64_t tag;
+    dmq_err err;
+};
+
 struct node {
     const struct daemon_conf *conf;
     struct folder folder;
@@ -28,11 +34,13 @@ struct node {
     struct router_request request; /* used again and again */
     bool client_reading;           /* the client socket is in the loop */
     struct lanes *lanes;
-    struct peer *controller;
+    struct peer *controller; /* NULL: given up, until the core names the next */
+    int32_t controller_id;
+    dmq_err controller_warned;      /* why one was refused, as the log has it */
     uint64_t controller_generation; /* of its sockets that are in the loop */
     void *controller_sockets[PEER_MAX_SOCKETS];
     size_t controller_socket_count;
-    int64_t *unsent; /* tags of requests that could not be sent: told after the step */
+    struct unsent *unsent; /* told after the step */
     size_t unsent_count;
     struct http_server *http;     /* NULL: no httpPort */
     struct brk_service *services; /* of services.json, for the core: controllers, then brokers */
@@ -49,9 +57,13 @@ int node_run(const struct daemon_conf *conf);
 /* One event in, its effects carried out. */
 void node_step(struct node *node, struct brk_event *event);
 
+/* At the end of every handler of the loop: what a zloop handler returns. */
+int node_settle(struct node *node);
+
 /* ---- controller_link.c ----------------------------------------------------------------------- */
 
-bool controller_link_open(struct node *node);
+/* Begins a new connection, to this controller, instead of the former. */
+void controller_link_connect(struct node *node, int32_t controller_id);
 void controller_link_close(struct node *node);
 
 /* Lets the connection move on: after input on its sockets, and when its deadline has passed. */

@@ -78,7 +78,7 @@ void lanes_clear(struct lanes *lanes);
 /* The next event; false if nothing came back. */
 bool lanes_next(struct lanes *lanes, struct ctl_event *ret_event);
 
-/* ---- peer_watch.c: the sockets of a connection in the loop ------------------------------------ */
+/* ---- peer_watch.c: the sockets of a connection in the loop ----------------------------------- */
 
 struct peer_watch {
     struct node *node;
@@ -93,7 +93,7 @@ struct peer_watch {
 void peer_watch_update(struct peer_watch *watch, struct peer *peer);
 void peer_watch_end(struct peer_watch *watch);
 
-/* ---- mates.c: connections to the other controllers -------------------------------------------- */
+/* ---- mates.c: connections to the other controllers ------------------------------------------- */
 
 #define MATE_BACKOFF_MS 100 /* one that comes back is connected after so long at the latest */
 

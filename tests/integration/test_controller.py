@@ -56,7 +56,17 @@ class FakeBroker:
             _, key, _, correlation = msgpack.unpackb(head)[:4]
             if key == API_VERSIONS:
                 apis = [[API_VERSIONS, 0, 0], [PUSH_METADATA, 0, 0]]
-                answer = [NOBODY, self.id, self.incarnation, "fake", 100, 1 << 26, 1 << 26, apis]
+                answer = [
+                    NOBODY,
+                    self.id,
+                    self.incarnation,
+                    "fake",
+                    100,
+                    1 << 26,
+                    1 << 26,
+                    apis,
+                    -1,
+                ]
             else:
                 self.apply(msgpack.unpackb(body))
                 answer = [self.status()]
@@ -180,7 +190,7 @@ def broker(controller):
 
 
 def test_a_broker_registers_and_a_topic_is_pushed_to_it(controller, broker):
-    assert broker.epoch == 2 and broker.applied >= 3
+    assert broker.epoch == 3 and broker.applied >= 4
     topic = broker.create("orders", partitions=3)
     assert topic[0] == "orders" and topic[2:4] == [3, 1] and len(topic[5]) == 3
     assert all(p[1:4] == [101, [101], [101]] for p in topic[5])

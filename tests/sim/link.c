@@ -97,11 +97,19 @@ is_cut(const struct link *link)
     return link->cut_until_us[0] > now || link->cut_until_us[1] > now;
 }
 
+/* A client, and a broker that looks for the leading controller, say whom they dial next. */
+static bool
+dials_by_itself(const struct link *link)
+{
+    return link->from->kind == PROCESS_CLIENT ||
+           (link->from->kind == PROCESS_BROKER && link->port == PORT_CONTROLLER);
+}
+
 static void
 redial(struct link *link)
 {
     struct world *world = link->from->world;
-    if (link->wanted && link->from->kind != PROCESS_CLIENT) { /* a client decides by itself */
+    if (link->wanted && !dials_by_itself(link)) {
         world_at(world, world->now_us + rng_range(&world->rng, 5 * MS, MAX_REDIAL_US),
                  (struct world_event){.kind = WORLD_REDIAL,
                                       .process = link->from,
@@ -146,7 +154,7 @@ link_up(struct link *link, uint64_t generation)
         if (!link->to->alive && link->from->kind == PROCESS_CONTROLLER) {
             controller_refused(link->from, link->to->id);
         }
-        if (link->from->kind == PROCESS_CLIENT) {
+        if (dials_by_itself(link)) {
             tell(link, false);
         }
         redial(link);

@@ -27,6 +27,17 @@ enqueue(struct list *queue, const struct brk_effect *effect)
 }
 
 static void
+drop_queue(struct list *queue)
+{
+    struct list *link;
+    while ((link = list_pop(queue)) != NULL) {
+        struct queued *queued = LIST_ENTRY(link, struct queued, link);
+        brk_effect_deinit(&queued->effect);
+        free(queued);
+    }
+}
+
+static void
 keep_reply(struct sim_broker *sim, struct brk_effect *effect)
 {
     struct response_header header;
@@ -56,17 +67,89 @@ keep_reply(struct sim_broker *sim, struct brk_effect *effect)
     list_append(&sim->replies, &reply->link);
 }
 
+/* The controller's answer to a request; its frames are taken. */
+static void
+step_answer(struct sim_broker *sim, int64_t tag, struct buf **frames, size_t count)
+{
+    struct brk_event event = {.kind = BRK_CONTROLLER_REPLY};
+    event.u.reply.tag = tag;
+    event.u.reply.frames = frames;
+    event.u.reply.count = count;
+    step(sim, &event);
+}
+
+static struct buf *
+answer_header(struct sim_broker *sim, dmq_err err)
+{
+    const struct response_header header = {.error = err,
+                                           .metadata_version = image_version(sim->ctl->image)};
+    struct buf *frame = msg_encode_buf(desc_response_header(), 0, &header);
+    DMQ_ASSERT(frame != NULL);
+    return frame;
+}
+
 static void
 answer_controller_call(struct sim_broker *sim, struct brk_effect *effect)
 {
-    struct brk_event event = {.kind = BRK_CONTROLLER_REPLY};
+    const struct sim_node *node = &sim->controllers[sim->connected];
+    int64_t tag = effect->u.send.tag;
     struct buf *frames[2];
-    sim_controller_answer(sim->ctl, effect, frames);
-    event.u.reply.tag = effect->u.send.tag;
-    event.u.reply.frames = frames;
-    event.u.reply.count = 2;
+    size_t count = 1;
+    DMQ_ASSERT(sim->connected != 0);
+    if (node->mute) {
+        brk_effect_deinit(effect);
+        return;
+    }
+    if (node->leader != sim->connected) {
+        frames[0] = answer_header(sim, DMQ_ERR_NOT_CONTROLLER);
+    } else if (effect->u.send.api_key == API_ENVELOPE) {
+        enqueue(&sim->envelopes, effect);
+        return;
+    } else {
+        sim_controller_answer(sim->ctl, effect, frames);
+        count = 2;
+    }
     brk_effect_deinit(effect);
-    step(sim, &event);
+    step_answer(sim, tag, frames, count);
+}
+
+bool
+sim_broker_answer_forward(struct sim_broker *sim, dmq_err err, const void *body,
+                          struct arena *arena, void *ret_request)
+{
+    struct list *link = list_pop(&sim->envelopes);
+    if (link == NULL) {
+        return false;
+    }
+    struct queued *queued = LIST_ENTRY(link, struct queued, link);
+    struct brk_effect *effect = &queued->effect;
+    struct request_header inner;
+    struct err_msg why;
+    dmq_err failed = msg_decode(desc_request_header(), 0, buf_bytes(effect->u.send.frames[0]),
+                                arena, &inner, &why);
+    DMQ_ASSERT(failed == DMQ_OK);
+    const struct api_desc *api = api_find(inner.api_key);
+    if (ret_request != NULL) {
+        struct buf *copy = buf_copy(buf_bytes(effect->u.send.frames[1]));
+        uint8_t *bytes = arena_alloc(arena, copy->size); /* outlives the frame */
+        memcpy(bytes, copy->data, copy->size);
+        failed =
+            msg_decode(api->request(), 0, bytes_of(bytes, copy->size), arena, ret_request, &why);
+        DMQ_ASSERT(failed == DMQ_OK);
+        buf_unref(copy);
+    }
+    const struct envelope_response envelope = {.controller_id = sim->connected};
+    struct buf *frames[4] = {answer_header(sim, DMQ_OK),
+                             msg_encode_buf(desc_envelope_response(), 0, &envelope),
+                             answer_header(sim, err), NULL};
+    size_t count = 3;
+    if (err == DMQ_OK) {
+        frames[count++] = msg_encode_buf(api->response(), 0, body);
+    }
+    step_answer(sim, effect->u.send.tag, frames, count);
+    brk_effect_deinit(effect);
+    free(queued);
+    return true;
 }
 
 static void
@@ -84,6 +167,13 @@ carry_out(struct sim_broker *sim, struct brk_effect *effect)
         break;
     case BRK_KV_WRITE:
         enqueue(&sim->store_queue, effect);
+        break;
+    case BRK_CONTROLLER_CONNECT:
+        DMQ_ASSERT(sim->dial_count < SIM_MAX_DIALS);
+        sim->dials[sim->dial_count++] = effect->u.controller_id;
+        sim->dialled = effect->u.controller_id;
+        sim->connected = 0;
+        drop_queue(&sim->envelopes);
         break;
     case BRK_CONTROLLER_SEND:
         answer_controller_call(sim, effect);
@@ -204,6 +294,38 @@ push(struct sim_broker *sim)
     return true;
 }
 
+/* What a dialled controller says. */
+static bool
+dial(struct sim_broker *sim)
+{
+    int32_t id = sim->dialled;
+    if (id == 0) {
+        return false;
+    }
+    struct brk_event event = {.kind = BRK_CONTROLLER_UP};
+    event.u.controller.id = id;
+    event.u.controller.leader = sim->controllers[id].leader;
+    sim->dialled = 0;
+    if (sim->controllers[id].refuses) {
+        event.kind = BRK_CONTROLLER_DOWN;
+        step(sim, &event);
+    } else if (!sim->controllers[id].mute) {
+        sim->connected = id;
+        step(sim, &event);
+    }
+    return true;
+}
+
+void
+sim_broker_disconnect(struct sim_broker *sim)
+{
+    struct brk_event event = {.kind = BRK_CONTROLLER_DOWN};
+    event.u.controller.id = sim->connected;
+    sim->connected = 0;
+    drop_queue(&sim->envelopes);
+    step(sim, &event);
+}
+
 /* One effect of a lane that has one; false if none has. */
 static bool
 run_one(struct sim_broker *sim)
@@ -236,7 +358,7 @@ run_one(struct sim_broker *sim)
 bool
 sim_broker_run(struct sim_broker *sim)
 {
-    while (!sim->crashed && !sim->exited && (push(sim) || run_one(sim))) {
+    while (!sim->crashed && !sim->exited && (dial(sim) || push(sim) || run_one(sim))) {
     }
     return !sim->crashed;
 }
@@ -271,18 +393,10 @@ sim_broker_init(struct sim_broker *sim, uint64_t seed)
     list_init(&sim->store_queue);
     list_init(&sim->read_queue);
     list_init(&sim->replies);
+    list_init(&sim->envelopes);
+    sim->controllers[1].leader = 1;
+    sim->controller_count = 1;
     simfs_make_folder(sim->disk, "/data");
-}
-
-static void
-drop_queue(struct list *queue)
-{
-    struct list *link;
-    while ((link = list_pop(queue)) != NULL) {
-        struct queued *queued = LIST_ENTRY(link, struct queued, link);
-        brk_effect_deinit(&queued->effect);
-        free(queued);
-    }
 }
 
 /* What a process that ended leaves behind in memory: nothing. */
@@ -292,6 +406,7 @@ forget_process(struct sim_broker *sim)
     drop_queue(&sim->disk_queue);
     drop_queue(&sim->store_queue);
     drop_queue(&sim->read_queue);
+    drop_queue(&sim->envelopes);
     struct list *link;
     while ((link = list_pop(&sim->replies)) != NULL) {
         sim_reply_free(LIST_ENTRY(link, struct sim_reply, link));
@@ -307,6 +422,8 @@ forget_process(struct sim_broker *sim)
     sim->lane = NULL;
     sim->reader = NULL;
     sim->pushing = 0;
+    sim->dialled = 0;
+    sim->connected = 0;
     sim->exited = false;
     sim->ready = false;
     sim->crashed = false;
@@ -361,7 +478,8 @@ void
 sim_broker_start(struct sim_broker *sim)
 {
     arm_disk(sim);
-    static const struct brk_service controllers[] = {{1, "sim", 9510, "", -1}};
+    static const struct brk_service controllers[SIM_CONTROLLERS] = {
+        {1, "sim", 9510, "", -1}, {2, "sim", 9511, "", -1}, {3, "sim", 9512, "", -1}};
     static const struct brk_service brokers[] = {{103, "away", 9501, "r3", 1},
                                                  {SIM_BROKER_ID, "sim", 9501, "", 1}};
     struct brk_config config = {.broker_id = SIM_BROKER_ID,
@@ -384,7 +502,8 @@ sim_broker_start(struct sim_broker *sim)
                                 .reserve_bytes = sim->reserve_bytes,
                                 .index_interval_bytes = 256,
                                 .controllers = controllers,
-                                .controller_count = 1,
+                                .controller_count = sim->controller_count,
+                                .first_controller = 1,
                                 .brokers = brokers,
                                 .broker_count = 2};
     struct rows *rows = calloc(1, sizeof(*rows));
@@ -408,9 +527,6 @@ sim_broker_start(struct sim_broker *sim)
         buf_unref(rows->copies[i]);
     }
     free(rows);
-    if (!sim->exited) {
-        step(sim, &(struct brk_event){.kind = BRK_CONTROLLER_UP});
-    }
     sim_broker_wait(sim, 1000);
 }
 

@@ -19,6 +19,16 @@
 #include "tests/sim/simkv.h"
 
 #define SIM_BROKER_ID 101
+#define SIM_CONTROLLERS 3
+#define SIM_MAX_DIALS 64
+
+/* How one of the controllers behaves; what they decide comes from the one struct sim_controller. */
+struct sim_node {
+    int32_t leader; /* who leads, as it says in its hello; -1: it does not know. Only one that says
+                       itself answers requests, the others refuse */
+    bool refuses;   /* connections */
+    bool mute;      /* takes everything, says nothing */
+};
 
 /* A response that came back. */
 struct sim_reply {
@@ -41,6 +51,13 @@ struct sim_broker {
     struct list store_queue;
     struct list read_queue;
     struct list replies;
+    struct sim_node controllers[SIM_CONTROLLERS + 1]; /* by id */
+    size_t controller_count;                          /* 1, unless the test says more */
+    int32_t dialled;                                  /* a connection that is asked for; 0: none */
+    int32_t connected;                                /* to this controller; 0: none */
+    int32_t dials[SIM_MAX_DIALS];                     /* whom the broker dialled, in order */
+    size_t dial_count;
+    struct list envelopes; /* requests that the broker forwarded: the test answers them */
     int64_t now_ms;
     int64_t correlation;
     int64_t metadata_version; /* that clients say they have seen */
@@ -75,6 +92,15 @@ bool sim_broker_stop(struct sim_broker *sim);
 
 /* The process is gone at once, and with it what was not synced, as `how` says. */
 void sim_broker_crash(struct sim_broker *sim, enum simfs_crash how);
+
+/* The connection to the controller ends. */
+void sim_broker_disconnect(struct sim_broker *sim);
+
+/* Answers the oldest request that was forwarded: by its error, or with a body of its api. The
+ * request itself goes to *ret_request (NULL: it is not wanted), from the arena; false if there is
+ * none. */
+bool sim_broker_answer_forward(struct sim_broker *sim, dmq_err err, const void *body,
+                               struct arena *arena, void *ret_request);
 
 /* Segments that a partition has on the disk. */
 size_t sim_broker_segments(struct sim_broker *sim, struct uuid topic_id, int32_t partition);

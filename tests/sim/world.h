@@ -118,7 +118,9 @@ struct process {
     struct raft_store *raft_store; /* a controller's */
     struct plog_io_lane *lane;
     struct plog_reader *reader;
-    struct list lanes[LANE_COUNT]; /* of struct effect */
+    struct link *controller;                          /* a broker: the one that it dialled last */
+    struct brk_service services[WORLD_MAX_PROCESSES]; /* a broker: the controllers */
+    struct list lanes[LANE_COUNT];                    /* of struct effect */
     bool lane_busy[LANE_COUNT];
     bool stopping;
     bool probed;        /* a controller: the answer to its probe is due */

@@ -15,10 +15,19 @@ static void step(struct process *p, struct brk_event *event);
 
 /* ---- effects --------------------------------------------------------------------------------- */
 
-static struct link *
-controller_link_of(struct process *p)
+/* A new connection: the former is hung up, and nothing more is heard of it. */
+static void
+dial_controller(struct process *p, int32_t id)
 {
-    return link_dial(p, world_process(p->world, PROCESS_CONTROLLER, 0), PORT_CONTROLLER, 0);
+    int index = 0;
+    while (world_process(p->world, PROCESS_CONTROLLER, index)->id != id) {
+        index++;
+    }
+    if (p->controller != NULL) {
+        link_hang_up(p->controller);
+    }
+    p->controller =
+        link_dial(p, world_process(p->world, PROCESS_CONTROLLER, index), PORT_CONTROLLER, 0);
 }
 
 static void
@@ -38,7 +47,7 @@ send_to_controller(struct process *p, struct brk_effect *effect)
     for (size_t i = 2; i < count; i++) {
         frames[i] = buf_ref(effect->u.send.frames[i - 2]);
     }
-    link_send(controller_link_of(p), 0, frames, count);
+    link_send(p->controller, 0, frames, count);
     brk_effect_deinit(effect);
 }
 
@@ -64,6 +73,9 @@ carry_out(struct process *p, struct brk_effect *effect)
     case BRK_DISK:
     case BRK_KV_WRITE:
         lane_push(p, lane_of(effect), &(struct effect){.u.brk = *effect});
+        break;
+    case BRK_CONTROLLER_CONNECT:
+        dial_controller(p, effect->u.controller_id);
         break;
     case BRK_CONTROLLER_SEND:
         send_to_controller(p, effect);
@@ -198,8 +210,14 @@ broker_lane(struct process *p, enum lane lane)
 void
 broker_link(struct process *p, struct link *link, bool up)
 {
-    (void)link;
-    step(p, &(struct brk_event){.kind = up ? BRK_CONTROLLER_UP : BRK_CONTROLLER_DOWN});
+    struct brk_event event = {.kind = up ? BRK_CONTROLLER_UP : BRK_CONTROLLER_DOWN};
+    event.u.controller.id = link->to->id;
+    if (up) { /* its hello, which is not modelled */
+        struct ctl_stats stats;
+        ctl_stats(link->to->ctl, &stats);
+        event.u.controller.leader = stats.ready ? link->to->id : -1;
+    }
+    step(p, &event);
 }
 
 static int64_t
@@ -273,11 +291,30 @@ read_rows(struct kv *kv, struct rows *rows)
     }
 }
 
+/* All controllers of the world. */
+static size_t
+fill_services(struct process *p)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < p->world->process_count; i++) {
+        const struct process *other = p->world->processes[i];
+        if (other->kind == PROCESS_CONTROLLER) {
+            p->services[count++] =
+                (struct brk_service){.id = other->id, .host = "controller", .rack = ""};
+        }
+    }
+    return count;
+}
+
 void
 broker_start(struct process *p)
 {
     struct world *world = p->world;
+    size_t controllers = fill_services(p);
     struct brk_config config = {.broker_id = p->id,
+                                .controllers = p->services,
+                                .controller_count = controllers,
+                                .first_controller = p->services[0].id,
                                 .cluster_name = "sim",
                                 .data_dir = "/data",
                                 .incarnation = rng_uuid(&world->rng),
@@ -306,7 +343,7 @@ broker_start(struct process *p)
     p->lane = plog_io_new(simfs_fs(p->disk));
     p->reader = plog_reader_new(simfs_fs(p->disk));
     p->brk = brk_new(&config);
-    controller_link_of(p);
+    p->controller = NULL;
     step(p, &event);
     free(rows.rows);
     outbuf_deinit(&rows.bytes);
