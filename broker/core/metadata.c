@@ -5,7 +5,7 @@
 
 /* METADATA: the image as this broker has it, with addresses that the asker can reach. */
 
-/* ---- brokers ----------------------------------------------------------------------------------- */
+/* ---- brokers --------------------------------------------------------------------------------- */
 
 static struct metadata_broker *
 describe_brokers(struct brk *brk, struct call *call, uint32_t *ret_count)
