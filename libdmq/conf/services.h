@@ -7,9 +7,9 @@
 
 #include "libdmq/base/err.h"
 
-#define SERVICES_MAX_NODES 1000 /* of each sort */
+#define SERVICES_MAX_NODES 1000    /* of each sort */
 #define SERVICES_MAX_CONTROLLERS 7 /* each has a vote */
-#define SERVICES_MAX_NAME 256   /* with the 0 */
+#define SERVICES_MAX_NAME 256      /* with the 0 */
 
 #define SERVICES_CONTROLLER_PORT 9510
 #define SERVICES_BROKER_PORT 9501

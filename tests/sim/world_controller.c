@@ -207,8 +207,7 @@ controller_start(struct process *p)
     struct ctl_event event = {.kind = CTL_STARTED};
     bool create = uuid_is_zero(p->cluster_id);
     memset(p->pushes, 0, sizeof(p->pushes));
-    p->raft_store =
-        raft_store_new(simkv_open(p->store), simfs_fs(p->disk), "/data", create);
+    p->raft_store = raft_store_new(simkv_open(p->store), simfs_fs(p->disk), "/data", create);
     p->ctl = ctl_new(&config);
     dmq_err failed = raft_store_load(p->raft_store, &saved, &err);
     DMQ_ASSERT(failed == DMQ_OK);
