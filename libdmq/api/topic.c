@@ -104,7 +104,7 @@ dmq_topic_alter(dmq_client *client, const char *topic, const dmq_option *config,
 }
 
 dmq_err
-dmq_topic_add_partitions(dmq_client *client, const char *topic, int32_t partitions,
+dmq_topic_set_partitions(dmq_client *client, const char *topic, int32_t partitions,
                          int64_t timeout_ms, dmq_error *error)
 {
     dmq_err err = check_topic(client, topic, NULL, 0, error);

@@ -4,43 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "libdmq/cli/command.h"
-#include "libdmq/cli/json_out.h"
-#include "libdmq/cli/json_read.h"
+#include "libdmq/cli/ask.h"
 #include "libdmq/cli/report.h"
 #include "libdmq/cli/session.h"
 
 enum { NAME_BYTES = 256, VALUE_BYTES = 4097 };
-
-/* Prints what the cluster answered, for people. `answer` is the whole of it. */
-typedef void print_answer(const struct cli *cli, dmq_client *client, struct json answer);
-
-/* Asks the cluster and prints its answer. `request` is a terminated JSON text; NULL: {}. */
-static int
-ask(const struct cli *cli, const char *op, const char *request, print_answer *print)
-{
-    dmq_client *client;
-    int code = session_open(cli, &client);
-    if (code != CLI_OK) {
-        return code;
-    }
-    char *answer = NULL;
-    dmq_error error = session_error();
-    if (dmq_admin(client, op, request, ADMIN_TIMEOUT_MS, &answer, &error) != DMQ_OK) {
-        code = report_error(NULL, &error);
-    } else {
-        print(cli, client, json_root(answer));
-    }
-    dmq_free(answer);
-    session_close(client);
-    return code;
-}
-
-static void
-print_json(struct json value)
-{
-    printf("%.*s\n", (int)(value.end - value.at), value.at);
-}
 
 /* ---- create ---------------------------------------------------------------------------------- */
 
@@ -66,7 +34,7 @@ put_config(const struct cli *cli, struct json_out *json)
 
 /* What is asked for. CLI_OK or CLI_USAGE. */
 static int
-put_topic(const struct cli *cli, struct out *out)
+put_topic(const struct cli *cli, struct json_out *json)
 {
     int64_t partitions = -1;
     int64_t factor = -1;
@@ -74,16 +42,10 @@ put_topic(const struct cli *cli, struct out *out)
         args_int(cli->args, "replication-factor", 1, 64, &factor) != CLI_OK) {
         return CLI_USAGE;
     }
-    struct json_out json;
-    json_out_init(&json, out);
-    json_open(&json, NULL, '{');
-    json_text(&json, "topicName", cli->words[0]);
-    json_int(&json, "partitionCount", partitions);
-    json_int(&json, "replicationFactor", factor);
-    int code = put_config(cli, &json);
-    json_close(&json, '}');
-    out_put(out, "", 1);
-    return code;
+    json_text(json, "topicName", cli->words[0]);
+    json_int(json, "partitionCount", partitions);
+    json_int(json, "replicationFactor", factor);
+    return put_config(cli, json);
 }
 
 static void
@@ -102,15 +64,15 @@ print_created(const struct cli *cli, dmq_client *client, struct json topic)
 static int
 run_create(const struct cli *cli)
 {
-    struct out request;
-    if (!out_init(&request, -1)) {
-        return report_failure("out of memory");
+    struct request request;
+    if (!request_begin(&request)) {
+        return CLI_ERROR;
     }
-    int code = put_topic(cli, &request);
+    int code = put_topic(cli, &request.json);
     if (code == CLI_OK) {
-        code = ask(cli, "create_topic", request.data, print_created);
+        code = ask_cluster(cli, "create_topic", request_text(&request), print_created);
     }
-    out_deinit(&request);
+    request_deinit(&request);
     return code;
 }
 
@@ -161,7 +123,7 @@ print_list(const struct cli *cli, dmq_client *client, struct json answer)
 static int
 run_list(const struct cli *cli)
 {
-    return ask(cli, "describe_topics", NULL, print_list);
+    return ask_cluster(cli, "describe_topics", NULL, print_list);
 }
 
 static const struct option_spec NO_OPTIONS[] = {{NULL, NULL, NULL}};
@@ -177,24 +139,6 @@ const struct command COMMAND_TOPIC_LIST = {
 };
 
 /* ---- describe -------------------------------------------------------------------------------- */
-
-/* "101,102" of [101,102]. */
-static const char *
-join(struct json array, char *to, size_t size)
-{
-    size_t used = 0;
-    struct json cursor = {0};
-    to[0] = '\0';
-    for (struct json item; !json_is_none(item = json_next(array, &cursor, NULL));) {
-        int written = snprintf(to + used, size - used, "%s%.*s", used > 0 ? "," : "",
-                               (int)(item.end - item.at), item.at);
-        if (written < 0 || (size_t)written >= size - used) {
-            break;
-        }
-        used += (size_t)written;
-    }
-    return to;
-}
 
 /* An offset as text; "?" if the partition's leader did not tell. */
 static const char *
@@ -224,8 +168,8 @@ print_partitions(dmq_client *client, const char *topic, struct json partitions)
         printf("%-10d %6" PRId64 " %6" PRId64 " %10s %10s %12s %12s\n", partition,
                json_to_int(json_member(item, "leader"), -1),
                json_to_int(json_member(item, "leaderEpoch"), -1),
-               join(json_member(item, "replicas"), replicas, sizeof(replicas)),
-               join(json_member(item, "isr"), isr, sizeof(isr)),
+               json_join(json_member(item, "replicas"), replicas, sizeof(replicas)),
+               json_join(json_member(item, "isr"), isr, sizeof(isr)),
                offset_text(client, topic, partition, DMQ_OFFSET_START, start),
                offset_text(client, topic, partition, DMQ_OFFSET_END, end));
     }
@@ -269,20 +213,15 @@ print_described(const struct cli *cli, dmq_client *client, struct json answer)
 static int
 run_describe(const struct cli *cli)
 {
-    struct out request;
-    if (!out_init(&request, -1)) {
-        return report_failure("out of memory");
+    struct request request;
+    if (!request_begin(&request)) {
+        return CLI_ERROR;
     }
-    struct json_out json;
-    json_out_init(&json, &request);
-    json_open(&json, NULL, '{');
-    json_open(&json, "topicNames", '[');
-    json_text(&json, NULL, cli->words[0]);
-    json_close(&json, ']');
-    json_close(&json, '}');
-    out_put(&request, "", 1);
-    int code = ask(cli, "describe_topics", request.data, print_described);
-    out_deinit(&request);
+    json_open(&request.json, "topicNames", '[');
+    json_text(&request.json, NULL, cli->words[0]);
+    json_close(&request.json, ']');
+    int code = ask_cluster(cli, "describe_topics", request_text(&request), print_described);
+    request_deinit(&request);
     return code;
 }
 
@@ -314,18 +253,13 @@ print_deleted(const struct cli *cli, dmq_client *client, struct json answer)
 static int
 run_delete(const struct cli *cli)
 {
-    struct out request;
-    if (!out_init(&request, -1)) {
-        return report_failure("out of memory");
+    struct request request;
+    if (!request_begin(&request)) {
+        return CLI_ERROR;
     }
-    struct json_out json;
-    json_out_init(&json, &request);
-    json_open(&json, NULL, '{');
-    json_text(&json, "topicName", cli->words[0]);
-    json_close(&json, '}');
-    out_put(&request, "", 1);
-    int code = ask(cli, "delete_topic", request.data, print_deleted);
-    out_deinit(&request);
+    json_text(&request.json, "topicName", cli->words[0]);
+    int code = ask_cluster(cli, "delete_topic", request_text(&request), print_deleted);
+    request_deinit(&request);
     return code;
 }
 

@@ -41,8 +41,18 @@ extern const struct command COMMAND_TOPIC_CREATE;
 extern const struct command COMMAND_TOPIC_LIST;
 extern const struct command COMMAND_TOPIC_DESCRIBE;
 extern const struct command COMMAND_TOPIC_DELETE;
+extern const struct command COMMAND_TOPIC_CONFIG;
+extern const struct command COMMAND_TOPIC_ADD_PARTITIONS;
 extern const struct command COMMAND_PRODUCE;
 extern const struct command COMMAND_CONSUME;
+extern const struct command COMMAND_CLUSTER_INFO;
+extern const struct command COMMAND_CLUSTER_HEALTH;
+extern const struct command COMMAND_CLUSTER_BROKERS;
+extern const struct command COMMAND_CLUSTER_CONTROLLERS;
+extern const struct command COMMAND_QUORUM_STATUS;
+extern const struct command COMMAND_QUORUM_TRANSFER_LEADER;
+extern const struct command COMMAND_QUORUM_ADD;
+extern const struct command COMMAND_QUORUM_REMOVE;
 extern const struct command COMMAND_BENCH_PRODUCE;
 extern const struct command COMMAND_BENCH_CONSUME;
 extern const struct command COMMAND_BENCH_E2E;
@@ -52,5 +62,6 @@ extern const struct command COMMAND_HEALTH;
 extern const struct command COMMAND_CONTROLLER;
 extern const struct command COMMAND_BROKER;
 extern const struct command COMMAND_VERSION;
+extern const struct command COMMAND_COMPLETION;
 
 #endif

@@ -1,5 +1,6 @@
 #include "libdmq/cli/json_read.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,29 @@ json_to_int(struct json value, int64_t otherwise)
         return otherwise;
     }
     return strtoll(value.at, NULL, 10);
+}
+
+bool
+json_to_bool(struct json value)
+{
+    return value.at != NULL && strncmp(value.at, "true", 4) == 0;
+}
+
+const char *
+json_join(struct json array, char *to, size_t size)
+{
+    size_t used = 0;
+    struct json cursor = NONE;
+    to[0] = '\0';
+    for (struct json item; !json_is_none(item = json_next(array, &cursor, NULL));) {
+        int written = snprintf(to + used, size - used, "%s%.*s", used > 0 ? "," : "",
+                               (int)(item.end - item.at), item.at);
+        if (written < 0 || (size_t)written >= size - used) {
+            break;
+        }
+        used += (size_t)written;
+    }
+    return to;
 }
 
 static char

@@ -30,6 +30,11 @@ size_t json_count(struct json container);
 /* `otherwise` if it is not a number. */
 int64_t json_to_int(struct json value, int64_t otherwise);
 
+bool json_to_bool(struct json value); /* false unless it is true */
+
+/* "101,102" of [101,102]; cut to fit. Returns `to`. */
+const char *json_join(struct json array, char *to, size_t size);
+
 /* Text of a string without its escapes, or the text of any other value as it stands; cut to fit.
  * "" for none. Returns `to`. */
 const char *json_to_text(struct json value, char *to, size_t size);

@@ -23,8 +23,18 @@ const struct command *const COMMANDS[] = {
     &COMMAND_TOPIC_LIST,
     &COMMAND_TOPIC_DESCRIBE,
     &COMMAND_TOPIC_DELETE,
+    &COMMAND_TOPIC_CONFIG,
+    &COMMAND_TOPIC_ADD_PARTITIONS,
     &COMMAND_PRODUCE,
     &COMMAND_CONSUME,
+    &COMMAND_CLUSTER_INFO,
+    &COMMAND_CLUSTER_HEALTH,
+    &COMMAND_CLUSTER_BROKERS,
+    &COMMAND_CLUSTER_CONTROLLERS,
+    &COMMAND_QUORUM_STATUS,
+    &COMMAND_QUORUM_TRANSFER_LEADER,
+    &COMMAND_QUORUM_ADD,
+    &COMMAND_QUORUM_REMOVE,
     &COMMAND_BENCH_PRODUCE,
     &COMMAND_BENCH_CONSUME,
     &COMMAND_BENCH_E2E,
@@ -34,6 +44,7 @@ const struct command *const COMMANDS[] = {
     &COMMAND_CONTROLLER,
     &COMMAND_BROKER,
     &COMMAND_VERSION,
+    &COMMAND_COMPLETION,
     NULL,
 };
 
@@ -68,8 +79,8 @@ unknown_command(const char *group, const char *word)
     struct suggest s;
     suggest_init(&s, word);
     size_t group_size = group != NULL ? strlen(group) : 0;
-    static char firsts[32][32]; /* the first words, for a suggestion points at one */
-    for (size_t i = 0; COMMANDS[i] != NULL && i < 32; i++) {
+    static char firsts[64][32]; /* the first words, for a suggestion points at one */
+    for (size_t i = 0; COMMANDS[i] != NULL && i < 64; i++) {
         const char *name = COMMANDS[i]->name;
         if (group == NULL) {
             snprintf(firsts[i], sizeof(firsts[i]), "%.*s", (int)strcspn(name, " "), name);

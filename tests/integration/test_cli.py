@@ -56,14 +56,18 @@ def wait_until(condition, seconds=20):
 
 # ---- usage: no server is asked -------------------------------------------------------------------
 
-COMMANDS = re.findall(r"^  dmq ([a-z0-9 ]*[a-z0-9])", dmq("--help").stdout.decode(), re.M)
+COMMANDS = re.findall(
+    r"^  dmq ([a-z0-9-]+(?: [a-z0-9-]+)?)(?=  | [A-Z[])", dmq("--help").stdout.decode(), re.M
+)
 
 
 def test_help_lists_the_commands():
-    names = {name.split("  ")[0] for name in COMMANDS}
+    names = set(COMMANDS)
     for name in ("dev", "topic create", "produce", "consume", "bench e2e", "log dump", "health"):
         assert name in names
-    assert not any(name.startswith(("group", "quorum", "cluster")) for name in names)
+    for name in ("topic config", "cluster health", "quorum status", "completion"):
+        assert name in names
+    assert not any(name.startswith("group") for name in names)
 
 
 DAEMONS = ("controller", "broker")
@@ -81,9 +85,7 @@ def test_daemons_have_the_rest_of_the_command_line(daemon):
         )
 
 
-@pytest.mark.parametrize(
-    "command", [name for c in COMMANDS if (name := c.split("  ")[0]) not in DAEMONS]
-)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in DAEMONS])
 def test_each_command_explains_itself(command):
     done = dmq(*command.split(), "--help")
     text = done.stdout.decode()
@@ -131,6 +133,17 @@ def test_without_a_command_it_is_wrong_usage():
         (["consume", "a", "--json=yes"], "--json takes no value"),
         (["bench", "e2e", "a", "--size", "4"], "--size wants"),
         (["health", "--http", "localhost"], "--http wants HOST:PORT, not 'localhost'"),
+        (["topic", "config", "a", "b"], "wants NAME=VALUE, or NAME= for the default, not 'b'"),
+        (["topic", "config", "a", "=b"], "wants NAME=VALUE"),
+        (["topic", "add-partitions", "a"], "topic add-partitions wants NAME N"),
+        (["topic", "add-partitions", "a", "0"], "a whole number from 1 to 100000, not '0'"),
+        (["topic", "add-partitions", "a", "-1"], "unknown option '-1'"),
+        (["topic", "add-partitions", "a", "x"], "not 'x'"),
+        (["cluster", "helth"], "did you mean 'cluster health'?"),
+        (["cluster", "info", "--jsno"], "did you mean '--json'?"),
+        (["quorum", "transfer-leader"], "quorum transfer-leader wants ID"),
+        (["quorum", "add", "x"], "quorum add wants the id of a controller, not 'x'"),
+        (["completion", "fish"], "completion wants bash or zsh, not 'fish'"),
         (["dev", "--port", "70000"], "--port wants"),
         (["topic", "list", "--url", "http://x"], "is not a URL of DMQ"),
         (["topic", "list", "--url", "dmq://x:99999"], "port '99999'"),
@@ -165,6 +178,62 @@ def test_somebody_else_there_is_unreachable(folder):
     assert done.returncode == UNREACHABLE, done.stderr
 
 
+# ---- completion ----------------------------------------------------------------------------------
+
+
+def completed(*words, env=None):
+    """What bash offers for the last of the words."""
+    script = f"""
+source <({BIN}/dmq completion bash)
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_dmq
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    path = f"{BIN}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", "dmq", *words],
+        capture_output=True,
+        timeout=30,
+        env={**os.environ, "PATH": path, "DMQ_URL": "dmq://127.0.0.1:1", **(env or {})},
+    )
+    assert (done.returncode, done.stderr) == (OK, b"")
+    return done.stdout.decode().split()
+
+
+def test_completion_knows_commands_and_options():
+    assert completed("to") == ["topic"]
+    assert completed("topic", "") == [
+        name.split()[1] for name in COMMANDS if name.startswith("topic ")
+    ]
+    assert completed("topic", "create", "x", "--part") == ["--partitions"]
+    assert completed("--json", "--url", "dmq://h", "topic", "de") == ["describe", "delete"]
+    assert completed("produce", "x", "--acks", "all", "--comp") == ["--compression"]
+    assert completed("completion", "") == ["bash", "zsh"]
+    assert completed("nonsense", "x") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_offers_what_the_help_names(shell):
+    script = dmq("completion", shell).stdout.decode()
+    for name in COMMANDS:
+        assert f"    '{name}'" in script
+        for option in re.findall(
+            r"^  (--[a-z-]+)", dmq(*name.split(), "--help").stdout.decode(), re.M
+        ):
+            if name not in DAEMONS:
+                assert option in script
+
+
+def test_completion_asks_for_topics(cluster):
+    create(cluster, "orders")
+    create(cluster, "payments")
+    env = cluster.environment()
+    assert completed("consume", "ord", env=env) == ["orders"]
+    assert completed("topic", "config", "", env=env) == ["orders", "payments"]
+    assert completed("topic", "create", "", env=env) == []
+    assert completed("--url", cluster.url, "topic", "delete", "pay") == ["payments"]
+
+
 # ---- topics --------------------------------------------------------------------------------------
 
 
@@ -179,6 +248,126 @@ def test_topics_come_and_go(cluster):
     ]
     assert cluster.dmq("topic", "delete", "orders", "--quiet").stderr == b""
     assert len(cluster.dmq("topic", "list").stdout.splitlines()) == 1
+
+
+def test_settings_are_shown_and_changed(cluster):
+    create(cluster, "orders", "--config", "durability=async")
+    lines = cluster.dmq("topic", "config", "orders").stdout.decode().splitlines()
+    assert lines[0].split() == ["NAME", "VALUE", "SET", "BY", "DEFAULT", "MUST", "BE"]
+    rows = {line.split()[0]: line.split()[1:4] for line in lines[1:]}
+    assert rows["durability"] == ["async", "topic", "sync"]
+    assert rows["min.insync.replicas"] == ["1", "default", "1"]
+    done = cluster.dmq("topic", "config", "orders", "max.message.bytes=2000", "durability=")
+    assert (done.returncode, done.stdout, done.stderr) == (OK, b"", b"dmq: changed topic orders\n")
+    shown = json.loads(cluster.dmq("topic", "config", "orders", "--json").stdout)
+    assert shown["topicName"] == "orders"
+    own = {s["name"]: s["value"] for s in shown["settings"] if not s["isDefault"]}
+    assert own == {"max.message.bytes": "2000"}
+    done = cluster.dmq("produce", "orders", stdin=b"x" * 3000)  # in effect without a restart
+    assert done.returncode == ERROR and b"max.message.bytes=2000" in done.stderr
+    altered = json.loads(
+        cluster.dmq("--json", "topic", "config", "orders", "durability=sync").stdout
+    )
+    assert altered["config"] == {"max.message.bytes": "2000", "durability": "sync"}
+
+
+def test_settings_that_cannot_be_are_refused(cluster):
+    create(cluster, "orders")
+    for change, said in (
+        ("min.insync.replicas=2", b"above the replication factor 1"),
+        ("retention.mss=1", b"did you mean retention.ms?"),
+        ("durability=maybe", b"must be sync or async"),
+    ):
+        done = cluster.dmq("topic", "config", "orders", "retention.ms=5", change)
+        assert done.returncode == ERROR and said in done.stderr
+        done = cluster.dmq("topic", "create", "other", "--config", change)
+        assert done.returncode == ERROR and said in done.stderr
+    shown = json.loads(cluster.dmq("topic", "config", "orders", "--json").stdout)
+    assert all(s["isDefault"] for s in shown["settings"])
+    for words in (["topic", "config", "ordrs"], ["topic", "config", "ordrs", "retention.ms=5"]):
+        done = cluster.dmq(*words)
+        assert done.returncode == NOT_FOUND and b"did you mean 'orders'?" in done.stderr
+
+
+def test_partitions_are_added(cluster):
+    create(cluster, "orders", "--partitions", "2")
+    done = cluster.dmq("topic", "add-partitions", "orders", "3")
+    assert (done.returncode, done.stderr) == (OK, b"dmq: topic orders has 5 partitions now\n")
+    for _ in range(2):  # a total may be asked for twice
+        done = cluster.dmq("topic", "add-partitions", "orders", "6", "--total", "--json")
+        assert json.loads(done.stdout)["partitionCount"] == 6
+    for partition in range(6):
+        text = f"to {partition}\n".encode()
+        assert (
+            cluster.dmq("produce", "orders", f"--partition={partition}", stdin=text).returncode
+            == OK
+        )
+        assert consumed(cluster, "orders", f"--partition={partition}") == text
+    done = cluster.dmq("topic", "add-partitions", "orders", "5", "--total")
+    assert done.returncode == ERROR and b"cannot become fewer" in done.stderr
+    done = cluster.dmq("topic", "add-partitions", "ordrs", "1")
+    assert done.returncode == NOT_FOUND and b"did you mean 'orders'?" in done.stderr
+
+
+def test_changes_outlive_a_restart(cluster):
+    create(cluster, "orders", "--config", "retention.ms=5")
+    assert cluster.dmq("topic", "config", "orders", "segment.bytes=8192").returncode == OK
+    assert cluster.dmq("topic", "add-partitions", "orders", "1").returncode == OK
+    before = cluster.dmq("topic", "describe", "orders", "--json").stdout
+    cluster.stop()
+    cluster.start()
+    after = json.loads(cluster.dmq("topic", "describe", "orders", "--json").stdout)
+    assert after["config"] == json.loads(before)["config"]
+    assert after["config"] == {"retention.ms": "5", "segment.bytes": "8192"}
+    assert after["partitionCount"] == 2
+
+
+# ---- the cluster ---------------------------------------------------------------------------------
+
+
+def test_cluster_info_tells_nodes_and_pairing(cluster):
+    create(cluster, "orders", "--partitions", "3")
+    text = cluster.dmq("cluster", "info").stdout.decode()
+    assert re.search(r"^partitions +3 \(0 without a leader", text, re.M)
+    assert re.search(r"^1 +127\.0\.0\.1:\d+ +yes +101$", text, re.M)
+    port = cluster.url.rpartition(":")[2]
+    assert re.search(rf"^101 +127\.0\.0\.1:{port} +- +serving +1 +3 +3$", text, re.M)
+    info = json.loads(cluster.dmq("cluster", "info", "--json").stdout)
+    assert info["leader"] == 1 and info["partitionCount"] == 3 and info["ailing"] == []
+    brokers = json.loads(cluster.dmq("--json", "cluster", "brokers").stdout)["brokers"]
+    assert brokers == info["brokers"]
+    assert (brokers[0]["id"], brokers[0]["controller"], brokers[0]["leaders"]) == (101, 1, 3)
+    controllers = json.loads(cluster.dmq("--json", "cluster", "controllers").stdout)["controllers"]
+    assert controllers == info["controllers"] and controllers[0]["brokers"] == [101]
+
+
+def test_quorum_status(cluster):
+    status = json.loads(cluster.dmq("quorum", "status", "--json").stdout)
+    assert status["leader"] == 1 and status["term"] >= 1 and status["version"] >= 1
+    (one,) = status["controllers"]
+    assert (one["id"], one["voter"], one["leader"], one["lag"]) == (1, True, True, 0)
+    text = cluster.dmq("quorum", "status").stdout.decode()
+    assert re.search(r"^leader +1$", text, re.M)
+    assert re.search(r"^1 +leader +yes +\d+ +0 +0$", text, re.M)
+
+
+def test_a_lone_controller_stays(cluster):
+    done = cluster.dmq("quorum", "transfer-leader", "1")  # it leads already
+    assert (done.returncode, done.stderr) == (OK, b"dmq: controller 1 leads now\n")
+    done = cluster.dmq("quorum", "transfer-leader", "2")
+    assert done.returncode == ERROR and b"controller 2 is no voter" in done.stderr
+    done = cluster.dmq("quorum", "remove", "1")
+    assert done.returncode == ERROR and b"the last voter cannot be removed" in done.stderr
+    done = cluster.dmq("quorum", "remove", "2")
+    assert done.returncode == ERROR and b"controller 2 has no seat" in done.stderr
+    assert cluster.dmq("quorum", "add", "2").returncode == ERROR
+
+
+def test_a_healthy_cluster_says_so(cluster):
+    done = cluster.dmq("cluster", "health")
+    assert (done.returncode, done.stdout) == (OK, b"healthy\n")
+    done = cluster.dmq("cluster", "health", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (OK, {"healthy": True, "problems": []})
 
 
 def test_topics_in_json(cluster):

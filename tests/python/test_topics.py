@@ -83,13 +83,17 @@ def test_config_tells_what_is_in_force(c, topic):
 
 def test_partitions_are_added_not_taken(c, topic):
     c.publish(topic, b"before")
-    assert len(c.topics.add_partitions(topic, 3).partitions) == 3
-    assert len(c.topics.add_partitions(topic, 3).partitions) == 3  # a retry adds none
+    assert len(c.topics.add_partitions(topic, 1).partitions) == 2
+    assert len(c.topics.add_partitions(topic, total=3).partitions) == 3
+    assert len(c.topics.add_partitions(topic, total=3).partitions) == 3  # a retry adds none
     for partition in range(3):
         c.publish(topic, b"after", partition=partition)
     assert sorted(m.text() for m in c.read(topic)) == ["after"] * 3 + ["before"]
     with pytest.raises(dmq.InvalidPartitionsError, match="cannot become fewer"):
-        c.topics.add_partitions(topic, 2)
+        c.topics.add_partitions(topic, total=2)
+    for wrong in ({}, {"count": 0}, {"count": 1, "total": 5}):
+        with pytest.raises(dmq.InvalidArgumentError, match="give how many"):
+            c.topics.add_partitions(topic, **wrong)
 
 
 @pytest.mark.parametrize(

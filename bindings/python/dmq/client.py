@@ -84,10 +84,18 @@ class Topics:
         changes = {k: None if v is None else _setting(v) for k, v in config.items()}
         return _topic(self._client.admin("alter_topic", {"topicName": name, "config": changes}))
 
-    def add_partitions(self, name: str, partitions: int) -> Topic:
-        """Makes a topic have so many partitions, all in all; never fewer than it has. Records stay
-        where they are, but a key may lead to another partition from now on."""
-        request = {"topicName": name, "partitionCount": partitions}
+    def add_partitions(
+        self, name: str, count: int | None = None, *, total: int | None = None
+    ) -> Topic:
+        """Adds count partitions to a topic; or, with total, as many as it lacks of so many, which
+        may be asked for again without harm. Records stay where they are, but a key may lead to
+        another partition from now on."""
+        if (count is None) == (total is None) or (count is not None and count < 1):
+            raise errors.from_code(
+                lib.DMQ_ERR_INVALID_ARGUMENT, "give how many to add, from 1 on, or total="
+            )
+        wanted = total if count is None else len(self.describe(name).partitions) + count
+        request = {"topicName": name, "partitionCount": wanted}
         return _topic(self._client.admin("create_partitions", request))
 
     def delete(self, name: str, *, if_exists: bool = False) -> None:

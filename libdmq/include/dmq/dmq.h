@@ -220,7 +220,7 @@ DMQ_EXPORT dmq_err dmq_topic_alter(dmq_client *client, const char *topic, const 
  * it has is no error. Records stay where they are, but a key may lead to another partition from now
  * on. DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION, _INVALID_PARTITIONS, _INVALID_REPLICATION_FACTOR (too few
  * brokers live). */
-DMQ_EXPORT dmq_err dmq_topic_add_partitions(dmq_client *client, const char *topic,
+DMQ_EXPORT dmq_err dmq_topic_set_partitions(dmq_client *client, const char *topic,
                                             int32_t partitions, int64_t timeout_ms,
                                             dmq_error *error);
 

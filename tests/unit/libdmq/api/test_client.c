@@ -390,7 +390,7 @@ test_typed_calls_check_their_arguments(void **state)
                      DMQ_ERR_INVALID_CONFIG);
     assert_int_equal(dmq_topic_create(f.client, "a", 1, 70000, NULL, 0, TIMEOUT_MS, &f.error),
                      DMQ_ERR_INVALID_REPLICATION_FACTOR);
-    assert_int_equal(dmq_topic_add_partitions(f.client, long_name, 3, TIMEOUT_MS, &f.error),
+    assert_int_equal(dmq_topic_set_partitions(f.client, long_name, 3, TIMEOUT_MS, &f.error),
                      DMQ_ERR_INVALID_TOPIC);
     assert_int_equal(dmq_topic_delete(f.client, NULL, TIMEOUT_MS, &f.error),
                      DMQ_ERR_INVALID_ARGUMENT);

@@ -104,6 +104,22 @@ malformed_text_reads_as_none(void **state)
 }
 
 static void
+truths_and_lists(void **state)
+{
+    (void)state;
+    char text[16];
+    assert_true(json_to_bool(json_root("true")));
+    assert_false(json_to_bool(json_root("false")));
+    assert_false(json_to_bool(json_root("\"true\"")));
+    assert_false(json_to_bool(json_root(NULL)));
+    assert_string_equal(json_join(json_root("[101, 102,103]"), text, sizeof(text)), "101,102,103");
+    assert_string_equal(json_join(json_root("[1000000,2000000,3000000]"), text, sizeof(text)),
+                        "1000000,2000000");
+    assert_string_equal(json_join(json_root("[]"), text, sizeof(text)), "");
+    assert_string_equal(json_join(json_root(NULL), text, sizeof(text)), "");
+}
+
+static void
 ports_of_the_last_run(void **state)
 {
     (void)state;
@@ -124,9 +140,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(members_and_elements),         cmocka_unit_test(plain_values),
-        cmocka_unit_test(text_is_cut_to_fit),           cmocka_unit_test(a_cut_text_reads_as_none),
-        cmocka_unit_test(malformed_text_reads_as_none), cmocka_unit_test(ports_of_the_last_run),
+        cmocka_unit_test(members_and_elements),  cmocka_unit_test(plain_values),
+        cmocka_unit_test(text_is_cut_to_fit),    cmocka_unit_test(a_cut_text_reads_as_none),
+        cmocka_unit_test(truths_and_lists),      cmocka_unit_test(malformed_text_reads_as_none),
+        cmocka_unit_test(ports_of_the_last_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

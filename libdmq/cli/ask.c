@@ -1,0 +1,66 @@
+#include "libdmq/cli/ask.h"
+
+#include <stdio.h>
+
+#include "libdmq/cli/report.h"
+#include "libdmq/cli/session.h"
+
+int
+ask_client(const struct cli *cli, dmq_client *client, const char *op, const char *request,
+           print_answer *print)
+{
+    int code = CLI_OK;
+    char *answer = NULL;
+    dmq_error error = session_error();
+    if (dmq_admin(client, op, request, ADMIN_TIMEOUT_MS, &answer, &error) != DMQ_OK) {
+        code = report_error(NULL, &error);
+    } else {
+        print(cli, client, json_root(answer));
+    }
+    dmq_free(answer);
+    return code;
+}
+
+int
+ask_cluster(const struct cli *cli, const char *op, const char *request, print_answer *print)
+{
+    dmq_client *client;
+    int code = session_open(cli, &client);
+    if (code == CLI_OK) {
+        code = ask_client(cli, client, op, request, print);
+        session_close(client);
+    }
+    return code;
+}
+
+void
+print_json(struct json value)
+{
+    printf("%.*s\n", (int)(value.end - value.at), value.at);
+}
+
+bool
+request_begin(struct request *request)
+{
+    if (!out_init(&request->out, -1)) {
+        report_failure("out of memory");
+        return false;
+    }
+    json_out_init(&request->json, &request->out);
+    json_open(&request->json, NULL, '{');
+    return true;
+}
+
+const char *
+request_text(struct request *request)
+{
+    json_close(&request->json, '}');
+    out_put(&request->out, "", 1);
+    return request->out.data;
+}
+
+void
+request_deinit(struct request *request)
+{
+    out_deinit(&request->out);
+}
