@@ -40,6 +40,12 @@ run_log_tool(int argc, char **argv, int *ret_exit_code)
     return true;
 }
 
+static void
+log_line(const char *line)
+{
+    log_info("%s", line);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -61,6 +67,7 @@ main(int argc, char **argv)
         enum log_level level = LOG_LEVEL_INFO;
         log_level_parse(setting_text(&conf.settings, SETTING_LOG_LEVEL), &level);
         log_init(level, "broker", conf.node_id);
+        daemon_conf_each_setting(&conf, log_line);
         exit_code = node_run(&conf);
     }
     daemon_conf_deinit(&conf);

@@ -6,19 +6,10 @@
 
 extern char **environ;
 
-/* What is not at its default, and where it comes from. */
 static void
-log_settings(const struct settings *settings)
+log_line(const char *line)
 {
-    char origin[SETTING_ORIGIN_SIZE];
-    for (size_t i = 0; i < SETTING_COUNT; i++) {
-        enum setting setting = (enum setting)i;
-        if ((setting_desc(setting)->place & PLACE_CONTROLLER) != 0 &&
-            settings->values[i].source != SOURCE_DEFAULT) {
-            log_info("setting %s=%s from=\"%s\"", setting_desc(setting)->name,
-                     setting_text(settings, setting), setting_origin(settings, setting, origin));
-        }
-    }
+    log_info("%s", line);
 }
 
 int
@@ -40,7 +31,7 @@ main(int argc, char **argv)
         enum log_level level = LOG_LEVEL_INFO;
         log_level_parse(setting_text(&conf.settings, SETTING_LOG_LEVEL), &level);
         log_init(level, "controller", conf.node_id);
-        log_settings(&conf.settings);
+        daemon_conf_each_setting(&conf, log_line);
         exit_code = node_run(&conf);
     }
     daemon_conf_deinit(&conf);

@@ -236,6 +236,7 @@ daemon_conf_print_help(enum setting_place place)
 {
     const char *role = place == PLACE_BROKER ? "broker" : "controller";
     char variable[SETTING_VARIABLE_SIZE];
+    char type[120];
     printf(
         "usage: dmq-%s --services FILE --id N [--data DIR] [--config FILE] [--set key=value]...\n"
         "\n"
@@ -246,13 +247,36 @@ daemon_conf_print_help(enum setting_place place)
         "  --config FILE     settings, one `key = value` a line       (or DMQ_CONFIG)\n"
         "  --set key=value   one setting; wins over file and environment\n"
         "\n"
-        "settings:\n",
+        "Settings: name = default, what a value must be, the variable of the environment that\n"
+        "stands in for it (with _FILE behind it: a file that holds the value).\n",
         role, role);
     for (size_t i = 0; i < SETTING_COUNT; i++) {
         const struct setting_desc *desc = setting_desc((enum setting)i);
         if ((desc->place & place) != 0) {
-            printf("  %s = %s   (or %s)\n      %s\n", desc->name, desc->standard,
-                   setting_variable((enum setting)i, variable), desc->help);
+            printf("\n  %s = %s\n      %s\n      %s, %s\n", desc->name, desc->standard, desc->help,
+                   setting_type(desc, type, sizeof(type)),
+                   setting_variable((enum setting)i, variable));
+        }
+    }
+    printf("\nExamples:\n"
+           "  dmq-%s --services config/services.json --id %d --data /var/lib/dmq\n"
+           "  DMQ_NODE_ID=%d dmq-%s --services config/services.json --set log.level=debug\n",
+           role, place == PLACE_BROKER ? 101 : 1, place == PLACE_BROKER ? 101 : 1, role);
+}
+
+void
+daemon_conf_each_setting(const struct daemon_conf *conf, daemon_conf_say *say)
+{
+    char line[SETTING_LINE_SIZE];
+    char origin[SETTING_ORIGIN_SIZE];
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        enum setting setting = (enum setting)i;
+        if ((setting_desc(setting)->place & conf->place) != 0 &&
+            conf->settings.values[i].source != SOURCE_DEFAULT) {
+            snprintf(line, sizeof(line), "setting %s=%s from=\"%s\"", setting_desc(setting)->name,
+                     setting_text(&conf->settings, setting),
+                     setting_origin(&conf->settings, setting, origin));
+            say(line);
         }
     }
 }

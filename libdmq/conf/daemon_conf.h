@@ -28,6 +28,12 @@ dmq_err daemon_conf_load(enum setting_place place, char *const *args, char *cons
                          struct daemon_conf *ret_conf, struct err_msg *err);
 void daemon_conf_deinit(struct daemon_conf *conf);
 
+/* Says a line for each setting of this daemon that is not at its default: what it is, and where
+ * that comes from. */
+#define SETTING_LINE_SIZE (SETTING_MAX_TEXT + SETTING_ORIGIN_SIZE + 128)
+typedef void daemon_conf_say(const char *line);
+void daemon_conf_each_setting(const struct daemon_conf *conf, daemon_conf_say *say);
+
 /* The text of --help, with every setting that the daemon uses; to stdout. */
 void daemon_conf_print_help(enum setting_place place);
 

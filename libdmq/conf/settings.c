@@ -70,9 +70,8 @@ store(const struct setting_desc *desc, const char *value, struct setting_value *
     return true;
 }
 
-/* What a value must be, for errors. */
-static const char *
-describe(const struct setting_desc *desc, char *text, size_t size)
+const char *
+setting_type(const struct setting_desc *desc, char *text, size_t size)
 {
     if (!desc->is_text) {
         snprintf(text, size, "a whole number from %lld to %lld", (long long)desc->least,
@@ -118,7 +117,7 @@ assign(struct settings *settings, enum setting setting, const char *value,
     if (!store(desc, value, to)) {
         return err_set(err, DMQ_ERR_INVALID_CONFIG, "%s: %s = '%.40s': must be %s",
                        print_origin(from, where, sizeof(where)), desc->name, value,
-                       describe(desc, wanted, sizeof(wanted)));
+                       setting_type(desc, wanted, sizeof(wanted)));
     }
     to->source = from->source;
     to->line = from->line;

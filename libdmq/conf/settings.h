@@ -51,6 +51,9 @@ struct settings {
 
 const struct setting_desc *setting_desc(enum setting setting);
 
+/* What a value must be: "a whole number from 1 to 9", "one of debug|info". Returns text. */
+const char *setting_type(const struct setting_desc *desc, char *text, size_t size);
+
 /* All at their defaults. */
 void settings_init(struct settings *settings);
 

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from cluster import BIN, CHECKOUT
+from daemons import Daemons
 
 FLIGHTS = CHECKOUT / "tests/demo/data/flights.csv"
 OK, ERROR, USAGE, UNREACHABLE, NOT_FOUND, TIMEOUT, PARTIAL, UNHEALTHY = 0, 1, 2, 3, 4, 6, 7, 10
@@ -70,7 +71,8 @@ def test_help_lists_the_commands():
     assert not any(name.startswith("group") for name in names)
 
 
-DAEMONS = ("controller", "broker")
+NODES = {"controller": 1, "broker": 101}
+DAEMONS = tuple(NODES)
 
 
 @pytest.mark.parametrize("daemon", DAEMONS)
@@ -83,6 +85,28 @@ def test_daemons_have_the_rest_of_the_command_line(daemon):
             own.stdout,
             own.stderr,
         )
+
+
+@pytest.mark.parametrize(
+    ("daemon", "setting", "least", "most", "standard"),
+    [
+        ("broker", "log.segment.bytes", 1024, 2147483647, 1073741824),
+        ("controller", "broker.session.timeout.ms", 50, 600000, 2000),
+    ],
+)
+def test_daemons_explain_their_settings(daemon, setting, least, most, standard):
+    """Each with its default, what it must be, and a value just outside is refused."""
+    text = dmq(daemon, "--help").stdout.decode()
+    variable = "DMQ_" + setting.replace(".", "_").upper()
+    assert f"  {setting} = {standard}\n" in text
+    assert f"a whole number from {least} to {most}, {variable}\n" in text
+    assert "Examples:" in text
+    services = {f"{name}s": [{"id": id, "host": "127.0.0.1"}] for name, id in NODES.items()}
+    for wrong in (least - 1, most + 1, "x"):
+        options = ("--services", json.dumps(services), "--id", str(NODES[daemon]))
+        done = dmq(daemon, *options, "--set", f"{setting}={wrong}")
+        assert done.returncode == USAGE
+        assert f"from {least} to {most}" in done.stderr.decode()
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in DAEMONS])
@@ -339,6 +363,13 @@ def test_cluster_info_tells_nodes_and_pairing(cluster):
     assert (brokers[0]["id"], brokers[0]["controller"], brokers[0]["leaders"]) == (101, 1, 3)
     controllers = json.loads(cluster.dmq("--json", "cluster", "controllers").stdout)["controllers"]
     assert controllers == info["controllers"] and controllers[0]["brokers"] == [101]
+
+
+def test_daemons_say_which_settings_are_not_the_defaults(folder):
+    with Daemons(folder, "--set", "log.segment.bytes=8192") as daemons:
+        log = daemons.broker.log.read_text()
+    assert 'setting log.segment.bytes=8192 from="--set"' in log
+    assert log.count(" setting ") == 1
 
 
 def test_quorum_status(cluster):

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -87,6 +88,33 @@ wrong_usage_is_explained(void **state)
     REFUSED("/none", "--services", SERVICES, "--id", "101", "--config", "/none");
 }
 
+static char said[4][SETTING_LINE_SIZE];
+static size_t said_count;
+
+static void
+say(const char *line)
+{
+    assert_true(said_count < 4);
+    snprintf(said[said_count++], SETTING_LINE_SIZE, "%s", line);
+}
+
+static void
+what_is_not_at_its_default_is_said_with_its_source(void **state)
+{
+    (void)state;
+    struct daemon_conf conf;
+    struct err_msg err;
+    char *environment[] = {"DMQ_LOG_LEVEL=debug", "DMQ_BROKER_SESSION_TIMEOUT_MS=60", NULL};
+    char *args[] = {"--services", SERVICES, "--id", "101", "--set", "log.segment.bytes=8192", NULL};
+    assert_int_equal(daemon_conf_load(PLACE_BROKER, args, environment, &conf, &err), DMQ_OK);
+    said_count = 0;
+    daemon_conf_each_setting(&conf, say);
+    assert_int_equal(said_count, 2); /* the session timeout is a controller's */
+    assert_string_equal(said[0], "setting log.segment.bytes=8192 from=\"--set\"");
+    assert_string_equal(said[1], "setting log.level=debug from=\"environment DMQ_LOG_LEVEL\"");
+    daemon_conf_deinit(&conf);
+}
+
 static void
 help_needs_nothing_else(void **state)
 {
@@ -109,6 +137,7 @@ main(void)
         cmocka_unit_test(options_are_read),
         cmocka_unit_test(the_environment_stands_in),
         cmocka_unit_test(wrong_usage_is_explained),
+        cmocka_unit_test(what_is_not_at_its_default_is_said_with_its_source),
         cmocka_unit_test(help_needs_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
