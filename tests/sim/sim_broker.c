@@ -81,8 +81,9 @@ step_answer(struct sim_broker *sim, int64_t tag, struct buf **frames, size_t cou
 static struct buf *
 answer_header(struct sim_broker *sim, dmq_err err)
 {
-    const struct response_header header = {.error = err,
-                                           .metadata_version = image_version(sim->ctl->image)};
+    int64_t version =
+        sim->answer_version != 0 ? sim->answer_version : image_version(sim->ctl->image);
+    const struct response_header header = {.error = err, .metadata_version = version};
     struct buf *frame = msg_encode_buf(desc_response_header(), 0, &header);
     DMQ_ASSERT(frame != NULL);
     return frame;
@@ -100,8 +101,10 @@ answer_controller_call(struct sim_broker *sim, struct brk_effect *effect)
         brk_effect_deinit(effect);
         return;
     }
-    if (node->leader != sim->connected) {
+    if (node->leader != sim->connected || sim->refuse_requests) {
         frames[0] = answer_header(sim, DMQ_ERR_NOT_CONTROLLER);
+    } else if (effect->u.send.api_key == API_BROKER_HEARTBEAT && sim->heartbeat_error != DMQ_OK) {
+        frames[0] = answer_header(sim, sim->heartbeat_error);
     } else if (effect->u.send.api_key == API_ENVELOPE) {
         enqueue(&sim->envelopes, effect);
         return;
@@ -258,6 +261,7 @@ header_frame(struct sim_broker *sim, int api_key)
     const struct request_header header = {.protocol = WIRE_PROTOCOL,
                                           .api_key = (int16_t)api_key,
                                           .correlation_id = ++sim->correlation,
+                                          .time_left_ms = sim->time_left_ms,
                                           .metadata_version = sim->metadata_version};
     struct buf *frame = msg_encode_buf(desc_request_header(), 0, &header);
     DMQ_ASSERT(frame != NULL);
@@ -281,9 +285,11 @@ push(struct sim_broker *sim)
 {
     struct brk_stats stats;
     brk_stats(sim->brk, &stats);
-    if (sim->pushing != 0) {
+    if (sim->pushing != 0 || sim->connected == 0 ||
+        sim->controllers[sim->connected].leader != sim->connected) {
         return false;
     }
+    sim->ctl->id = sim->connected;
     struct buf *body = sim_controller_push(sim->ctl, stats.metadata_version);
     if (body == NULL) {
         return false;
@@ -314,6 +320,12 @@ dial(struct sim_broker *sim)
         step(sim, &event);
     }
     return true;
+}
+
+void
+sim_broker_sigterm(struct sim_broker *sim)
+{
+    step(sim, &(struct brk_event){.kind = BRK_STOP});
 }
 
 void
@@ -533,7 +545,7 @@ sim_broker_start(struct sim_broker *sim)
 bool
 sim_broker_stop(struct sim_broker *sim)
 {
-    step(sim, &(struct brk_event){.kind = BRK_STOP});
+    sim_broker_sigterm(sim);
     bool alive = sim_broker_wait(sim, 10000);
     if (alive) {
         DMQ_ASSERT(sim->exited && sim->exit_code == 0);

@@ -58,6 +58,10 @@ struct sim_broker {
     int32_t dials[SIM_MAX_DIALS];                     /* whom the broker dialled, in order */
     size_t dial_count;
     struct list envelopes; /* requests that the broker forwarded: the test answers them */
+    bool refuse_requests;  /* even the one that leads says that it does not */
+    dmq_err heartbeat_error;
+    int64_t answer_version; /* in headers of refusals; 0: the controller's */
+    int32_t time_left_ms;   /* of clients' requests; 0: the broker's default */
     int64_t now_ms;
     int64_t correlation;
     int64_t metadata_version; /* that clients say they have seen */
@@ -92,6 +96,9 @@ bool sim_broker_stop(struct sim_broker *sim);
 
 /* The process is gone at once, and with it what was not synced, as `how` says. */
 void sim_broker_crash(struct sim_broker *sim, enum simfs_crash how);
+
+/* SIGTERM; sim_broker_wait goes on from there. */
+void sim_broker_sigterm(struct sim_broker *sim);
 
 /* The connection to the controller ends. */
 void sim_broker_disconnect(struct sim_broker *sim);

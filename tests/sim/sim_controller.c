@@ -35,6 +35,7 @@ sim_controller_new(void)
 {
     struct sim_controller *ctl = calloc(1, sizeof(*ctl));
     DMQ_ASSERT(ctl != NULL);
+    ctl->id = 1;
     ctl->image = image_new();
     ctl->next_producer_id = 1;
     memset(ctl->cluster_id.b, 0xc1, sizeof(ctl->cluster_id.b));
@@ -253,7 +254,7 @@ sim_controller_push(struct sim_controller *ctl, int64_t applied)
                                              .records_count = ctl->entries[at].count};
     }
     const struct push_metadata_request push = {.cluster_id = ctl->cluster_id,
-                                               .controller_id = 1,
+                                               .controller_id = ctl->id,
                                                .leader_term = TERM,
                                                .prev_version = applied,
                                                .version = last,

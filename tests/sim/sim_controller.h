@@ -11,6 +11,7 @@
 #define SIM_MAX_ENTRIES 4096
 
 struct sim_controller {
+    int32_t id; /* under which it leads: of several that share what is decided */
     struct image *image;
     struct uuid cluster_id;
     struct {

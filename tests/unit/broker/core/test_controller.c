@@ -1,0 +1,622 @@
+/* The search for the leading controller, and what becomes of forwarded requests when it changes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/sim/sim_client.h"
+
+static struct sim_broker sim;
+static struct arena arena;
+
+/* All of them name controller 1; the test changes that. */
+static int
+setup(void **state)
+{
+    (void)state;
+    sim_broker_init(&sim, 1);
+    sim.controller_count = 3;
+    for (int id = 1; id <= SIM_CONTROLLERS; id++) {
+        sim.controllers[id].leader = 1;
+    }
+    arena_init(&arena, 1 << 20);
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    arena_deinit(&arena);
+    sim_broker_deinit(&sim);
+    return 0;
+}
+
+static void
+all_name(int32_t leader)
+{
+    for (int id = 1; id <= SIM_CONTROLLERS; id++) {
+        sim.controllers[id].leader = leader;
+    }
+}
+
+/* The last dials, oldest first, as digits. */
+static int
+dials(size_t count)
+{
+    int digits = 0;
+    assert_true(sim.dial_count >= count);
+    for (size_t i = sim.dial_count - count; i < sim.dial_count; i++) {
+        digits = digits * 10 + (int)sim.dials[i];
+    }
+    return digits;
+}
+
+static void
+forget_dials(void)
+{
+    sim.dial_count = 0;
+}
+
+/* ---- the search ------------------------------------------------------------------------------ */
+
+static void
+the_paired_one_says_who_leads(void **state)
+{
+    (void)state;
+    all_name(3);
+    sim_broker_start(&sim);
+    assert_true(sim.ready);
+    assert_int_equal(sim.dial_count, 2);
+    assert_int_equal(dials(2), 13);
+}
+
+static void
+one_that_does_not_know_is_left_for_the_next(void **state)
+{
+    (void)state;
+    sim.controllers[1].leader = -1;
+    sim.controllers[2].leader = 2;
+    sim_broker_start(&sim);
+    assert_true(sim.ready);
+    assert_int_equal(dials(2), 12);
+}
+
+/* A hello that names a dead leader leads nowhere, and names it once a round only. */
+static void
+a_round_dials_each_once_and_then_pauses(void **state)
+{
+    (void)state;
+    sim.controllers[1].refuses = true;
+    sim_broker_start(&sim);
+    assert_false(sim.ready);
+    forget_dials();
+    sim.now_ms += 10000; /* the pause is at its longest by now */
+    sim_broker_wait(&sim, 0);
+    assert_int_equal(sim.dial_count, 3);
+    assert_int_equal(dials(3), 123);
+    sim_broker_wait(&sim, 199);
+    assert_int_equal(sim.dial_count, 3);
+    sim_broker_wait(&sim, 1);
+    assert_int_equal(sim.dial_count, 6);
+    /* a new leader is found with the next round */
+    sim.controllers[2].leader = 2;
+    sim_broker_wait(&sim, 200);
+    assert_int_equal(sim.connected, 2);
+    sim_broker_wait(&sim, 600);
+    assert_true(sim.ready);
+}
+
+static void
+the_first_pause_is_short(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    assert_true(sim.ready);
+    all_name(-1);
+    forget_dials();
+    sim_broker_disconnect(&sim);
+    sim_broker_run(&sim);
+    assert_int_equal(sim.dial_count, 2); /* 1 has just ended its connection */
+    assert_int_equal(dials(2), 23);
+    all_name(2);
+    sim_broker_wait(&sim, 5);
+    assert_int_equal(sim.connected, 2);
+}
+
+static void
+one_that_leads_by_its_word_only_is_not_dialled_in_a_loop(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    sim.controllers[1].leader = 1;
+    sim.refuse_requests = true;
+    forget_dials();
+    sim_broker_wait(&sim, 2000);
+    assert_true(sim.dial_count > 3 && sim.dial_count < 50);
+    sim.refuse_requests = false;
+    sim_broker_wait(&sim, 300);
+    assert_int_equal(sim.connected, 1);
+}
+
+/* ---- a leader that was followed by another --------------------------------------------------- */
+
+static struct push_metadata_request
+push_of(int32_t controller_id, int64_t term)
+{
+    struct brk_stats stats;
+    brk_stats(sim.brk, &stats);
+    return (struct push_metadata_request){.cluster_id = sim.ctl->cluster_id,
+                                          .controller_id = controller_id,
+                                          .leader_term = term,
+                                          .prev_version = stats.metadata_version,
+                                          .version = stats.metadata_version};
+}
+
+static void
+push(int32_t controller_id, int64_t term)
+{
+    const struct push_metadata_request request = push_of(controller_id, term);
+    int64_t correlation = sim_broker_node_request(&sim, API_PUSH_METADATA, &request);
+    sim_broker_run(&sim);
+    struct sim_reply *reply = sim_broker_reply(&sim, correlation);
+    assert_non_null(reply);
+    sim_reply_free(reply);
+}
+
+static void
+a_push_of_a_newer_term_moves_it_at_once(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    assert_int_equal(sim.connected, 1);
+    all_name(2);
+    push(2, 7);
+    assert_int_equal(sim.connected, 2);
+    /* one of the same term comes from the same controller: no reason to leave one that answers */
+    push(3, 7);
+    assert_int_equal(sim.connected, 2);
+    /* an older one is refused and moves nothing */
+    push(1, 6);
+    assert_int_equal(sim.connected, 2);
+    /* who is in no services.json cannot be dialled */
+    push(9, 8);
+    assert_int_equal(sim.connected, 2);
+}
+
+static void
+a_push_ends_the_pause(void **state)
+{
+    (void)state;
+    all_name(-1);
+    sim_broker_start(&sim);
+    assert_false(sim.ready);
+    all_name(3);
+    forget_dials();
+    push(3, 1);
+    assert_int_equal(dials(1), 3);
+    assert_int_equal(sim.connected, 3);
+    sim_broker_wait(&sim, 600);
+    assert_true(sim.ready);
+}
+
+/* It stopped without closing its connection: libzmq does not say so for seconds. */
+static void
+a_silent_leader_is_given_up(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    sim.controllers[1].mute = true;
+    sim.controllers[2].leader = 2;
+    sim_broker_wait(&sim, 1400);
+    assert_int_equal(sim.connected, 1);
+    sim_broker_wait(&sim, 700); /* three heartbeats after the first without an answer */
+    assert_int_equal(sim.connected, 2);
+}
+
+/* Trap 22: what a former leader does not know yet is no proof that this process was replaced. */
+static void
+trap_22_one_that_is_behind_does_not_end_the_broker(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    sim.heartbeat_error = DMQ_ERR_STALE_BROKER_EPOCH;
+    sim.answer_version = 1; /* below this registration */
+    sim.controllers[2].leader = 2;
+    sim_broker_wait(&sim, 500);
+    assert_false(sim.exited);
+    assert_true(sim.dial_count > 1);
+    /* nor does it take the registration away */
+    sim.heartbeat_error = DMQ_ERR_BROKER_ID_NOT_REGISTERED;
+    sim_broker_wait(&sim, 500);
+    assert_false(sim.exited);
+    assert_true(sim.ready);
+    struct brk_stats stats;
+    brk_stats(sim.brk, &stats);
+    assert_false(stats.fenced);
+}
+
+/* Trap 26: the leader says that another process has this id. */
+static void
+trap_26_the_leader_ends_a_replaced_broker(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    sim.heartbeat_error = DMQ_ERR_STALE_BROKER_EPOCH;
+    sim_broker_wait(&sim, 500);
+    assert_true(sim.exited);
+    assert_int_equal(sim.exit_code, 1);
+}
+
+static void
+the_same_from_one_that_does_not_lead_ends_nothing(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    sim.heartbeat_error = DMQ_ERR_NOT_CONTROLLER;
+    sim_broker_wait(&sim, 600);
+    assert_false(sim.exited);
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+static void
+a_broker_that_stops_hands_over_to_the_next_leader(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    all_name(-1);
+    sim.controllers[1].refuses = true;
+    sim_broker_disconnect(&sim);
+    sim_broker_sigterm(&sim);
+    sim_broker_wait(&sim, 1000);
+    assert_false(sim.exited); /* an election is on: it waits for whom to hand over to */
+    all_name(3);
+    sim_broker_wait(&sim, 300);
+    assert_true(sim.exited);
+    assert_int_equal(sim.exit_code, 0);
+}
+
+static void
+it_does_not_wait_where_all_are_gone(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    for (int id = 1; id <= SIM_CONTROLLERS; id++) {
+        sim.controllers[id].refuses = true;
+    }
+    sim_broker_disconnect(&sim);
+    sim_broker_sigterm(&sim);
+    sim_broker_wait(&sim, 50);
+    assert_true(sim.exited);
+    assert_int_equal(sim.exit_code, 0);
+}
+
+/* ---- forwarded requests ---------------------------------------------------------------------- */
+
+static const struct create_topic_request create = {
+    .topic_name = {(const uint8_t *)"t", 1}, .request_id = {{7}}, .partition_count = 1};
+static const struct create_topic_response created = {.topic = {.partition_count = 1}};
+
+static int64_t
+forward(int api_key, const void *body)
+{
+    int64_t correlation = sim_broker_request(&sim, api_key, body, NULL, 0);
+    sim_broker_run(&sim);
+    return correlation;
+}
+
+static bool
+is_answered(int64_t correlation, dmq_err *ret_err, char text[256])
+{
+    struct sim_reply *reply = sim_broker_reply(&sim, correlation);
+    struct response_header header;
+    struct err_msg err;
+    if (reply == NULL) {
+        return false;
+    }
+    assert_int_equal(
+        msg_decode(desc_response_header(), 0, buf_bytes(reply->frames[0]), &arena, &header, &err),
+        DMQ_OK);
+    *ret_err = header.error;
+    snprintf(text, 256, "%.*s", (int)header.message.size, (const char *)header.message.data);
+    sim_reply_free(reply);
+    return true;
+}
+
+static void
+expect(int64_t correlation, dmq_err want, const char *word)
+{
+    dmq_err err = DMQ_OK;
+    char text[256];
+    assert_true(is_answered(correlation, &err, text));
+    assert_int_equal(err, want);
+    assert_non_null(strstr(text, word));
+}
+
+static void
+expect_nothing_yet(int64_t correlation)
+{
+    dmq_err err;
+    char text[256];
+    assert_false(is_answered(correlation, &err, text));
+}
+
+/* The connection ends, and 2 is the next leader. */
+static void
+fail_over(void)
+{
+    sim.controllers[1].refuses = true;
+    all_name(2);
+    sim_broker_disconnect(&sim);
+    sim_broker_run(&sim);
+    assert_int_equal(sim.connected, 2);
+}
+
+static void
+a_create_is_tried_again_with_its_request_id(void **state)
+{
+    (void)state;
+    struct create_topic_request seen;
+    sim_broker_start(&sim);
+    int64_t call = forward(API_CREATE_TOPIC, &create);
+    fail_over();
+    expect_nothing_yet(call);
+    assert_true(sim_broker_answer_forward(&sim, DMQ_OK, &created, &arena, &seen));
+    assert_true(uuid_equal(seen.request_id, create.request_id));
+    expect(call, DMQ_OK, "");
+    assert_false(sim_broker_answer_forward(&sim, DMQ_OK, &created, &arena, NULL)); /* once */
+}
+
+static void
+without_a_request_id_it_is_maybe_done(void **state)
+{
+    (void)state;
+    struct create_topic_request nameless = create;
+    nameless.request_id = (struct uuid){{0}};
+    sim_broker_start(&sim);
+    int64_t call = forward(API_CREATE_TOPIC, &nameless);
+    fail_over();
+    expect(call, DMQ_ERR_REQUEST_TIMED_OUT, "may have been done");
+    assert_false(sim_broker_answer_forward(&sim, DMQ_OK, &created, &arena, NULL));
+    /* refused by one that does not lead, it was surely not done: that is tried again */
+    call = forward(API_CREATE_TOPIC, &nameless);
+    assert_true(sim_broker_answer_forward(&sim, DMQ_ERR_NOT_CONTROLLER, NULL, &arena, NULL));
+    sim_broker_wait(&sim, 20);
+    assert_true(sim_broker_answer_forward(&sim, DMQ_OK, &created, &arena, NULL));
+    expect(call, DMQ_OK, "");
+}
+
+static void
+what_changes_the_quorum_is_sent_once(void **state)
+{
+    (void)state;
+    const struct remove_controller_request request = {.controller_id = 3};
+    sim_broker_start(&sim);
+    int64_t call = forward(API_REMOVE_CONTROLLER, &request);
+    fail_over();
+    expect(call, DMQ_ERR_REQUEST_TIMED_OUT, "may have been done");
+}
+
+/* Trap 24, 25: a retry by name would delete a topic that was made under the same name meanwhile. */
+static void
+trap_24_a_delete_by_name_goes_by_id(void **state)
+{
+    (void)state;
+    struct delete_topic_request seen;
+    const struct delete_topic_request request = {.topic_name = bytes_str("orders")};
+    sim_broker_start(&sim);
+    struct uuid topic = sim_controller_create_topic(sim.ctl, SIM_BROKER_ID, "orders", 1, NULL, 0);
+    sim_broker_run(&sim);
+    int64_t call = forward(API_DELETE_TOPIC, &request);
+    fail_over();
+    /* the first try did it: the second hears that there is no such topic */
+    assert_true(sim_broker_answer_forward(&sim, DMQ_ERR_UNKNOWN_TOPIC_ID, NULL, &arena, &seen));
+    assert_true(uuid_equal(seen.topic_id, topic));
+    struct sim_reply *reply = sim_broker_reply(&sim, call);
+    struct delete_topic_response response;
+    assert_non_null(reply);
+    assert_int_equal(sim_reply_decode(reply, API_DELETE_TOPIC, &arena, &response), DMQ_OK);
+    assert_true(uuid_equal(response.topic_id, topic));
+    sim_reply_free(reply);
+}
+
+/* This broker's image may be behind: then the controller knows the name better. */
+static void
+a_first_try_by_an_id_that_is_gone_is_made_by_name(void **state)
+{
+    (void)state;
+    struct delete_topic_request seen;
+    const struct delete_topic_request request = {.topic_name = bytes_str("orders")};
+    const struct delete_topic_response response = {.topic_id = {{9}}};
+    sim_broker_start(&sim);
+    sim_controller_create_topic(sim.ctl, SIM_BROKER_ID, "orders", 1, NULL, 0);
+    sim_broker_run(&sim);
+    int64_t call = forward(API_DELETE_TOPIC, &request);
+    assert_true(sim_broker_answer_forward(&sim, DMQ_ERR_UNKNOWN_TOPIC_ID, NULL, &arena, NULL));
+    expect_nothing_yet(call);
+    assert_true(sim_broker_answer_forward(&sim, DMQ_OK, &response, &arena, &seen));
+    assert_true(uuid_is_zero(seen.topic_id));
+    assert_true(bytes_equal_str(seen.topic_name, "orders"));
+    expect(call, DMQ_OK, "");
+    /* but an id that the asker gave is what it means */
+    const struct delete_topic_request by_id = {.topic_id = {{8}}};
+    call = forward(API_DELETE_TOPIC, &by_id);
+    assert_true(sim_broker_answer_forward(&sim, DMQ_ERR_UNKNOWN_TOPIC_ID, NULL, &arena, NULL));
+    expect(call, DMQ_ERR_UNKNOWN_TOPIC_ID, "");
+}
+
+static void
+a_name_that_nobody_knows_is_not_deleted_twice(void **state)
+{
+    (void)state;
+    const struct delete_topic_request request = {.topic_name = bytes_str("elsewhere")};
+    sim_broker_start(&sim);
+    int64_t call = forward(API_DELETE_TOPIC, &request);
+    fail_over();
+    expect(call, DMQ_ERR_REQUEST_TIMED_OUT, "may have been done");
+}
+
+static void
+partitions_and_settings_are_changed_by_id(void **state)
+{
+    (void)state;
+    struct create_partitions_request partitions;
+    struct alter_topic_request settings;
+    const struct create_partitions_response grown = {.topic = {.partition_count = 2}};
+    const struct alter_topic_response altered = {.topic = {.partition_count = 2}};
+    sim_broker_start(&sim);
+    struct uuid topic = sim_controller_create_topic(sim.ctl, SIM_BROKER_ID, "orders", 1, NULL, 0);
+    sim_broker_run(&sim);
+    const struct create_partitions_request grow = {.topic_name = bytes_str("orders"),
+                                                   .partition_count = 2};
+    const struct alter_topic_request alter = {.topic_name = bytes_str("orders")};
+    int64_t first = forward(API_CREATE_PARTITIONS, &grow);
+    int64_t second = forward(API_ALTER_TOPIC, &alter);
+    fail_over();
+    assert_true(sim_broker_answer_forward(&sim, DMQ_OK, &grown, &arena, &partitions));
+    assert_true(sim_broker_answer_forward(&sim, DMQ_OK, &altered, &arena, &settings));
+    assert_true(uuid_equal(partitions.topic_id, topic) && partitions.partition_count == 2);
+    assert_true(uuid_equal(settings.topic_id, topic));
+    expect(first, DMQ_OK, "");
+    expect(second, DMQ_OK, "");
+}
+
+/* A majority is lost: what asks for it fails in its time and says why, metadata are read on. */
+static void
+nobody_leads_until_the_deadline(void **state)
+{
+    (void)state;
+    struct metadata_response metadata;
+    const struct metadata_request all = {.all_topics = true};
+    sim_broker_start(&sim);
+    all_name(-1);
+    sim.controllers[2].refuses = true;
+    sim.controllers[3].refuses = true;
+    sim_broker_disconnect(&sim);
+    sim.time_left_ms = 1000;
+    int64_t call = forward(API_CREATE_TOPIC, &create);
+    sim_broker_wait(&sim, 899);
+    expect_nothing_yet(call);
+    int64_t read = forward(API_METADATA, &all);
+    struct sim_reply *reply = sim_broker_reply(&sim, read);
+    assert_non_null(reply);
+    assert_int_equal(sim_reply_decode(reply, API_METADATA, &arena, &metadata), DMQ_OK);
+    sim_reply_free(reply);
+    sim_broker_wait(&sim, 1); /* a tenth before its time: the asker hears it */
+    expect(call, DMQ_ERR_NOT_CONTROLLER,
+           "no controller leads at the moment: 1 of 3 can be reached, 2 are needed");
+    /* one that was sent before is another matter */
+    all_name(1);
+    sim_broker_wait(&sim, 200);
+    call = forward(API_CREATE_TOPIC, &create);
+    all_name(-1);
+    sim_broker_disconnect(&sim);
+    sim_broker_wait(&sim, 1000);
+    expect(call, DMQ_ERR_REQUEST_TIMED_OUT, "may have been done");
+}
+
+static void
+a_leader_that_does_not_answer_in_time(void **state)
+{
+    (void)state;
+    const struct describe_topics_request describe = {0};
+    sim_broker_start(&sim);
+    sim.time_left_ms = 1000;
+    int64_t change = forward(API_CREATE_TOPIC, &create);
+    int64_t read = forward(API_DESCRIBE_TOPICS, &describe);
+    sim_broker_wait(&sim, 900);
+    expect(change, DMQ_ERR_REQUEST_TIMED_OUT, "may have been done");
+    expect(read, DMQ_ERR_REQUEST_TIMED_OUT, "has not answered");
+}
+
+/* What waits is bounded, so that what needs no controller is served. */
+static void
+too_many_that_wait_are_refused_at_once(void **state)
+{
+    (void)state;
+    struct brk_stats stats;
+    sim_broker_start(&sim);
+    all_name(-1);
+    sim_broker_disconnect(&sim);
+    char setting[4096];
+    memset(setting, 'x', sizeof(setting));
+    struct config_entry large[60];
+    for (size_t i = 0; i < 60; i++) {
+        large[i] = (struct config_entry){.name = bytes_str("x"),
+                                         .value = bytes_of(setting, sizeof(setting))};
+    }
+    struct create_topic_request request = create;
+    request.config = large;
+    request.config_count = 60;
+    dmq_err err = DMQ_OK;
+    char text[256];
+    int parked = 0;
+    while (!is_answered(forward(API_CREATE_TOPIC, &request), &err, text)) {
+        parked++;
+        assert_true(parked < 1000);
+    }
+    assert_int_equal(err, DMQ_ERR_NOT_CONTROLLER);
+    assert_non_null(strstr(text, "too many"));
+    brk_stats(sim.brk, &stats);
+    assert_true(parked > 10 && stats.request_bytes < (1 << 24) * 3 / 4);
+    assert_true(brk_accepts_clients(sim.brk));
+}
+
+static void
+a_producer_id_waits_for_a_leader(void **state)
+{
+    (void)state;
+    const struct init_producer_id_request request = {0};
+    struct init_producer_id_response response;
+    sim_broker_start(&sim);
+    all_name(-1);
+    sim_broker_disconnect(&sim);
+    sim.time_left_ms = 5000;
+    int64_t call = forward(API_INIT_PRODUCER_ID, &request);
+    sim_broker_wait(&sim, 2000);
+    expect_nothing_yet(call);
+    all_name(3);
+    sim_broker_wait(&sim, 300);
+    struct sim_reply *reply = sim_broker_reply(&sim, call);
+    assert_non_null(reply);
+    assert_int_equal(sim_reply_decode(reply, API_INIT_PRODUCER_ID, &arena, &response), DMQ_OK);
+    sim_reply_free(reply);
+}
+
+int
+main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(the_paired_one_says_who_leads),
+        CASE(one_that_does_not_know_is_left_for_the_next),
+        CASE(a_round_dials_each_once_and_then_pauses),
+        CASE(the_first_pause_is_short),
+        CASE(one_that_leads_by_its_word_only_is_not_dialled_in_a_loop),
+        CASE(a_push_of_a_newer_term_moves_it_at_once),
+        CASE(a_push_ends_the_pause),
+        CASE(a_silent_leader_is_given_up),
+        CASE(trap_22_one_that_is_behind_does_not_end_the_broker),
+        CASE(trap_26_the_leader_ends_a_replaced_broker),
+        CASE(the_same_from_one_that_does_not_lead_ends_nothing),
+        CASE(a_broker_that_stops_hands_over_to_the_next_leader),
+        CASE(it_does_not_wait_where_all_are_gone),
+        CASE(a_create_is_tried_again_with_its_request_id),
+        CASE(without_a_request_id_it_is_maybe_done),
+        CASE(what_changes_the_quorum_is_sent_once),
+        CASE(trap_24_a_delete_by_name_goes_by_id),
+        CASE(a_first_try_by_an_id_that_is_gone_is_made_by_name),
+        CASE(a_name_that_nobody_knows_is_not_deleted_twice),
+        CASE(partitions_and_settings_are_changed_by_id),
+        CASE(nobody_leads_until_the_deadline),
+        CASE(a_leader_that_does_not_answer_in_time),
+        CASE(too_many_that_wait_are_refused_at_once),
+        CASE(a_producer_id_waits_for_a_leader),
+    };
+#undef CASE
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
