@@ -265,6 +265,15 @@ check_invariants(const struct ctl *ctl)
 #endif
 }
 
+/* One that can be asked: a leader itself once it is sure of what is committed. */
+static bool
+knows_leader(const struct ctl *ctl)
+{
+    int32_t leader = quorum_leader(ctl);
+    return !ctl->failed && ctl_formed(ctl) && leader != -1 &&
+           (leader != ctl->config.controller_id || ctl->leading);
+}
+
 /* What follows from the event, whatever it was: Raft's time, the next questions, a change of
  * members, a snapshot, the next entry. */
 static void
@@ -279,7 +288,7 @@ follow_up(struct ctl *ctl)
         quorum_compact(ctl);
         decide(ctl);
     }
-    bool ready = !ctl->failed && ctl_formed(ctl) && quorum_leader(ctl) != -1;
+    bool ready = knows_leader(ctl);
     if (ready && !ctl->ready) {
         ctl->ready = true;
         ctl_emit(ctl, CTL_READY)->u.cluster_id = ctl->cluster_id;
@@ -331,7 +340,7 @@ void
 ctl_stats(const struct ctl *ctl, struct ctl_stats *ret_stats)
 {
     *ret_stats = ctl->stats;
-    ret_stats->ready = ctl_formed(ctl) && quorum_leader(ctl) != -1 && !ctl->failed;
+    ret_stats->ready = knows_leader(ctl);
     ret_stats->failed = ctl->failed;
     ret_stats->leading = ctl->leading;
     ret_stats->leader = quorum_leader(ctl);
