@@ -288,6 +288,7 @@ struct fetcher {
     struct fetch_slot *slots;
     uint32_t slot_count;
     uint32_t first_slot;  /* where the next request begins, so that all have their turn */
+    uint32_t next_conn;   /* likewise the connection that is asked first */
     int64_t queued_bytes; /* handed out and not consumed */
     int64_t asked_bytes;  /* that requests in flight may bring */
     bool starved;         /* it would fetch if less were queued: tell it of CONSUMED at once */

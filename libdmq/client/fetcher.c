@@ -426,6 +426,7 @@ send_group(struct client *c, struct fetcher *f, struct conn *conn, struct fetch_
     }
     request->asked_bytes = max_bytes;
     f->asked_bytes += max_bytes;
+    f->next_conn = conn->id + 1;
     f->first_slot = (uint32_t)(group->slots[group->count - 1] - f->slots + 1) % f->slot_count;
 }
 
@@ -442,13 +443,15 @@ is_fetching(const struct fetcher *f, const struct conn *conn)
     return false;
 }
 
-/* Small rests of room are not worth a request, unless nothing is queued: then it must go on. */
+/* Small rests of room are not worth a request, unless nothing is queued: then it must go on. Begins
+ * after the connection that was asked last: with less room than connections, all get their turn. */
 static void
 pump(struct client *c, struct fetcher *f, struct fetch_group *group)
 {
     f->starved = false;
+    uint32_t first = f->next_conn;
     for (uint32_t i = 0; i < c->conn_count; i++) {
-        struct conn *conn = c->conns[i];
+        struct conn *conn = c->conns[(first + i) % c->conn_count];
         if (conn->state == CONN_READY && is_fetching(f, conn)) {
             continue;
         }

@@ -243,8 +243,18 @@ is_sound(const struct metadata_topic *answer)
            (answer->partitions_count > 0 && !uuid_is_zero(answer->topic_id));
 }
 
+/* What a broker says that is behind what another has told: it may not know a topic yet, or still
+ * know one that is gone. Only what can be no older than what is known is taken from it. */
+static bool
+is_outdated(const struct known_topic *topic, const struct metadata_topic *answer)
+{
+    return answer->error != DMQ_OK ||
+           (topic->answered != 0 &&
+            (topic->err != DMQ_OK || !uuid_equal(topic->id, answer->topic_id)));
+}
+
 static void
-learn_topic(struct client *c, const struct metadata_topic *answer)
+learn_topic(struct client *c, const struct metadata_topic *answer, bool behind)
 {
     char name[250];
     struct known_topic *topic;
@@ -254,7 +264,7 @@ learn_topic(struct client *c, const struct metadata_topic *answer)
     memcpy(name, answer->name.data, answer->name.size);
     name[answer->name.size] = '\0';
     HASH_FIND_STR(c->topics_by_name, name, topic);
-    if (topic == NULL || !is_sound(answer)) {
+    if (topic == NULL || !is_sound(answer) || (behind && is_outdated(topic, answer))) {
         return;
     }
     bool news =
@@ -269,13 +279,18 @@ learn_topic(struct client *c, const struct metadata_topic *answer)
     }
 }
 
-/* Those who asked before this request was sent get their answer, whatever it is. */
+/* Those who asked before this request was sent get their answer, whatever it is; from a broker that
+ * is behind, only if it knew of their topic. */
 static void
-answer_waiting(struct client *c)
+answer_waiting(struct client *c, bool behind)
 {
     for (int32_t i = 0; i < c->topic_count; i++) {
         struct known_topic *topic = c->topics[i];
         if (topic->wanted == 0 || topic->wanted > c->metadata_number) {
+            continue;
+        }
+        if (topic->answered != c->metadata_number && behind) {
+            c->metadata_wanted = true; /* another broker will know */
             continue;
         }
         if (topic->answered != c->metadata_number) { /* no word about it */
@@ -308,11 +323,14 @@ metadata_answered(struct client *c, struct client_request *request, const struct
     }
     c->ready = true;
     c->metadata_due_ms = c->now_ms + CLIENT_METADATA_MS;
-    learn_brokers(c, &response);
-    for (uint32_t i = 0; i < response.topics_count; i++) {
-        learn_topic(c, &response.topics[i]);
+    bool behind = answer->metadata_version < c->metadata_version;
+    if (!behind || c->broker_count == 0) {
+        learn_brokers(c, &response);
     }
-    answer_waiting(c);
+    for (uint32_t i = 0; i < response.topics_count; i++) {
+        learn_topic(c, &response.topics[i], behind);
+    }
+    answer_waiting(c, behind);
 }
 
 /* ---- asking what is known

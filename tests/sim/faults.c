@@ -1,176 +1,165 @@
+/* What goes wrong. Options are drawn from the seed, some sorts of fault switched off wholly, others
+ * frequent. The atlas: a partition has one replica, so no fault takes what a broker has synced. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "libdmq/base/assert.h"
 #include "tests/sim/world.h"
 
-/* What goes wrong. Options are drawn from the seed, some sorts of fault switched off wholly, others
- * frequent. The atlas: there is one replica, so no fault takes what was synced. */
-
-#define MS 1000
-#define SECOND (1000 * MS)
-
-static int64_t
-pick(struct rng *rng, const int64_t *choices, size_t count)
+int64_t
+faults_one_of(struct rng *rng, const int64_t *values, size_t count)
 {
-    return choices[rng_below(rng, count)];
+    return values[rng_below(rng, count)];
+}
+
+/* ---- processes ------------------------------------------------------------------------------- */
+
+static struct process *
+any_of(struct world *world, enum process_kind kind)
+{
+    int count = kind == PROCESS_CONTROLLER ? world->options.controllers
+                : kind == PROCESS_BROKER   ? world->options.brokers
+                                           : world->options.clients;
+    return world_process(world, kind, (int)rng_below(&world->rng, (uint64_t)count));
+}
+
+/* A controller or a broker; never a client, which is a program of somebody else. */
+struct process *
+faults_victim(struct world *world)
+{
+    return any_of(world, rng_chance(&world->rng, 600) ? PROCESS_BROKER : PROCESS_CONTROLLER);
+}
+
+static void
+crash(struct process *p)
+{
+    struct world *world = p->world;
+    if (!p->alive) {
+        return;
+    }
+    world->counts.crashes_broker += p->kind == PROCESS_BROKER;
+    world->counts.crashes_controller += p->kind == PROCESS_CONTROLLER;
+    process_crash(p, process_draw_crash(world));
+    process_start_in(
+        p, rng_range(&world->rng, 0, rng_chance(&world->rng, 200) ? 5 * SECOND : 50 * MS));
+}
+
+static void
+fault_crash(struct world *world)
+{
+    crash(faults_victim(world));
+}
+
+/* The power fails in the whole building. */
+static void
+fault_crash_all(struct world *world)
+{
+    if (!rng_chance(&world->rng, 200)) {
+        return;
+    }
+    world->counts.crashes_all++;
+    for (int i = 0; i < world->process_count; i++) {
+        if (world->processes[i]->kind != PROCESS_CLIENT) {
+            crash(world->processes[i]);
+        }
+    }
+}
+
+static void
+fault_pause(struct world *world)
+{
+    char name[24];
+    struct process *p =
+        rng_chance(&world->rng, 100) ? any_of(world, PROCESS_CLIENT) : faults_victim(world);
+    p->paused_until_us = world->now_us + rng_range(&world->rng, 10 * MS, 5 * SECOND);
+    world->counts.pauses++;
+    world_trace(world, "%s is paused until %" PRId64 " ms", process_name(p, name),
+                p->paused_until_us / MS);
+}
+
+/* Of the wall clock: the monotonic one only goes a little fast or slow. */
+static void
+fault_jump_clock(struct world *world)
+{
+    any_of(world, PROCESS_BROKER)->wall_skew_ms += rng_range(&world->rng, -100000, 100000);
+    world->counts.clock_jumps++;
+}
+
+static void
+fault_stop(struct world *world)
+{
+    struct process *broker = any_of(world, PROCESS_BROKER);
+    if (broker->alive && rng_chance(&world->rng, 300)) {
+        broker_stop(broker);
+    }
+}
+
+/* ---- one of them ----------------------------------------------------------------------------- */
+
+static void (*const faults[])(struct world *world) = {
+    fault_crash, fault_crash_all, fault_stop, fault_pause, fault_jump_clock, fault_break,
+    fault_cut,   fault_isolate,   fault_ring, fault_flap,  fault_slow,       fault_partition};
+#define FAULTS (sizeof(faults) / sizeof(faults[0]))
+
+static void
+draw_raft(struct world *world)
+{
+    struct rng *rng = &world->rng;
+    struct raft_config *config = &world->options.raft;
+    raft_config_defaults(config);
+    config->max_append_entries = FAULTS_ONE_OF(rng, 1, 3, 64);
+    config->max_append_bytes = FAULTS_ONE_OF(rng, 200, 100000);
+    config->max_inflight = FAULTS_ONE_OF(rng, 1, 2, RAFT_MAX_INFLIGHT);
+    config->chunk_bytes = FAULTS_ONE_OF(rng, 100, 1000, 100000);
+    config->keep_entries = FAULTS_ONE_OF(rng, 0, 5, 100);
+    world->options.snapshot_bytes = FAULTS_ONE_OF(rng, 500, 4000, 100000);
 }
 
 void
 faults_draw(struct world *world)
 {
-    static const int64_t segments[] = {4096, 4096, 16384, 1 << 20};
-    static const int64_t batches[] = {256, 1024, 4096};
-    static const int64_t delays[] = {200, 2 * MS, 30 * MS};
-    static const int64_t disks[] = {100, 2 * MS, 40 * MS};
-    static const int64_t every[] = {100 * MS, 400 * MS, 2 * SECOND, INT64_MAX};
-    static const int64_t timeouts[] = {1500, 10000, 120000};
     struct rng *rng = &world->rng;
     struct world_options *o = &world->options;
-    o->clients = (int)rng_range(rng, 1, 3);
-    o->segment_bytes = pick(rng, segments, 4);
-    o->batch_bytes = pick(rng, batches, 3);
-    o->delay_max_us = pick(rng, delays, 3);
-    o->disk_max_us = pick(rng, disks, 3);
+    o->controllers = (int)FAULTS_ONE_OF(rng, 1, 2, 3, 3, 3, 4, 5, 5);
+    draw_raft(world);
+    o->brokers = (int)FAULTS_ONE_OF(rng, 1, 1, 2, 3, 3, WORLD_MAX_BROKERS);
+    o->clients = (int)rng_range(rng, 1, WORLD_MAX_CLIENTS);
+    o->segment_bytes = FAULTS_ONE_OF(rng, 4096, 4096, 16384, 1 << 20);
+    o->batch_bytes = FAULTS_ONE_OF(rng, 256, 1024, 4096);
+    o->delay_max_us = FAULTS_ONE_OF(rng, 200, 2 * MS, 30 * MS);
+    o->disk_max_us = FAULTS_ONE_OF(rng, 100, 2 * MS, 40 * MS);
     o->stall_per_mille = rng_chance(rng, 300) ? 10 : 0;
-    o->fault_every_us = pick(rng, every, 4);
-    o->delivery_timeout_ms = pick(rng, timeouts, 3);
-    o->crashes = rng_chance(rng, 700);
+    o->die_per_million = (unsigned)FAULTS_ONE_OF(rng, 0, 0, 50, 300);
+    o->fault_every_us = FAULTS_ONE_OF(rng, 100 * MS, 400 * MS, 2 * SECOND, INT64_MAX);
+    for (size_t i = 0; i < FAULTS; i++) {
+        o->weights[i] = (unsigned)FAULTS_ONE_OF(rng, 0, 1, 1, 4);
+    }
+    o->delivery_timeout_ms = FAULTS_ONE_OF(rng, 1500, 10000, 120000);
+    o->admin_timeout_ms = FAULTS_ONE_OF(rng, 1000, 5000, 20000);
+    o->work_every_us = FAULTS_ONE_OF(rng, 30 * MS, 100 * MS, 300 * MS);
+    o->clock_ppm_max = FAULTS_ONE_OF(rng, 0, 100, 10000);
     o->tears = rng_chance(rng, 700);
-    o->breaks = rng_chance(rng, 700);
-    o->cuts = rng_chance(rng, 500);
-    o->pauses = rng_chance(rng, 400);
-    o->clock_jumps = rng_chance(rng, 300);
-    o->clean_restarts = rng_chance(rng, 500);
-    o->topic_churn = rng_chance(rng, 500);
+    o->topic_churn = rng_chance(rng, 600);
     o->acks = rng_chance(rng, 800) ? -1 : 1;
 }
 
-/* ---- processes ------------------------------------------------------------------------------- */
-
-void
-process_start(struct process *p)
+static size_t
+draw(struct world *world)
 {
-    if (p->alive) {
-        return;
+    const unsigned *weights = world->options.weights;
+    uint64_t sum = 0;
+    size_t i = 0;
+    for (size_t k = 0; k < FAULTS; k++) {
+        sum += weights[k];
     }
-    p->alive = true;
-    p->life++;
-    p->tick_us = INT64_MAX;
-    world_trace(p->world, "process %d starts", p->id);
-    switch (p->kind) {
-    case PROCESS_CONTROLLER:
-        controller_start(p);
-        break;
-    case PROCESS_BROKER:
-        broker_start(p);
-        break;
-    case PROCESS_CLIENT:
-        client_start(p);
-        break;
+    if (sum == 0) {
+        return FAULTS;
     }
-}
-
-void
-process_crash(struct process *p, enum simfs_crash how)
-{
-    struct world *world = p->world;
-    world_trace(world, "process %d dies", p->id);
-    p->alive = false;
-    p->stopping = false;
-    p->paused_until_us = 0;
-    links_of_dead(p);
-    switch (p->kind) {
-    case PROCESS_CONTROLLER:
-        controller_end(p);
-        break;
-    case PROCESS_BROKER:
-        broker_end(p);
-        break;
-    case PROCESS_CLIENT:
-        client_end(p);
-        return;
+    uint64_t at = rng_below(&world->rng, sum);
+    while (at >= weights[i]) {
+        at -= weights[i++];
     }
-    memset(p->lane_busy, 0, sizeof(p->lane_busy));
-    memset(p->seen, 0, sizeof(p->seen));
-    simfs_crash(p->disk, how, rng_next(&world->rng));
-    if (how != SIMFS_KEEP) {
-        simkv_crash(p->store, rng_next(&world->rng));
-    }
-}
-
-static void
-crash_one(struct world *world)
-{
-    struct process *p = rng_chance(&world->rng, 700) ? world_process(world, PROCESS_BROKER, 0)
-                                                     : world_process(world, PROCESS_CONTROLLER, 0);
-    if (!p->alive) {
-        return;
-    }
-    enum simfs_crash how = SIMFS_KEEP;
-    if (world->options.tears) {
-        how = rng_chance(&world->rng, 500) ? SIMFS_TEAR : SIMFS_LOSE;
-    }
-    world->counts.crashes_broker += p->kind == PROCESS_BROKER;
-    world->counts.crashes_controller += p->kind == PROCESS_CONTROLLER;
-    process_crash(p, how);
-    world_at(world,
-             world->now_us +
-                 rng_range(&world->rng, 0, rng_chance(&world->rng, 200) ? 5 * SECOND : 50 * MS),
-             (struct world_event){.kind = WORLD_START, .process = p});
-}
-
-/* ---- the network ----------------------------------------------------------------------------- */
-
-static struct link *
-any_link(struct world *world)
-{
-    uint64_t count = 0;
-    struct link *found = NULL;
-    LIST_FOREACH (place, &world->links) {
-        if (rng_below(&world->rng, ++count) == 0) {
-            found = LIST_ENTRY(place, struct link, link);
-        }
-    }
-    return found;
-}
-
-/* Nothing goes one way, or both, for a while; then the connection is found broken, or goes on late.
- */
-static void
-cut_one(struct world *world)
-{
-    struct link *link = any_link(world);
-    if (link == NULL) {
-        return;
-    }
-    int64_t until = world->now_us + rng_range(&world->rng, 10 * MS, 4 * SECOND);
-    uint64_t ways = rng_range(&world->rng, 1, 3) & 3;
-    for (int direction = 0; direction < 2; direction++) {
-        if ((ways >> direction & 1) != 0) {
-            link->cut_until_us[direction] = until;
-        }
-    }
-    world->counts.cuts++;
-    if (rng_chance(&world->rng, 500)) {
-        link_break(world, link);
-    }
-}
-
-static void
-pause_one(struct world *world)
-{
-    struct process *p = world->processes[rng_below(&world->rng, world->process_count)];
-    p->paused_until_us = world->now_us + rng_range(&world->rng, 10 * MS, 5 * SECOND);
-    world->counts.pauses++;
-    world_trace(world, "process %d is paused", p->id);
-}
-
-static void
-jump_clock(struct world *world)
-{
-    struct process *p = world_process(world, PROCESS_BROKER, 0);
-    p->wall_skew_ms += rng_range(&world->rng, -100000, 100000);
-    world->counts.clock_jumps++;
+    return i;
 }
 
 void
@@ -180,55 +169,45 @@ faults_happen(struct world *world)
     if (world->healed || o->fault_every_us == INT64_MAX) {
         return;
     }
-    struct process *broker = world_process(world, PROCESS_BROKER, 0);
-    switch (rng_below(&world->rng, 6)) {
-    case 0:
-        if (o->crashes) {
-            crash_one(world);
-        }
-        break;
-    case 1:
-        if (o->breaks && any_link(world) != NULL) {
-            link_break(world, any_link(world));
-        }
-        break;
-    case 2:
-        if (o->cuts) {
-            cut_one(world);
-        }
-        break;
-    case 3:
-        if (o->pauses) {
-            pause_one(world);
-        }
-        break;
-    case 4:
-        if (o->clock_jumps) {
-            jump_clock(world);
-        }
-        break;
-    default:
-        if (o->clean_restarts && broker->alive && rng_chance(&world->rng, 300)) {
-            broker_stop(broker);
-        }
-        break;
+    size_t which = draw(world);
+    if (which < FAULTS) {
+        faults[which](world);
     }
     world_at(world, world->now_us + rng_range(&world->rng, 0, 2 * o->fault_every_us),
              (struct world_event){.kind = WORLD_FAULT});
 }
 
+/* ---- healing for good ------------------------------------------------------------------------ */
+
+/* All that holds records, and a majority of the controllers that is drawn; the others are down, or
+ * cut off, for good. */
+static void
+leave_out(struct world *world)
+{
+    char name[24];
+    int most = (world->options.controllers - 1) / 2;
+    for (int count = (int)rng_range(&world->rng, 0, most); count > 0; count--) {
+        struct process *p = any_of(world, PROCESS_CONTROLLER);
+        world_trace(world, "%s stays broken", process_name(p, name));
+        p->left_out = true;
+        if (p->alive && rng_chance(&world->rng, 500)) {
+            process_crash(p, SIMFS_KEEP);
+        } else {
+            network_leave_out(world, p);
+        }
+    }
+}
+
 void
 faults_heal(struct world *world)
 {
-    LIST_FOREACH (place, &world->links) {
-        struct link *link = LIST_ENTRY(place, struct link, link);
-        link->cut_until_us[0] = 0;
-        link->cut_until_us[1] = 0;
-    }
-    for (size_t i = 0; i < world->process_count; i++) {
+    world_trace(world, "all heals");
+    network_heal(world);
+    for (int i = 0; i < world->process_count; i++) {
         world->processes[i]->paused_until_us = 0;
-        if (!world->processes[i]->alive) {
-            process_start(world->processes[i]);
-        }
+    }
+    leave_out(world);
+    for (int i = 0; i < world->process_count; i++) {
+        process_start(world->processes[i]);
     }
 }

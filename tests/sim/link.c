@@ -6,103 +6,260 @@
 
 /* Connections as libdmq/net and libzmq present them: messages arrive whole, in order within one
  * connection, or not at all; what was on its way when it ended is lost, before or after it was
- * carried out; the dialler hears of the end, the server never does. */
+ * carried out; the dialler hears of the end, the server never does. A blocked path keeps what was
+ * sent until it is open again, as TCP does, unless the silence lasts so long that the connection is
+ * given up. */
 
-#define MS 1000
-#define REFUSED_US (1 * MS)
-#define NOTICE_US (20 * MS) /* until a dialler hears that its connection ended */
+#define NOTICE_US (20 * MS)     /* until a dialler hears that its connection ended */
+#define SILENCE_US (6 * SECOND) /* heartbeats are missed for so long */
 #define MAX_REDIAL_US (300 * MS)
 
-static struct link *
-find_link(struct process *from, struct process *to, enum link_port port, uint32_t conn)
+/* ---- where they are -------------------------------------------------------------------------- */
+
+struct link *
+link_find(const struct process *from, const struct process *to, enum link_port port, uint32_t conn)
 {
-    struct world *world = from->world;
-    LIST_FOREACH (place, &world->links) {
+    LIST_FOREACH (place, &from->links) {
         struct link *link = LIST_ENTRY(place, struct link, link);
-        if (link->from == from && link->to == to && link->port == port && link->conn == conn) {
+        if (link->to == to && link->port == port && link->conn == conn) {
             return link;
         }
     }
+    return NULL;
+}
+
+static struct link *
+link_new(struct process *from, struct process *to, enum link_port port, uint32_t conn)
+{
+    struct world *world = from->world;
     struct link *link = calloc(1, sizeof(*link));
     DMQ_ASSERT(link != NULL);
     link->from = from;
     link->to = to;
     link->port = port;
     link->conn = conn;
-    link->number = ++world->link_count;
     list_init(&link->queue[0]);
     list_init(&link->queue[1]);
-    list_append(&world->links, &link->link);
+    list_append(&from->links, &link->link);
+    if (world->link_count == world->link_capacity) {
+        world->link_capacity = world->link_capacity == 0 ? 64 : 2 * world->link_capacity;
+        world->links = realloc(world->links, world->link_capacity * sizeof(struct link *));
+        DMQ_ASSERT(world->links != NULL);
+    }
+    world->links[world->link_count++] = link;
+    link->number = world->link_count;
     return link;
 }
 
-static struct link *
-link_by_number(struct world *world, uint64_t number)
+static const struct path *
+path_of(const struct link *link, int direction)
 {
-    LIST_FOREACH (place, &world->links) {
-        struct link *link = LIST_ENTRY(place, struct link, link);
-        if (link->number == number) {
-            return link;
-        }
+    const struct process *from = direction == 0 ? link->from : link->to;
+    const struct process *to = direction == 0 ? link->to : link->from;
+    return &from->world->paths[from->number][to->number];
+}
+
+bool
+path_is_open(const struct world *world, const struct process *from, const struct process *to)
+{
+    return world->paths[from->number][to->number].blocked_until_us <= world->now_us;
+}
+
+static int64_t
+draw_delay(struct link *link, int direction)
+{
+    struct world *world = link->from->world;
+    const struct path *path = path_of(link, direction);
+    int64_t slow = path->slow_until_us > world->now_us ? path->slow_us : 0;
+    return link->delay_us + rng_range(&world->rng, 0, link->delay_us) + slow;
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+static void
+free_frames(struct buf **frames, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        buf_unref(frames[i]);
     }
-    DMQ_UNREACHABLE();
+    free(frames);
 }
 
 void
 message_free(struct message *message)
 {
-    for (size_t i = 0; i < message->count; i++) {
-        buf_unref(message->frames[i]);
-    }
-    free(message->frames);
+    free_frames(message->frames, message->count);
     free(message);
 }
 
 static void
 lose_messages(struct link *link)
 {
+    struct world_counts *counts = &link->from->world->counts;
+    uint64_t *lost[2] = {&counts->requests_lost, &counts->answers_lost};
     for (int direction = 0; direction < 2; direction++) {
         struct list *place;
         while ((place = list_pop(&link->queue[direction])) != NULL) {
-            link->from->world->counts.messages_lost++;
+            (*lost[direction])++;
             message_free(LIST_ENTRY(place, struct message, link));
         }
     }
+}
+
+static void
+post_delivery(struct link *link, int direction, int64_t at_us)
+{
+    struct process *to = direction == 0 ? link->to : link->from;
+    world_at(link->from->world, at_us,
+             (struct world_event){.kind = WORLD_DELIVER,
+                                  .process = to,
+                                  .life = to->life,
+                                  .link = link,
+                                  .number = link->generation << 1 | (uint64_t)direction});
+}
+
+/* direction 0: from the dialler; 1: back to it. Takes frames (a heap array of references). */
+void
+link_send(struct link *link, int direction, struct buf **frames, size_t count)
+{
+    struct world *world = link->from->world;
+    if (!link->up) {
+        free_frames(frames, count);
+        world->counts.requests_lost++;
+        return;
+    }
+    struct message *message = calloc(1, sizeof(*message));
+    DMQ_ASSERT(message != NULL);
+    message->frames = frames;
+    message->count = count;
+    list_append(&link->queue[direction], &message->link);
+    world->counts.messages++;
+    post_delivery(link, direction, world->now_us + draw_delay(link, direction));
+}
+
+/* The routing id that a server sees: the link and its connection. */
+static struct buf *
+routing_id(const struct link *link)
+{
+    struct buf *id = buf_new(16);
+    DMQ_ASSERT(id != NULL);
+    put_be64(id->data, link->number);
+    put_be64(id->data + 8, link->generation);
+    return id;
+}
+
+void
+link_reply(struct process *from, struct bytes id, struct buf **frames, size_t count)
+{
+    DMQ_ASSERT(id.size == 16);
+    struct link *link = from->world->links[get_be64(id.data) - 1];
+    DMQ_ASSERT(link->to == from);
+    if (link->up && link->generation == get_be64(id.data + 8)) {
+        link_send(link, 1, frames, count);
+    } else {
+        free_frames(frames, count);
+    }
+}
+
+/* Each end has its own copy of the bytes, as over TCP; a server sees who asks. */
+static void
+arrive(struct link *link, int direction, struct message *message)
+{
+    struct buf **frames = malloc((message->count + 1) * sizeof(*frames));
+    size_t count = 0;
+    DMQ_ASSERT(frames != NULL);
+    if (direction == 0) {
+        frames[count++] = routing_id(link);
+    }
+    for (size_t i = 0; i < message->count; i++) {
+        frames[count++] = buf_copy(buf_bytes(message->frames[i]));
+        DMQ_ASSERT(frames[count - 1] != NULL);
+    }
+    free_frames(message->frames, message->count);
+    message->frames = frames;
+    message->count = count;
+}
+
+static void
+receive(struct link *link, int direction, struct message *message)
+{
+    struct process *to = direction == 0 ? link->to : link->from;
+    switch (to->kind) {
+    case PROCESS_CONTROLLER:
+        controller_receive(to, link, direction, message);
+        break;
+    case PROCESS_BROKER:
+        broker_receive(to, link, direction, message);
+        break;
+    case PROCESS_CLIENT:
+        client_receive(to, message, link);
+        break;
+    }
+}
+
+void
+link_deliver(struct link *link, uint64_t number)
+{
+    int direction = (int)(number & 1);
+    const struct path *path = path_of(link, direction);
+    if (number >> 1 != link->generation || list_empty(&link->queue[direction])) {
+        return; /* lost with its connection */
+    }
+    if (path->blocked_until_us > link->from->world->now_us) {
+        post_delivery(link, direction, path->blocked_until_us);
+        return;
+    }
+    struct list *place = list_pop(&link->queue[direction]);
+    struct message *message = LIST_ENTRY(place, struct message, link);
+    arrive(link, direction, message);
+    receive(link, direction, message);
+    message_free(message);
+}
+
+void
+link_hasten(struct link *link)
+{
+    for (int direction = 0; direction < 2; direction++) {
+        LIST_FOREACH (place, &link->queue[direction]) {
+            post_delivery(link, direction, link->from->world->now_us + draw_delay(link, direction));
+        }
+    }
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static void
+post(struct link *link, enum world_event_kind kind, int64_t at_us, uint64_t number)
+{
+    world_at(link->from->world, at_us,
+             (struct world_event){.kind = kind,
+                                  .process = link->from,
+                                  .life = link->from->life,
+                                  .link = link,
+                                  .number = number});
 }
 
 struct link *
 link_dial(struct process *from, struct process *to, enum link_port port, uint32_t conn)
 {
     struct world *world = from->world;
-    struct link *link = find_link(from, to, port, conn);
+    struct link *link = link_find(from, to, port, conn);
+    link = link == NULL ? link_new(from, to, port, conn) : link;
     link->wanted = true;
     if (link->up) {
         return link;
     }
     link->generation++;
     link->delay_us = rng_range(&world->rng, 20, world->options.delay_max_us);
-    world_at(world, world->now_us + 2 * link->delay_us,
-             (struct world_event){.kind = WORLD_LINK_UP,
-                                  .process = from,
-                                  .life = from->life,
-                                  .link = link,
-                                  .number = link->generation});
+    post(link, WORLD_LINK_UP, world->now_us + 2 * draw_delay(link, 0), link->generation);
     return link;
-}
-
-static bool
-is_cut(const struct link *link)
-{
-    int64_t now = link->from->world->now_us;
-    return link->cut_until_us[0] > now || link->cut_until_us[1] > now;
 }
 
 /* A client, and a broker that looks for the leading controller, say whom they dial next. */
 static bool
 dials_by_itself(const struct link *link)
 {
-    return link->from->kind == PROCESS_CLIENT ||
-           (link->from->kind == PROCESS_BROKER && link->port == PORT_CONTROLLER);
+    return link->from->kind == PROCESS_CLIENT || link->from->kind == PROCESS_BROKER;
 }
 
 static void
@@ -110,11 +267,7 @@ redial(struct link *link)
 {
     struct world *world = link->from->world;
     if (link->wanted && !dials_by_itself(link)) {
-        world_at(world, world->now_us + rng_range(&world->rng, 5 * MS, MAX_REDIAL_US),
-                 (struct world_event){.kind = WORLD_REDIAL,
-                                      .process = link->from,
-                                      .life = link->from->life,
-                                      .link = link});
+        post(link, WORLD_REDIAL, world->now_us + rng_range(&world->rng, 5 * MS, MAX_REDIAL_US), 0);
     }
 }
 
@@ -140,30 +293,40 @@ link_notice(struct link *link)
     if (link->ended) {
         link->ended = false;
         tell(link, false);
+        requests_end(link);
     }
+}
+
+static bool
+is_reachable(const struct link *link)
+{
+    const struct world *world = link->from->world;
+    return link->to->alive && link->to->paused_until_us <= world->now_us &&
+           path_is_open(world, link->from, link->to) && path_is_open(world, link->to, link->from);
 }
 
 void
 link_up(struct link *link, uint64_t generation)
 {
-    struct world *world = link->from->world;
+    struct process *from = link->from;
+    uint64_t life = from->life;
     if (generation != link->generation || link->up || !link->wanted) {
         return;
     }
-    if (!link->to->alive || is_cut(link)) {
-        if (!link->to->alive && link->from->kind == PROCESS_CONTROLLER) {
-            controller_refused(link->from, link->to->id);
-        }
+    link_notice(link); /* it hears of the end of one before the next is up */
+    if (!from->alive || from->life != life || !link->wanted) {
+        return;
+    }
+    if (!is_reachable(link)) {
+        redial(link);
         if (dials_by_itself(link)) {
             tell(link, false);
         }
-        redial(link);
         return;
     }
-    link_notice(link); /* it hears of the end of one before the next is up */
     link->up = true;
-    world->counts.connections++;
-    world_trace(world, "link %d -> %d is up", link->from->id, link->to->id);
+    from->world->counts.connections++;
+    world_trace(from->world, "link %d -> %d is up", from->id, link->to->id);
     tell(link, true);
 }
 
@@ -178,10 +341,12 @@ link_hang_up(struct link *link)
     lose_messages(link);
 }
 
-/* It ends by itself, and the dialler hears of it a little later. */
+/* It ends by itself, and the dialler hears of it a little later, or after its heartbeats were
+ * missed where it hears nothing. */
 void
-link_break(struct world *world, struct link *link)
+link_break(struct link *link)
 {
+    struct world *world = link->from->world;
     if (!link->up) {
         return;
     }
@@ -191,125 +356,36 @@ link_break(struct world *world, struct link *link)
     world->counts.connections_broken++;
     world_trace(world, "link %d -> %d is broken", link->from->id, link->to->id);
     if (link->from->alive) {
+        int64_t open_us = path_of(link, 1)->blocked_until_us;
+        int64_t latest = world->now_us + SILENCE_US;
+        int64_t at = world->now_us + rng_range(&world->rng, 0, NOTICE_US);
+        at = at > open_us ? at : open_us < latest ? open_us : latest;
         link->ended = true;
-        world_at(world, world->now_us + rng_range(&world->rng, 0, NOTICE_US),
-                 (struct world_event){.kind = WORLD_LINK_DOWN,
-                                      .process = link->from,
-                                      .life = link->from->life,
-                                      .link = link});
+        post(link, WORLD_LINK_DOWN, at, 0);
         redial(link);
+    }
+}
+
+void
+link_dies(struct link *link, uint64_t generation)
+{
+    if (link->up && link->generation == generation) {
+        link->from->world->counts.connections_died++;
+        link_break(link);
     }
 }
 
 void
 links_of_dead(struct process *p)
 {
-    LIST_FOREACH (place, &p->world->links) {
-        struct link *link = LIST_ENTRY(place, struct link, link);
+    struct world *world = p->world;
+    for (size_t i = 0; i < world->link_count; i++) {
+        struct link *link = world->links[i];
         if (link->from == p) {
             link_hang_up(link);
+            link->call_count = 0;
         } else if (link->to == p) {
-            link_break(p->world, link);
+            link_break(link);
         }
     }
-}
-
-/* direction 0: from the dialler; 1: back to it. Takes frames (a heap array of references). */
-void
-link_send(struct link *link, int direction, struct buf **frames, size_t count)
-{
-    struct world *world = link->from->world;
-    struct message *message = calloc(1, sizeof(*message));
-    DMQ_ASSERT(message != NULL);
-    message->frames = frames;
-    message->count = count;
-    if (!link->up) {
-        message_free(message);
-        world->counts.messages_lost++;
-        return;
-    }
-    list_append(&link->queue[direction], &message->link);
-    world->counts.messages++;
-    int64_t at = world->now_us + link->delay_us + rng_range(&world->rng, 0, link->delay_us);
-    at = at > link->cut_until_us[direction] ? at : link->cut_until_us[direction];
-    struct process *to = direction == 0 ? link->to : link->from;
-    world_at(world, at,
-             (struct world_event){.kind = WORLD_DELIVER,
-                                  .process = to,
-                                  .life = to->life,
-                                  .link = link,
-                                  .number = (uint64_t)direction});
-}
-
-/* The routing id that a server sees: the link and its connection. */
-static struct buf *
-routing_id(const struct link *link)
-{
-    struct buf *id = buf_new(16);
-    DMQ_ASSERT(id != NULL);
-    put_be64(id->data, link->number);
-    put_be64(id->data + 8, link->generation);
-    return id;
-}
-
-void
-link_reply(struct process *from, struct bytes id, struct buf **frames, size_t count)
-{
-    DMQ_ASSERT(id.size == 16);
-    struct link *link = link_by_number(from->world, get_be64(id.data));
-    DMQ_ASSERT(link->to == from);
-    if (link->up && link->generation == get_be64(id.data + 8)) {
-        link_send(link, 1, frames, count);
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        buf_unref(frames[i]);
-    }
-    free(frames);
-}
-
-/* Each end has its own copy of the bytes, as over TCP. */
-static void
-copy_frames(struct message *message)
-{
-    for (size_t i = 0; i < message->count; i++) {
-        struct buf *copy = buf_copy(buf_bytes(message->frames[i]));
-        DMQ_ASSERT(copy != NULL);
-        buf_unref(message->frames[i]);
-        message->frames[i] = copy;
-    }
-}
-
-void
-link_deliver(struct link *link, int direction)
-{
-    struct list *place = list_pop(&link->queue[direction]);
-    if (place == NULL) {
-        return; /* lost with its connection */
-    }
-    struct message *message = LIST_ENTRY(place, struct message, link);
-    struct process *to = direction == 0 ? link->to : link->from;
-    copy_frames(message);
-    if (direction == 0) {
-        struct buf *id = routing_id(link);
-        struct buf **frames = malloc((message->count + 1) * sizeof(*frames));
-        DMQ_ASSERT(frames != NULL);
-        frames[0] = id;
-        memcpy(frames + 1, message->frames, message->count * sizeof(*frames));
-        free(message->frames);
-        message->frames = frames;
-        message->count++;
-    }
-    switch (to->kind) {
-    case PROCESS_CONTROLLER:
-        controller_receive(to, link, direction, message);
-        break;
-    case PROCESS_BROKER:
-        broker_receive(to, link, direction, message);
-        break;
-    case PROCESS_CLIENT:
-        client_receive(to, message, link);
-        break;
-    }
-    message_free(message);
 }

@@ -1,44 +1,19 @@
 #include "tests/sim/world.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "libdmq/base/assert.h"
-#include "tests/sim/checker.h"
 
-#define MS 1000
-#define SECOND (1000 * MS)
-#define HEAL_WITHIN_US (120 * (int64_t)SECOND)
-#define MAX_EVENTS 20000000
+#define MAX_EVENTS 40000000
 
-/* ---- events ---------------------------------------------------------------------------------- */
-
-void
-world_at(struct world *world, int64_t at_us, struct world_event event)
-{
-    struct world_event *kept = malloc(sizeof(*kept));
-    DMQ_ASSERT(kept != NULL);
-    *kept = event;
-    kept->node = (struct heap_node){0};
-    bool pushed =
-        heap_push(&world->heap, &kept->node, at_us > world->now_us ? at_us : world->now_us);
-    DMQ_ASSERT(pushed);
-}
+/* ---- telling --------------------------------------------------------------------------------- */
 
 static void
 hash(struct world *world, uint64_t value)
 {
     world->trace_hash = (world->trace_hash ^ value) * 0x100000001b3u;
-}
-
-void
-world_fail(struct world *world, const char *what)
-{
-    if (world->failure == NULL) {
-        world->failure = what;
-        world_trace(world, "FAILED: %s", what);
-    }
 }
 
 void
@@ -55,16 +30,37 @@ world_trace(struct world *world, const char *format, ...)
     va_end(args);
 }
 
-int64_t
-process_now_ms(const struct process *p)
+void
+world_fail(struct world *world, const char *format, ...)
 {
-    return p->world->now_us / MS + 1;
+    if (world_failed(world)) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    vsnprintf(world->failure, sizeof(world->failure), format, args);
+    va_end(args);
+    world_trace(world, "FAILED: %s", world->failure);
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+void
+world_at(struct world *world, int64_t at_us, struct world_event event)
+{
+    struct world_event *kept = malloc(sizeof(*kept));
+    DMQ_ASSERT(kept != NULL);
+    *kept = event;
+    kept->node = (struct heap_node){0};
+    bool pushed =
+        heap_push(&world->heap, &kept->node, at_us > world->now_us ? at_us : world->now_us);
+    DMQ_ASSERT(pushed);
 }
 
 struct process *
 world_process(struct world *world, enum process_kind kind, int index)
 {
-    for (size_t i = 0; i < world->process_count; i++) {
+    for (int i = 0; i < world->process_count; i++) {
         if (world->processes[i]->kind == kind && index-- == 0) {
             return world->processes[i];
         }
@@ -72,20 +68,16 @@ world_process(struct world *world, enum process_kind kind, int index)
     return NULL;
 }
 
-void
-process_tick_at(struct process *p, int64_t due_ms)
+struct process *
+world_by_id(struct world *world, enum process_kind kind, int32_t id)
 {
-    if (due_ms == INT64_MAX) {
-        return;
+    for (int i = 0; i < world->process_count; i++) {
+        struct process *p = world->processes[i];
+        if (p->kind == kind && p->id == id) {
+            return p;
+        }
     }
-    int64_t at_us = (due_ms - 1) * MS;
-    at_us = at_us > p->world->now_us ? at_us : p->world->now_us;
-    if (p->tick_us <= at_us) {
-        return;
-    }
-    p->tick_us = at_us;
-    world_at(p->world, at_us,
-             (struct world_event){.kind = WORLD_TICK, .process = p, .life = p->life});
+    return NULL;
 }
 
 /* ---- lanes ----------------------------------------------------------------------------------- */
@@ -119,6 +111,13 @@ lane_push(struct process *p, enum lane lane, const struct effect *effect)
     lane_next(p, lane);
 }
 
+struct effect *
+lane_pop(struct process *p, enum lane lane)
+{
+    struct list *place = list_pop(&p->lanes[lane]);
+    return place == NULL ? NULL : LIST_ENTRY(place, struct effect, link);
+}
+
 void
 lane_done(struct process *p, enum lane lane)
 {
@@ -131,6 +130,9 @@ lane_done(struct process *p, enum lane lane)
 static void
 tick(struct process *p)
 {
+    if (p->tick_us > p->world->now_us) {
+        return; /* it was put off */
+    }
     p->tick_us = INT64_MAX;
     switch (p->kind) {
     case PROCESS_CONTROLLER:
@@ -156,29 +158,49 @@ run_lane(struct process *p, enum lane lane)
 }
 
 static void
-handle(struct world *world, struct world_event *event)
+handle_link(struct link *link, const struct world_event *event)
+{
+    switch (event->kind) {
+    case WORLD_DELIVER:
+        link_deliver(link, event->number);
+        break;
+    case WORLD_LINK_UP:
+        link_up(link, event->number);
+        break;
+    case WORLD_LINK_DOWN:
+        link_notice(link);
+        break;
+    case WORLD_LINK_DIES:
+        link_dies(link, event->number);
+        break;
+    case WORLD_TIMEOUT:
+        request_timed_out(link, event->number);
+        break;
+    default: /* WORLD_REDIAL */
+        if (link->wanted) {
+            link_dial(link->from, link->to, link->port, link->conn);
+        }
+        break;
+    }
+}
+
+static void
+handle(struct world *world, const struct world_event *event)
 {
     struct process *p = event->process;
+    if (event->link != NULL) {
+        handle_link(event->link, event);
+        return;
+    }
     switch (event->kind) {
     case WORLD_TICK:
-        if (p->tick_us <= world->now_us) {
-            tick(p);
-        }
+        tick(p);
         break;
     case WORLD_LANE:
         run_lane(p, (enum lane)event->number);
         break;
-    case WORLD_DELIVER:
-        link_deliver(event->link, (int)event->number);
-        break;
-    case WORLD_LINK_UP:
-        link_up(event->link, event->number);
-        break;
-    case WORLD_LINK_DOWN:
-        link_notice(event->link);
-        break;
-    case WORLD_REDIAL:
-        link_dial(event->link->from, event->link->to, event->link->port, event->link->conn);
+    case WORLD_PROBED:
+        controller_refused(p, world->processes[event->number]);
         break;
     case WORLD_START:
         process_start(p);
@@ -186,207 +208,78 @@ handle(struct world *world, struct world_event *event)
     case WORLD_WORK:
         client_work(p);
         break;
+    case WORLD_FLAP:
+        flap_on(world, event->number);
+        break;
     case WORLD_FAULT:
         faults_happen(world);
         break;
+    default:
+        DMQ_UNREACHABLE();
     }
 }
 
 /* An event of a life that is over is dropped; one of a paused process waits. */
 static bool
-takes_place(struct world *world, struct world_event *event)
+takes_place(struct world *world, const struct world_event *event)
 {
-    struct process *p = event->process;
+    const struct process *p = event->process;
     if (p == NULL) {
         return true;
     }
     if (event->life != 0 && (event->life != p->life || !p->alive)) {
         return false;
     }
-    if (p->paused_until_us > world->now_us) {
+    if (p->paused_until_us > world->now_us && event->kind != WORLD_START) {
         world_at(world, p->paused_until_us, *event);
         return false;
     }
     return true;
 }
 
-static bool
+static void
+check(struct process *p)
+{
+    if (p == NULL || !p->alive) {
+        return;
+    }
+    if (p->kind == PROCESS_BROKER) {
+        broker_check(p);
+    }
+    if (p->kind != PROCESS_CLIENT) {
+        metadata_check(p);
+    }
+}
+
+static void
 run_one(struct world *world)
 {
     struct heap_node *node = heap_min(&world->heap);
-    if (node == NULL || world->failure != NULL) {
-        return false;
-    }
-    heap_remove(&world->heap, node);
     struct world_event *event = LIST_ENTRY(node, struct world_event, node);
+    heap_remove(&world->heap, node);
     world->now_us = node->key;
     if (takes_place(world, event)) {
         hash(world, (uint64_t)world->now_us);
         hash(world, (uint64_t)event->kind << 32 | event->number);
+        hash(world, event->process == NULL ? 0 : (uint64_t)event->process->id);
         world->counts.events++;
         handle(world, event);
-        if (event->process != NULL && event->process->kind == PROCESS_BROKER) {
-            broker_check(event->process);
-        }
+        check(event->process);
     }
     free(event);
     if (world->counts.events > MAX_EVENTS) {
         world_fail(world, "events without end");
     }
-    return world->failure == NULL;
-}
-
-static void
-run_until(struct world *world, int64_t until_us)
-{
-    while (heap_min(&world->heap) != NULL && heap_min(&world->heap)->key <= until_us) {
-        if (!run_one(world)) {
-            return;
-        }
-    }
-    world->now_us = until_us > world->now_us ? until_us : world->now_us;
-}
-
-/* ---- a life ---------------------------------------------------------------------------------- */
-
-static struct process *
-add_process(struct world *world, enum process_kind kind, int32_t id)
-{
-    struct process *p = calloc(1, sizeof(*p));
-    DMQ_ASSERT(p != NULL && world->process_count < WORLD_MAX_PROCESSES);
-    p->world = world;
-    p->kind = kind;
-    p->id = id;
-    p->tick_us = INT64_MAX;
-    for (int lane = 0; lane < LANE_COUNT; lane++) {
-        list_init(&p->lanes[lane]);
-    }
-    if (kind != PROCESS_CLIENT) {
-        p->disk = simfs_new(rng_next(&world->rng));
-        p->store = simkv_new();
-        simfs_make_folder(p->disk, "/data");
-    }
-    world->processes[world->process_count++] = p;
-    return p;
 }
 
 void
-world_init(struct world *world, uint64_t seed, int64_t seconds)
+world_run_until(struct world *world, int64_t until_us)
 {
-    *world = (struct world){.trace_hash = 0xcbf29ce484222325u, .next_value = 1};
-    rng_init(&world->rng, seed);
-    list_init(&world->links);
-    world->options.seed = seed;
-    world->options.faults_until_us = seconds * SECOND;
-    faults_draw(world);
-    add_process(world, PROCESS_CONTROLLER, 1);
-    add_process(world, PROCESS_BROKER, 101);
-    for (int i = 0; i < world->options.clients; i++) {
-        add_process(world, PROCESS_CLIENT, 1000 + i);
+    while (!world_failed(world) && heap_min(&world->heap) != NULL &&
+           heap_min(&world->heap)->key <= until_us) {
+        run_one(world);
     }
-}
-
-void
-world_deinit(struct world *world)
-{
-    for (size_t i = 0; i < world->process_count; i++) {
-        struct process *p = world->processes[i];
-        if (p->alive) {
-            process_crash(p, SIMFS_KEEP);
-        }
-        if (p->kind != PROCESS_CLIENT) {
-            simfs_free(p->disk);
-            simkv_free(p->store);
-        }
+    if (!world_failed(world)) {
+        world->now_us = until_us > world->now_us ? until_us : world->now_us;
     }
-    struct list *link;
-    while ((link = list_pop(&world->links)) != NULL) {
-        free(LIST_ENTRY(link, struct link, link));
-    }
-    struct heap_node *node;
-    while ((node = heap_min(&world->heap)) != NULL) {
-        heap_remove(&world->heap, node);
-        free(LIST_ENTRY(node, struct world_event, node));
-    }
-    for (size_t i = 0; i < world->process_count; i++) {
-        free(world->processes[i]);
-    }
-    heap_deinit(&world->heap);
-    history_deinit(&world->history);
-}
-
-static bool
-every_client(const struct world *world, bool (*holds)(const struct process *p))
-{
-    for (size_t i = 0; i < world->process_count; i++) {
-        const struct process *p = world->processes[i];
-        if (p->kind == PROCESS_CLIENT && !holds(p)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Lets everything go on until it holds of every client; a failure if that takes too long. */
-static void
-await(struct world *world, bool (*holds)(const struct process *p), const char *otherwise)
-{
-    int64_t until = world->now_us + HEAL_WITHIN_US;
-    while (world->failure == NULL && !every_client(world, holds)) {
-        if (world->now_us >= until) {
-            world_fail(world, otherwise);
-        }
-        run_until(world, world->now_us + 100 * MS);
-    }
-}
-
-/* Everything is healed for good: within bounded time all that was sent has an outcome, and new
- * readers have read everything from the start. */
-static void
-drain(struct world *world)
-{
-    world->healed = true;
-    faults_heal(world);
-    for (size_t i = 0; i < world->process_count; i++) {
-        if (world->processes[i]->kind == PROCESS_CLIENT) {
-            client_quiesce(world->processes[i]);
-        }
-    }
-    await(world, client_flushed, "sends have no outcome after everything was healed");
-    for (size_t i = 0; world->failure == NULL && i < world->process_count; i++) {
-        if (world->processes[i]->kind == PROCESS_CLIENT) {
-            client_reread(world->processes[i]);
-        }
-    }
-    run_until(world, world->now_us + 2 * SECOND); /* topics are asked for */
-    for (size_t i = 0; world->failure == NULL && i < world->process_count; i++) {
-        if (world->processes[i]->kind == PROCESS_CLIENT) {
-            client_reread(world->processes[i]);
-        }
-    }
-    await(world, client_has_read_all, "readers do not reach the end after everything was healed");
-}
-
-const char *
-world_run(struct world *world)
-{
-    static char text[256];
-    for (size_t i = 0; i < world->process_count; i++) {
-        process_start(world->processes[i]);
-    }
-    world_at(world, rng_range(&world->rng, 0, SECOND), (struct world_event){.kind = WORLD_FAULT});
-    run_until(world, world->options.faults_until_us);
-    if (world->failure == NULL) {
-        drain(world);
-    }
-    if (world->failure != NULL) {
-        return world->failure;
-    }
-    struct process *last = world->processes[world->process_count - 1];
-    struct verdict verdict = history_check(&world->history, last->id);
-    if (verdict.anomaly == ANOMALY_NONE) {
-        return NULL;
-    }
-    snprintf(text, sizeof(text), "%s", verdict.text);
-    return text;
 }

@@ -3,11 +3,12 @@
  * heap ordered by virtual time, and every source of chance is one generator: the same seed gives
  * the same trace hash.
  *
- *   world.c            time, events, the end of a run      link.c       connections and messages
- *   world_broker.c     a broker process                    faults.c     what goes wrong, drawn per
- * seed world_controller.c a controller process                workload.c   what clients want
- *   world_client.c     a client process                    history.c    what they saw; checker.c
- * judges
+ *   world.c            time, events, lanes                link.c         connections and messages
+ *   life.c             beginning, healing, end            request.c         requests that wait for
+ * one process.c          starts, crashes, clocks            faults.c       what goes wrong, drawn
+ *   world_broker.c     a broker process                   faults_net.c   partitions, flapping
+ *   world_controller.c a controller process               admin.c        topics made and deleted
+ *   world_client.c     a client process                   metadata_checker.c  what must hold of it
  *
  * A crash takes everything that a process had in memory; its disk and store keep what simfs and
  * simkv say. A paused process does nothing until it goes on; what happens to it meanwhile waits. */
@@ -26,12 +27,20 @@
 #include "tests/sim/simfs.h"
 #include "tests/sim/simkv.h"
 
-#define WORLD_MAX_PROCESSES 16
+#define WORLD_MAX_CONTROLLERS 5
+#define WORLD_MAX_BROKERS 6
+#define WORLD_MAX_CLIENTS 4
+#define WORLD_MAX_PROCESSES 15
 #define WORLD_MAX_TOPICS 4
 #define WORLD_PARTITIONS 2
 
+#define MS 1000
+#define SECOND (1000 * (int64_t)MS)
+
 struct world;
 struct link;
+struct admin;
+struct metadata_checker;
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
@@ -41,10 +50,14 @@ enum world_event_kind {
     WORLD_DELIVER,   /* the first message of one direction of a link arrives */
     WORLD_LINK_UP,   /* a link that was dialled is open, or refused */
     WORLD_LINK_DOWN, /* its dialler hears that it ended */
+    WORLD_LINK_DIES, /* nothing was heard for too long: both ends give it up */
     WORLD_REDIAL,
-    WORLD_START, /* a process that is down starts */
-    WORLD_WORK,  /* a client does something */
-    WORLD_FAULT  /* something goes wrong */
+    WORLD_TIMEOUT, /* a call has waited long enough */
+    WORLD_PROBED,  /* a probe found that a process's port refuses connections */
+    WORLD_START,   /* a process that is down starts */
+    WORLD_WORK,    /* a client does something */
+    WORLD_FLAP,    /* a flapping path goes down or comes back */
+    WORLD_FAULT    /* something goes wrong */
 };
 
 struct world_event {
@@ -53,7 +66,7 @@ struct world_event {
     struct process *process;
     uint64_t life; /* of the process: an event of an earlier one is dropped; 0: any */
     struct link *link;
-    uint64_t number; /* lane, direction or generation */
+    uint64_t number; /* lane, generation and direction, ... */
 };
 
 /* ---- links: one connection after another between two processes ------------------------------- */
@@ -66,8 +79,15 @@ struct message {
     size_t count;
 };
 
+/* A request whose end the dialler is owed. */
+struct call_out {
+    uint64_t tag;
+    dmq_err late; /* what it hears when nothing has come in time */
+};
+#define LINK_MAX_CALLS 256
+
 struct link {
-    struct list link;
+    struct list link;     /* in its dialler's list */
     struct process *from; /* who dials */
     struct process *to;
     enum link_port port;
@@ -75,11 +95,21 @@ struct link {
     uint64_t number; /* in the world */
     bool wanted;     /* redialled when it ends */
     bool up;
-    bool ended;              /* the dialler has not heard of its end yet */
-    uint64_t generation;     /* of the connection */
-    struct list queue[2];    /* messages on their way: there and back */
-    int64_t delay_us;        /* drawn per connection */
-    int64_t cut_until_us[2]; /* nothing of this direction arrives before */
+    bool ended;           /* the dialler has not heard of its end yet */
+    uint64_t generation;  /* of the connection */
+    struct list queue[2]; /* messages on their way: there and back */
+    int64_t delay_us;     /* drawn per connection */
+    struct call_out calls[LINK_MAX_CALLS];
+    size_t call_count;
+};
+
+/* The network from one process to another. */
+struct path {
+    int64_t blocked_until_us; /* nothing arrives before */
+    int64_t slow_until_us;
+    int64_t slow_us; /* added to each delay until then */
+    int64_t flap_until_us;
+    int64_t flap_every_us;
 };
 
 /* ---- processes ------------------------------------------------------------------------------- */
@@ -99,16 +129,24 @@ struct process {
     struct world *world;
     enum process_kind kind;
     int32_t id;
+    int number;    /* in the world */
     uint64_t life; /* rises with each start; 0: never started */
     bool alive;
+    bool left_out; /* stays broken when the world heals */
     int64_t paused_until_us;
+    int64_t clock_ms;  /* of its monotonic clock when the world began */
+    int64_t clock_ppm; /* how much faster than the world's it goes */
     int64_t wall_skew_ms;
-    int64_t tick_us; /* when its WORLD_TICK is due; INT64_MAX: none */
+    int64_t tick_us;   /* when its WORLD_TICK is due; INT64_MAX: none */
+    struct list links; /* that it dials */
 
     /* what outlives it */
     struct simfs *disk;
     struct simkv *store;
+    struct uuid disk_id;
     struct uuid cluster_id;
+    int64_t told_version; /* a broker: applied and durable, as it told */
+    bool damaged;         /* a controller: its store has lost what was synced */
 
     /* what dies with it */
     struct brk *brk;
@@ -118,20 +156,15 @@ struct process {
     struct raft_store *raft_store; /* a controller's */
     struct plog_io_lane *lane;
     struct plog_reader *reader;
-    struct link *controller;                          /* a broker: the one that it dialled last */
-    struct brk_service services[WORLD_MAX_PROCESSES]; /* a broker: the controllers */
-    struct list lanes[LANE_COUNT];                    /* of struct effect */
+    struct list lanes[LANE_COUNT]; /* of struct effect */
     bool lane_busy[LANE_COUNT];
     bool stopping;
-    bool probed;        /* a controller: the answer to its probe is due */
-    uint64_t pushes[8]; /* a controller: on their way; 0: none */
-    size_t push_count;
+    bool disk_fails;             /* a controller: writes return EIO */
+    struct seen_partition *seen; /* a broker: hash, what broker_check saw last in this life */
+    int64_t checked_version;     /* of its image: what the metadata checker saw last */
+    struct link *controller;     /* a broker: where it turns to */
+    struct brk_service services[WORLD_MAX_CONTROLLERS]; /* a broker: the controllers */
     int64_t consumed; /* a client: bytes to be reported after the step */
-    struct {
-        struct uuid topic_id;
-        int32_t partition;
-        int64_t high_watermark;
-    } seen[64]; /* a broker: what broker_check saw last, in this life */
 };
 
 /* ---- options, drawn from the seed ------------------------------------------------------------ */
@@ -139,50 +172,79 @@ struct process {
 struct world_options {
     uint64_t seed;
     int64_t faults_until_us; /* then everything heals */
+    int controllers;
+    int brokers;
     int clients;
+    struct raft_config raft;
+    int64_t snapshot_bytes; /* of the controllers' log before the next snapshot */
     int64_t segment_bytes;
     int64_t batch_bytes;
     int64_t delay_max_us;
     int64_t disk_max_us;
     unsigned stall_per_mille; /* of disk operations take up to two seconds */
+    unsigned die_per_million; /* of steps end in the middle of their effects */
     int64_t fault_every_us;   /* mean; INT64_MAX: none */
-    bool crashes;             /* each: whether this sort of fault happens at all */
+    unsigned weights[16];     /* of each sort of fault (faults.c); 0: it does not happen */
     bool tears;
-    bool breaks;
-    bool cuts;
-    bool pauses;
-    bool clock_jumps;
-    bool clean_restarts;
     bool topic_churn;
     bool async_topic;
+    int64_t clock_ppm_max;
+    int64_t work_every_us;
     int64_t delivery_timeout_ms;
+    int64_t admin_timeout_ms;
     int acks;
 };
 
+/* What is meant to happen: name, and what a person reads. A range of seeds in which one stays zero
+ * fails, for what did not happen was not tested; but for what stands in brackets, which may. */
+#define WORLD_COUNTS(X)                                                                            \
+    X(events, "events")                                                                            \
+    X(messages, "messages")                                                                        \
+    X(requests_lost, "requests lost with a connection, before they came")                          \
+    X(answers_lost, "answers lost with a connection, after it was done")                           \
+    X(connections, "connections")                                                                  \
+    X(connections_broken, "connections broken")                                                    \
+    X(connections_died, "connections given up after silence")                                      \
+    X(timeouts, "calls without answer in time")                                                    \
+    X(cuts, "paths cut")                                                                           \
+    X(partitions, "partitions")                                                                    \
+    X(partitions_one_way, "partitions one way only")                                               \
+    X(isolations, "processes cut off alone")                                                       \
+    X(rings, "rings")                                                                              \
+    X(flaps, "flapping paths")                                                                     \
+    X(slow_paths, "slow paths")                                                                    \
+    X(probes_refused, "probes refused")                                                            \
+    X(crashes_broker, "brokers crashed")                                                           \
+    X(crashes_controller, "controllers crashed")                                                   \
+    X(crashes_mid_step, "crashes between the effects of a step")                                   \
+    X(crashes_in_recovery, "broker crashes before ready")                                          \
+    X(crashes_all, "crashes of everything at once")                                                \
+    X(clean_restarts, "clean restarts of brokers")                                                 \
+    X(pauses, "pauses")                                                                            \
+    X(clock_jumps, "clock jumps")                                                                  \
+    X(crashes_mid_write, "crashes within a write of a controller")                                 \
+    X(elections, "elections stood for")                                                            \
+    X(snapshots, "snapshots taken or installed")                                                   \
+    X(stalls, "disk stalls")                                                                       \
+    X(rolls, "segments rolled")                                                                    \
+    X(topics_created, "topics created")                                                            \
+    X(topics_deleted, "topics deleted")                                                            \
+    X(creates_retried, "creates answered although the topic was there")                            \
+    X(late_creates, "(topics made by a late copy of a create, after their deletion)")              \
+    X(admin_unknown, "admin requests of unknown fate")                                             \
+    X(admin_reads, "linearizable reads checked")                                                   \
+    X(registrations, "broker epochs given")                                                        \
+    X(versions, "metadata versions checked")                                                       \
+    X(sends, "records sent")                                                                       \
+    X(acked, "records acknowledged")                                                               \
+    X(unknown, "records of unknown fate")                                                          \
+    X(duplicates, "duplicate batches recognised")                                                  \
+    X(polls, "records read")
+
 struct world_counts {
-    uint64_t events;
-    uint64_t messages;
-    uint64_t messages_lost;
-    uint64_t connections;
-    uint64_t connections_broken;
-    uint64_t cuts;
-    uint64_t crashes_broker;
-    uint64_t crashes_controller;
-    uint64_t crashes_in_recovery;
-    uint64_t clean_restarts;
-    uint64_t pauses;
-    uint64_t clock_jumps;
-    uint64_t stalls;
-    uint64_t duplicates; /* batches that the broker recognised */
-    uint64_t sends;
-    uint64_t acked;
-    uint64_t unknown; /* sends of unknown fate */
-    uint64_t polls;
-    uint64_t topics_created;
-    uint64_t topics_deleted;
-    uint64_t rolls;
-    uint64_t fenced;
-    uint64_t producer_restarts; /* partitions that went on under a new producer id */
+#define X(name, text) uint64_t name;
+    WORLD_COUNTS(X)
+#undef X
 };
 
 struct world {
@@ -191,54 +253,121 @@ struct world {
     int64_t now_us;
     struct heap heap;
     struct process *processes[WORLD_MAX_PROCESSES];
-    size_t process_count;
-    struct list links;
-    uint64_t link_count;
+    int process_count;
+    struct path paths[WORLD_MAX_PROCESSES][WORLD_MAX_PROCESSES]; /* from, to */
+    struct link **links;                                         /* by number - 1 */
+    size_t link_count;
+    size_t link_capacity;
     struct history history;
+    struct admin *admin;
+    struct metadata_checker *metadata;
     struct world_counts counts;
     uint64_t trace_hash;
     bool trace; /* print readable lines */
     bool healed;
     uint64_t next_value; /* of a record: every one is another */
-    const char *failure; /* first invariant that broke, or NULL */
+    char failure[256];   /* first invariant that broke, or empty */
 };
 
-/* Runs a whole life: faults, healing, final drain, verdict. NULL if all is well, else what is
- * wrong. */
-const char *world_run(struct world *world);
+/* ---- life.c: a whole life -------------------------------------------------------------------- */
+
 void world_init(struct world *world, uint64_t seed, int64_t seconds);
 void world_deinit(struct world *world);
 
-/* ---- for the files of the world -------------------------------------------------------------- */
+/* Faults, healing, final drain, verdict. NULL if all is well, else what is wrong. */
+const char *world_run(struct world *world);
+
+/* ---- world.c --------------------------------------------------------------------------------- */
 
 void world_at(struct world *world, int64_t at_us, struct world_event event);
-void world_fail(struct world *world, const char *what);
+void world_run_until(struct world *world, int64_t until_us);
+__attribute__((format(printf, 2, 3))) void world_fail(struct world *world, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void world_trace(struct world *world, const char *format,
                                                        ...);
-int64_t process_now_ms(const struct process *p);
+static inline bool
+world_failed(const struct world *world)
+{
+    return world->failure[0] != '\0';
+}
+
+/* The one of a kind with this index, or this id; NULL: none. */
 struct process *world_process(struct world *world, enum process_kind kind, int index);
+struct process *world_by_id(struct world *world, enum process_kind kind, int32_t id);
+
+/* A lane's first effect is carried out after a drawn time. */
+void lane_push(struct process *p, enum lane lane, const struct effect *effect);
+struct effect *lane_pop(struct process *p, enum lane lane);
+void lane_done(struct process *p, enum lane lane);
+
+/* ---- process.c ------------------------------------------------------------------------------- */
+
+struct process *process_new(struct world *world, enum process_kind kind, int32_t id);
+void process_free(struct process *p);
+const char *process_name(const struct process *p, char name[24]);
+
+/* On its own clock, which begins somewhere and may be a little fast or slow. */
+int64_t process_now_ms(const struct process *p);
 
 /* Asks for a WORLD_TICK at the deadline of the process (ms on its clock). */
 void process_tick_at(struct process *p, int64_t due_ms);
 
-/* A lane's first effect is carried out after a drawn time. */
-void lane_push(struct process *p, enum lane lane, const struct effect *effect);
-void lane_done(struct process *p, enum lane lane);
+void process_start(struct process *p);
+void process_start_in(struct process *p, int64_t after_us);
+void process_crash(struct process *p, enum simfs_crash how);
 
-/* link.c */
+/* The crash that the options allow, drawn. */
+enum simfs_crash process_draw_crash(struct world *world);
+
+/* Before which effect of its step it dies, by process_dies; SIZE_MAX: it does not. */
+size_t process_doom(struct process *p, size_t effects);
+void process_dies(struct process *p);
+
+/* ---- link.c ---------------------------------------------------------------------------------- */
+
 struct link *link_dial(struct process *from, struct process *to, enum link_port port,
                        uint32_t conn);
+struct link *link_find(const struct process *from, const struct process *to, enum link_port port,
+                       uint32_t conn); /* NULL: never dialled */
 void link_hang_up(struct link *link);
 void link_notice(struct link *link);
-void link_break(struct world *world, struct link *link);
+void link_break(struct link *link);
+void link_dies(struct link *link, uint64_t generation);
 void link_send(struct link *link, int direction, struct buf **frames, size_t count);
 void link_reply(struct process *from, struct bytes routing_id, struct buf **frames, size_t count);
 void link_up(struct link *link, uint64_t generation);
-void link_deliver(struct link *link, int direction);
+void link_deliver(struct link *link, uint64_t number);
+void link_hasten(struct link *link); /* what waited for a blocked path waits no more */
 void links_of_dead(struct process *p);
 void message_free(struct message *message);
+bool path_is_open(const struct world *world, const struct process *from, const struct process *to);
 
-/* one set for each kind of process */
+/* ---- request.c ---------------------------------------------------------------------------------- */
+
+struct request_out {
+    uint64_t tag;
+    int16_t api_key;
+    const char *client_id;
+    struct buf *body;    /* borrowed */
+    struct buf **frames; /* borrowed; after the body */
+    size_t count;
+    int32_t timeout_ms;
+    int64_t metadata_version;
+    bool one_way; /* nothing comes back */
+};
+
+/* Sends a request whose end its dialler hears of exactly once: X_answered or X_unanswered. */
+void request_send(struct link *link, const struct request_out *request);
+
+/* The header of an answer that came; false if its call has ended. */
+bool request_answered(struct link *link, const struct message *message, uint64_t *ret_tag,
+                      dmq_err *ret_err);
+void request_timed_out(struct link *link, uint64_t tag);
+
+/* The connection ended, and its dialler was told: so do its calls. */
+void requests_end(struct link *link);
+
+/* ---- one set for each kind of process -------------------------------------------------------- */
+
 void broker_start(struct process *p);
 void broker_end(struct process *p);
 void broker_lane(struct process *p, enum lane lane);
@@ -246,7 +375,10 @@ void broker_tick(struct process *p);
 void broker_stop(struct process *p);
 void broker_link(struct process *p, struct link *link, bool up);
 void broker_receive(struct process *p, struct link *link, int direction, struct message *message);
+void broker_unanswered(struct process *p, struct link *link, uint64_t tag, dmq_err err);
 void broker_check(struct process *p);
+#define BROKER_CLIENT_PORT(id) (20000 + (id))
+#define BROKER_NODE_PORT(id) (30000 + (id))
 
 void controller_start(struct process *p);
 void controller_end(struct process *p);
@@ -255,7 +387,8 @@ void controller_tick(struct process *p);
 void controller_link(struct process *p, struct link *link, bool up);
 void controller_receive(struct process *p, struct link *link, int direction,
                         struct message *message);
-void controller_refused(struct process *p, int32_t broker_id);
+void controller_unanswered(struct process *p, struct link *link, uint64_t tag, dmq_err err);
+void controller_refused(struct process *p, const struct process *gone);
 
 void client_start(struct process *p);
 void client_end(struct process *p);
@@ -263,17 +396,62 @@ void client_tick(struct process *p);
 void client_work(struct process *p);
 void client_link(struct process *p, struct link *link, bool up);
 void client_receive(struct process *p, struct message *message, struct link *link);
-void client_quiesce(struct process *p);       /* send nothing new */
-bool client_flushed(const struct process *p); /* all that was sent has an outcome */
-void client_reread(struct process *p);        /* begin to read all topics from the start */
-bool client_has_read_all(const struct process *p);
-void world_consumed(struct process *p, int64_t bytes);
+void client_quiesce(struct process *p); /* send nothing new */
+bool client_flushed(struct process *p); /* all that was sent has an outcome */
+void client_reread(struct process *p);  /* begin to read all topics from the start */
+bool client_has_read_all(struct process *p);
 
-/* faults.c */
+/* Calls the cluster; the answer, to the number that is next, goes to admin_answered. */
+uint64_t client_next_call(const struct process *p);
+void client_call_cluster(struct process *p, int16_t api_key, const void *body);
+void client_create(struct process *p, const char *name, struct uuid request_id);
+
+/* ---- admin.c: topics that clients make, delete and ask for ----------------------------------- */
+
+struct admin *admin_new(void);
+void admin_free(struct admin *admin);
+void admin_work(struct process *client);
+void admin_create_shared(struct process *client, int topic);
+void admin_answered(struct process *client, uint64_t number, dmq_err err, struct buf *body);
+
+/* Every client makes one more topic, which must be acknowledged. */
+void admin_ask_last(struct world *world);
+bool admin_is_served(struct process *client);
+
+/* At the end: what was acknowledged is there, what was deleted is not. */
+void admin_check_end(struct world *world);
+
+/* ---- metadata_checker.c ---------------------------------------------------------------------- */
+
+struct metadata_checker *metadata_checker_new(void);
+void metadata_checker_free(struct metadata_checker *checker);
+
+/* After an event of a controller or broker: its image, where it is at a committed version. */
+void metadata_check(struct process *p);
+
+/* A committed image of a process that runs, the newest; NULL: none. */
+const struct image *metadata_newest(struct world *world);
+
+/* ---- faults.c, faults_net.c ------------------------------------------------------------------ */
+
 void faults_draw(struct world *world);
 void faults_happen(struct world *world);
 void faults_heal(struct world *world);
-void process_crash(struct process *p, enum simfs_crash how);
-void process_start(struct process *p);
+int64_t faults_one_of(struct rng *rng, const int64_t *values, size_t count);
+#define FAULTS_ONE_OF(rng, ...)                                                                    \
+    faults_one_of(rng, (const int64_t[]){__VA_ARGS__},                                             \
+                  sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
+
+struct process *faults_victim(struct world *world);
+void fault_break(struct world *world);
+void fault_cut(struct world *world);
+void fault_isolate(struct world *world);
+void fault_partition(struct world *world);
+void fault_ring(struct world *world);
+void fault_flap(struct world *world);
+void fault_slow(struct world *world);
+void flap_on(struct world *world, uint64_t number);
+void network_heal(struct world *world);
+void network_leave_out(struct world *world, struct process *p);
 
 #endif

@@ -2,7 +2,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/core/brk.h"
 #include "libdmq/base/assert.h"
+#include "libdmq/base/map.h"
 #include "libdmq/meta/rows.h"
 #include "libdmq/wire/codec.h"
 #include "tests/sim/world.h"
@@ -15,39 +17,36 @@ static void step(struct process *p, struct brk_event *event);
 
 /* ---- effects --------------------------------------------------------------------------------- */
 
+static void
+give_up_controller(struct process *p)
+{
+    if (p->controller != NULL) {
+        link_hang_up(p->controller);
+        p->controller->call_count = 0;
+        p->controller = NULL;
+    }
+}
+
 /* A new connection: the former is hung up, and nothing more is heard of it. */
 static void
 dial_controller(struct process *p, int32_t id)
 {
-    int index = 0;
-    while (world_process(p->world, PROCESS_CONTROLLER, index)->id != id) {
-        index++;
-    }
-    if (p->controller != NULL) {
-        link_hang_up(p->controller);
-    }
-    p->controller =
-        link_dial(p, world_process(p->world, PROCESS_CONTROLLER, index), PORT_CONTROLLER, 0);
+    give_up_controller(p);
+    p->controller = link_dial(p, world_by_id(p->world, PROCESS_CONTROLLER, id), PORT_CONTROLLER, 0);
 }
 
 static void
 send_to_controller(struct process *p, struct brk_effect *effect)
 {
-    const struct request_header header = {.protocol = WIRE_PROTOCOL,
-                                          .api_key = effect->u.send.api_key,
-                                          .correlation_id = effect->u.send.tag,
-                                          .client_id = bytes_str("broker"),
-                                          .time_left_ms = effect->u.send.timeout_ms,
-                                          .metadata_version = effect->u.send.metadata_version};
-    size_t count = effect->u.send.count + 2;
-    struct buf **frames = malloc(count * sizeof(*frames));
-    DMQ_ASSERT(frames != NULL);
-    frames[0] = msg_encode_buf(desc_request_header(), 0, &header);
-    frames[1] = buf_ref(effect->u.send.body);
-    for (size_t i = 2; i < count; i++) {
-        frames[i] = buf_ref(effect->u.send.frames[i - 2]);
-    }
-    link_send(p->controller, 0, frames, count);
+    const struct request_out request = {.tag = (uint64_t)effect->u.send.tag,
+                                        .api_key = effect->u.send.api_key,
+                                        .client_id = "broker",
+                                        .body = effect->u.send.body,
+                                        .frames = effect->u.send.frames,
+                                        .count = effect->u.send.count,
+                                        .timeout_ms = effect->u.send.timeout_ms,
+                                        .metadata_version = effect->u.send.metadata_version};
+    request_send(p->controller, &request);
     brk_effect_deinit(effect);
 }
 
@@ -101,8 +100,7 @@ static void
 end_by_itself(struct process *p)
 {
     process_crash(p, SIMFS_KEEP);
-    world_at(p->world, p->world->now_us + 50000,
-             (struct world_event){.kind = WORLD_START, .process = p});
+    process_start_in(p, 50 * MS);
 }
 
 static void
@@ -112,16 +110,24 @@ step(struct process *p, struct brk_event *event)
     event->now_ms = process_now_ms(p);
     event->wall_ms = WALL_START_MS + event->now_ms + p->wall_skew_ms;
     brk_step(p->brk, event, &effects);
+    size_t doom = process_doom(p, effects.count);
     for (size_t i = 0; i < effects.count; i++) {
-        carry_out(p, &effects.items[i]);
+        if (i >= doom) {
+            brk_effect_deinit(&effects.items[i]);
+        } else {
+            carry_out(p, &effects.items[i]);
+        }
     }
+    size_t count = effects.count;
     effects.count = 0;
     brk_effects_deinit(&effects);
-    if (p->stopping) {
+    if (doom < count) {
+        process_dies(p);
+    } else if (p->stopping) {
         end_by_itself(p);
-        return;
+    } else {
+        process_tick_at(p, brk_deadline(p->brk));
     }
-    process_tick_at(p, brk_deadline(p->brk));
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -207,30 +213,50 @@ broker_lane(struct process *p, enum lane lane)
     }
 }
 
+/* Its hello says who leads, as the controller knows. */
 void
 broker_link(struct process *p, struct link *link, bool up)
 {
     struct brk_event event = {.kind = up ? BRK_CONTROLLER_UP : BRK_CONTROLLER_DOWN};
+    if (link != p->controller) {
+        return;
+    }
     event.u.controller.id = link->to->id;
-    if (up) { /* its hello, which is not modelled */
+    if (up) {
         struct ctl_stats stats;
         ctl_stats(link->to->ctl, &stats);
-        event.u.controller.leader = stats.ready ? link->to->id : -1;
+        event.u.controller.leader = stats.leader;
+    } else {
+        give_up_controller(p);
     }
     step(p, &event);
 }
 
-static int64_t
-tag_of(struct bytes frame)
+void
+broker_unanswered(struct process *p, struct link *link, uint64_t tag, dmq_err err)
 {
-    struct response_header header;
-    struct arena arena;
-    struct err_msg err;
-    arena_init(&arena, 4096);
-    dmq_err failed = msg_decode(desc_response_header(), 0, frame, &arena, &header, &err);
-    DMQ_ASSERT(failed == DMQ_OK);
-    arena_deinit(&arena);
-    return header.correlation_id;
+    struct brk_event event = {.kind = BRK_CONTROLLER_REPLY};
+    if (link == p->controller) {
+        event.u.reply.tag = (int64_t)tag;
+        event.u.reply.err = err;
+        step(p, &event);
+    }
+}
+
+static void
+receive_answer(struct process *p, struct link *link, struct message *message)
+{
+    struct brk_event event = {.kind = BRK_CONTROLLER_REPLY};
+    uint64_t tag;
+    dmq_err err;
+    if (!request_answered(link, message, &tag, &err)) {
+        return;
+    }
+    event.u.reply.tag = (int64_t)tag;
+    event.u.reply.frames = message->frames;
+    event.u.reply.count = message->count;
+    message->count = 0;
+    step(p, &event);
 }
 
 void
@@ -238,19 +264,85 @@ broker_receive(struct process *p, struct link *link, int direction, struct messa
 {
     struct brk_event event = {.kind = BRK_REQUEST};
     if (direction == 1) {
-        event.kind = BRK_CONTROLLER_REPLY;
-        event.u.reply.tag = tag_of(buf_bytes(message->frames[0]));
-        event.u.reply.frames = message->frames;
-        event.u.reply.count = message->count;
-        message->count = 0;
-    } else {
-        event.u.request.listener = link->port == PORT_CLIENT ? LISTENER_CLIENT : LISTENER_NODE;
-        event.u.request.peer = message->frames[0];
-        event.u.request.frames = message->frames + 1;
-        event.u.request.count = message->count - 1;
-        message->count = 0;
+        receive_answer(p, link, message);
+        return;
     }
+    event.u.request.listener = link->port == PORT_CLIENT ? LISTENER_CLIENT : LISTENER_NODE;
+    event.u.request.peer = message->frames[0];
+    event.u.request.frames = message->frames + 1;
+    event.u.request.count = message->count - 1;
+    message->count = 0;
     step(p, &event);
+}
+
+/* ---- what must hold of its partitions -------------------------------------------------------- */
+
+struct seen_partition {
+    UT_hash_handle hh;
+    struct {
+        struct uuid topic_id;
+        int64_t partition;
+    } key;
+    int64_t high_watermark;
+};
+
+static struct seen_partition *
+seen_of(struct process *p, struct uuid topic_id, int32_t partition, int64_t high_watermark)
+{
+    struct seen_partition *seen;
+    struct seen_partition key = {.key = {topic_id, partition}};
+    HASH_FIND(hh, p->seen, &key.key, sizeof(key.key), seen);
+    if (seen == NULL) {
+        seen = calloc(1, sizeof(*seen));
+        DMQ_ASSERT(seen != NULL);
+        seen->key.topic_id = topic_id;
+        seen->key.partition = partition;
+        seen->high_watermark = high_watermark;
+        HASH_ADD(hh, p->seen, key, sizeof(seen->key), seen);
+    }
+    return seen;
+}
+
+static void
+forget_seen(struct process *p)
+{
+    struct seen_partition *seen;
+    struct seen_partition *next;
+    HASH_ITER (hh, p->seen, seen, next) {
+        HASH_DEL(p->seen, seen);
+        free(seen);
+    }
+}
+
+/* The high watermark rises only to what is synced. At the start of a life it comes from its
+ * checkpoint, before the first sync has run. */
+static void
+check_partition(struct process *p, struct uuid topic_id, int32_t partition)
+{
+    struct brk_partition_view view;
+    if (!brk_partition_view(p->brk, topic_id, partition, &view)) {
+        return;
+    }
+    struct seen_partition *seen = seen_of(p, topic_id, partition, view.high_watermark);
+    if (view.high_watermark > seen->high_watermark && view.high_watermark > view.synced_end) {
+        world_fail(p->world, "the high watermark rose above the synced end");
+    }
+    if (view.high_watermark < seen->high_watermark) {
+        world_fail(p->world, "the high watermark fell");
+    }
+    seen->high_watermark = view.high_watermark;
+}
+
+void
+broker_check(struct process *p)
+{
+    const struct image *image = p->brk->image;
+    for (uint32_t i = 0; image != NULL && i < image_topic_count(image); i++) {
+        const struct image_topic *topic = image_topic_at(image, i);
+        for (uint32_t n = 0; n < topic->partition_count; n++) {
+            check_partition(p, topic->record->topic_id, (int32_t)n);
+        }
+    }
 }
 
 /* ---- the process ----------------------------------------------------------------------------- */
@@ -277,6 +369,20 @@ collect(void *arg, struct bytes key, struct bytes value)
     return DMQ_OK;
 }
 
+static size_t
+fill_services(const struct world *world, struct brk_service *services)
+{
+    size_t count = 0;
+    for (int i = 0; i < world->process_count; i++) {
+        const struct process *other = world->processes[i];
+        if (other->kind == PROCESS_CONTROLLER) {
+            services[count++] =
+                (struct brk_service){.id = other->id, .host = "controller", .rack = ""};
+        }
+    }
+    return count;
+}
+
 static void
 read_rows(struct kv *kv, struct rows *rows)
 {
@@ -291,39 +397,24 @@ read_rows(struct kv *kv, struct rows *rows)
     }
 }
 
-/* All controllers of the world. */
-static size_t
-fill_services(struct process *p)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < p->world->process_count; i++) {
-        const struct process *other = p->world->processes[i];
-        if (other->kind == PROCESS_CONTROLLER) {
-            p->services[count++] =
-                (struct brk_service){.id = other->id, .host = "controller", .rack = ""};
-        }
-    }
-    return count;
-}
-
 void
 broker_start(struct process *p)
 {
     struct world *world = p->world;
-    size_t controllers = fill_services(p);
+    size_t controllers = fill_services(world, p->services);
     struct brk_config config = {.broker_id = p->id,
                                 .controllers = p->services,
                                 .controller_count = controllers,
-                                .first_controller = p->services[0].id,
+                                .first_controller = p->services[(size_t)p->number % controllers].id,
                                 .cluster_name = "sim",
                                 .data_dir = "/data",
                                 .incarnation = rng_uuid(&world->rng),
-                                .disk_id = {.b = {0xd1}},
+                                .disk_id = p->disk_id,
                                 .cluster_id = p->cluster_id,
                                 .new_folder = uuid_is_zero(p->cluster_id),
-                                .host = "broker",
-                                .client_port = 9501,
-                                .node_port = 10501,
+                                .host = "sim",
+                                .client_port = BROKER_CLIENT_PORT(p->id),
+                                .node_port = BROKER_NODE_PORT(p->id),
                                 .heartbeat_ms = HEARTBEAT_MS,
                                 .max_request_bytes = 1 << 20,
                                 .max_connection_bytes = 1 << 19,
@@ -344,6 +435,10 @@ broker_start(struct process *p)
     p->reader = plog_reader_new(simfs_fs(p->disk));
     p->brk = brk_new(&config);
     p->controller = NULL;
+    if (image_version(event.u.started.image) < p->told_version) {
+        world_fail(world, "broker %d starts with version %" PRId64 ", and told of %" PRId64, p->id,
+                   image_version(event.u.started.image), p->told_version);
+    }
     step(p, &event);
     free(rows.rows);
     outbuf_deinit(&rows.bytes);
@@ -357,13 +452,13 @@ broker_end(struct process *p)
     p->world->counts.duplicates += (uint64_t)stats.duplicates;
     p->world->counts.crashes_in_recovery += !stats.ready;
     for (int lane = 0; lane < LANE_COUNT; lane++) {
-        struct list *place;
-        while ((place = list_pop(&p->lanes[lane])) != NULL) {
-            struct effect *effect = LIST_ENTRY(place, struct effect, link);
+        struct effect *effect;
+        while ((effect = lane_pop(p, (enum lane)lane)) != NULL) {
             brk_effect_deinit(&effect->u.brk);
             free(effect);
         }
     }
+    forget_seen(p);
     brk_free(p->brk);
     plog_io_free(p->lane);
     plog_reader_free(p->reader);
@@ -372,45 +467,4 @@ broker_end(struct process *p)
     p->lane = NULL;
     p->reader = NULL;
     p->kv = NULL;
-}
-
-/* The high watermark rises only to what is synced. At the start of a life it comes from its
- * checkpoint, before the first sync has run. */
-static void
-check_partition(struct process *p, size_t place, struct uuid topic_id, int32_t partition)
-{
-    struct brk_partition_view view;
-    if (place >= sizeof(p->seen) / sizeof(p->seen[0]) ||
-        !brk_partition_view(p->brk, topic_id, partition, &view)) {
-        return;
-    }
-    bool same =
-        uuid_equal(p->seen[place].topic_id, topic_id) && p->seen[place].partition == partition;
-    if (same && view.high_watermark > p->seen[place].high_watermark &&
-        view.high_watermark > view.synced_end) {
-        world_fail(p->world, "the high watermark rose above the synced end");
-    }
-    if (same && view.high_watermark < p->seen[place].high_watermark) {
-        world_fail(p->world, "the high watermark fell");
-    }
-    p->seen[place].topic_id = topic_id;
-    p->seen[place].partition = partition;
-    p->seen[place].high_watermark = view.high_watermark;
-}
-
-void
-broker_check(struct process *p)
-{
-    const struct process *controller = world_process(p->world, PROCESS_CONTROLLER, 0);
-    if (!p->alive || !controller->alive || p->world->options.async_topic) {
-        return;
-    }
-    const struct image *image = ctl_image(controller->ctl);
-    size_t place = 0;
-    for (uint32_t i = 0; i < image_topic_count(image); i++) {
-        const struct image_topic *topic = image_topic_at(image, i);
-        for (uint32_t n = 0; n < topic->partition_count; n++) {
-            check_partition(p, place++, topic->record->topic_id, (int32_t)n);
-        }
-    }
 }

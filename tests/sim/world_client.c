@@ -17,7 +17,6 @@
 #define CONSUMER 2
 #define FIRST_CALL 100
 #define SLOTS (WORLD_MAX_TOPICS * WORLD_PARTITIONS)
-#define WORK_EVERY_US 20000
 
 struct slot {
     int topic;
@@ -32,7 +31,6 @@ struct sim_client {
     struct accum accum;
     struct accum_topic *topics[WORLD_MAX_TOPICS];
     int32_t handles[WORLD_MAX_TOPICS]; /* -1: not known yet */
-    bool created[WORLD_MAX_TOPICS];
     uint64_t next_call;
     struct slot slots[SLOTS];
     size_t slot_count;
@@ -40,7 +38,6 @@ struct sim_client {
     struct batch_reader reader;
     bool quiet; /* sends nothing new */
     uint64_t flush_mark;
-    uint64_t churn; /* topics made and deleted for their own sake */
 };
 
 static void step(struct process *p, struct client_event *event);
@@ -54,16 +51,25 @@ topic_name(int topic, char name[16])
 
 /* ---- what the machine asks for --------------------------------------------------------------- */
 
+static void
+connect_to(struct process *p, uint32_t conn)
+{
+    int32_t port = p->client->machine->conns[conn]->port;
+    struct process *broker = world_by_id(p->world, PROCESS_BROKER, port - BROKER_CLIENT_PORT(0));
+    DMQ_ASSERT(broker != NULL);
+    link_dial(p, broker, PORT_CLIENT, conn);
+}
+
 static struct link *
 link_of(struct process *p, uint32_t conn)
 {
-    LIST_FOREACH (place, &p->world->links) {
+    LIST_FOREACH (place, &p->links) {
         struct link *link = LIST_ENTRY(place, struct link, link);
-        if (link->from == p && link->conn == conn) {
+        if (link->conn == conn) {
             return link;
         }
     }
-    return NULL;
+    DMQ_UNREACHABLE();
 }
 
 static void
@@ -148,7 +154,7 @@ take_records(struct process *p, const struct client_effect *effect)
             }
         }
     }
-    world_consumed(p, consumed);
+    p->consumed += consumed;
 }
 
 static void
@@ -175,7 +181,7 @@ carry_out(struct process *p, struct client_effect *effect)
     struct sim_client *c = p->client;
     switch (effect->type) {
     case CLIENT_CONNECT:
-        link_dial(p, world_process(p->world, PROCESS_BROKER, 0), PORT_CLIENT, effect->conn);
+        connect_to(p, effect->conn);
         break;
     case CLIENT_DISCONNECT:
         link_hang_up(link_of(p, effect->conn));
@@ -187,10 +193,7 @@ carry_out(struct process *p, struct client_effect *effect)
         topic_news(p, effect->u.topic);
         break;
     case CLIENT_ANSWERED:
-        p->world->counts.topics_created += effect->result.code == DMQ_OK;
-        if (effect->result.code == DMQ_ERR_TOPIC_EXISTS) { /* all ask with the same request id */
-            world_fail(p->world, "a retried create was not recognised");
-        }
+        admin_answered(p, effect->id, effect->result.code, effect->u.body);
         break;
     case CLIENT_OFFSETS:
         break;
@@ -236,12 +239,6 @@ step(struct process *p, struct client_event *event)
         step(p, &consumed);
     }
     set_tick(p);
-}
-
-void
-world_consumed(struct process *p, int64_t bytes)
-{
-    p->consumed += bytes;
 }
 
 /* Hands over what the accumulator lets go. */
@@ -292,21 +289,27 @@ client_receive(struct process *p, struct message *message, struct link *link)
 
 /* ---- what it does ---------------------------------------------------------------------------- */
 
-static void
-call(struct process *p, int16_t api_key, const void *body)
+uint64_t
+client_next_call(const struct process *p)
+{
+    return p->client->next_call;
+}
+
+void
+client_call_cluster(struct process *p, int16_t api_key, const void *body)
 {
     struct client_event event = {.type = CLIENT_CALLED, .id = p->client->next_call++};
     struct buf *frame = msg_encode_buf(api_find(api_key)->request(), 0, body);
     DMQ_ASSERT(frame != NULL);
     event.u.call.api_key = api_key;
     event.u.call.body = frame;
-    event.u.call.deadline_ms = process_now_ms(p) + 20000;
+    event.u.call.deadline_ms = process_now_ms(p) + p->world->options.admin_timeout_ms;
     step(p, &event);
     buf_unref(frame);
 }
 
-static void
-create_topic(struct process *p, const char *name, struct uuid request_id)
+void
+client_create(struct process *p, const char *name, struct uuid request_id)
 {
     char segment[16];
     snprintf(segment, sizeof(segment), "%" PRId64, p->world->options.segment_bytes);
@@ -319,7 +322,7 @@ create_topic(struct process *p, const char *name, struct uuid request_id)
                                                  .replication_factor = 1,
                                                  .config = config,
                                                  .config_count = 2};
-    call(p, API_CREATE_TOPIC, &request);
+    client_call_cluster(p, API_CREATE_TOPIC, &request);
 }
 
 static void
@@ -379,21 +382,6 @@ send_value(struct process *p, int topic)
     world->counts.sends++;
 }
 
-static void
-churn_topics(struct process *p)
-{
-    struct sim_client *c = p->client;
-    char name[32];
-    snprintf(name, sizeof(name), "churn-%d-%" PRIu64, p->id, c->churn / 2);
-    if (c->churn++ % 2 == 0) {
-        create_topic(p, name, rng_uuid(&p->world->rng));
-    } else {
-        const struct delete_topic_request request = {.topic_name = bytes_str(name)};
-        p->world->counts.topics_deleted++;
-        call(p, API_DELETE_TOPIC, &request);
-    }
-}
-
 void
 client_work(struct process *p)
 {
@@ -404,10 +392,7 @@ client_work(struct process *p)
     }
     int topic = (int)rng_below(&world->rng, WORLD_MAX_TOPICS);
     if (c->handles[topic] < 0) {
-        char name[16];
-        topic_name(topic, name);
-        struct uuid request_id = {.b = {(uint8_t)topic, 0x40}};
-        create_topic(p, name, request_id); /* every client asks: one topic comes of it */
+        admin_create_shared(p, topic); /* every client asks: one topic comes of it */
         want_topic(p, topic);
         assign(p);
     } else {
@@ -416,13 +401,13 @@ client_work(struct process *p)
         }
         pump(p);
     }
-    if (world->options.topic_churn && rng_chance(&world->rng, 30)) {
-        churn_topics(p);
+    if (rng_chance(&world->rng, 60)) {
+        admin_work(p);
     }
     if (rng_chance(&world->rng, 10)) {
         assign(p); /* begins to read anew, with the topics that are known by now */
     }
-    world_at(world, world->now_us + rng_range(&world->rng, 0, 2 * WORK_EVERY_US),
+    world_at(world, world->now_us + rng_range(&world->rng, 0, 2 * world->options.work_every_us),
              (struct world_event){.kind = WORLD_WORK, .process = p, .life = p->life});
 }
 
@@ -435,7 +420,7 @@ client_quiesce(struct process *p)
 }
 
 bool
-client_flushed(const struct process *p)
+client_flushed(struct process *p)
 {
     return p->client->quiet && accum_flushed(&p->client->accum, p->client->flush_mark);
 }
@@ -449,17 +434,29 @@ client_reread(struct process *p)
     assign(p);
 }
 
-/* Whether it has read up to every high watermark. */
+/* Up to the end of the log of whoever leads. */
+static bool
+has_read(const struct process *p, const struct slot *slot)
+{
+    const struct known_topic *topic =
+        client_topic(p->client->machine, p->client->handles[slot->topic]);
+    for (int i = 0; i < p->world->options.brokers; i++) {
+        const struct brk *brk = world_process(p->world, PROCESS_BROKER, i)->brk;
+        struct brk_partition_view view;
+        if (brk != NULL && brk_partition_view(brk, topic->id, slot->partition, &view) &&
+            view.leader) {
+            return slot->next >= view.end;
+        }
+    }
+    return false;
+}
+
 bool
-client_has_read_all(const struct process *p)
+client_has_read_all(struct process *p)
 {
     const struct sim_client *c = p->client;
-    const struct brk *brk = world_process(p->world, PROCESS_BROKER, 0)->brk;
     for (size_t i = 0; i < c->slot_count; i++) {
-        struct brk_partition_view view;
-        const struct known_topic *topic = client_topic(c->machine, c->handles[c->slots[i].topic]);
-        if (brk == NULL || !brk_partition_view(brk, topic->id, c->slots[i].partition, &view) ||
-            !view.leader || c->slots[i].next < view.end) {
+        if (!has_read(p, &c->slots[i])) {
             return false;
         }
     }
@@ -473,10 +470,15 @@ client_start(struct process *p)
 {
     struct world *world = p->world;
     struct sim_client *c = calloc(1, sizeof(*c));
-    const struct client_address address = {.host = "broker", .port = 9501};
+    struct client_address addresses[WORLD_MAX_BROKERS];
     DMQ_ASSERT(c != NULL);
     p->client = c;
-    c->machine = client_new("sim", &address, 1, rng_next(&world->rng));
+    for (int i = 0; i < world->options.brokers; i++) {
+        int32_t id = world_process(world, PROCESS_BROKER, i)->id;
+        addresses[i] = (struct client_address){.host = "sim", .port = BROKER_CLIENT_PORT(id)};
+    }
+    c->machine =
+        client_new("sim", addresses, (size_t)world->options.brokers, rng_next(&world->rng));
     c->next_call = FIRST_CALL;
     batch_reader_init(&c->reader, &COMPRESS_DEFAULT_LIMITS);
     const struct accum_config accum = {.batch_bytes = (size_t)world->options.batch_bytes,
@@ -507,7 +509,7 @@ client_start(struct process *p)
     event = (struct client_event){.type = CLIENT_CONSUMER_OPENED, .id = CONSUMER};
     event.u.consumer = &consumer;
     step(p, &event);
-    world_at(world, world->now_us + rng_range(&world->rng, 0, WORK_EVERY_US),
+    world_at(world, world->now_us + rng_range(&world->rng, 0, world->options.work_every_us),
              (struct world_event){.kind = WORLD_WORK, .process = p, .life = p->life});
 }
 

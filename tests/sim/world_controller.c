@@ -1,3 +1,7 @@
+/* A controller process: ctl_step with Raft inside, on the store that the daemon has, over the
+ * simulator's disk. What it does at its start with a store that is damaged or gone is what
+ * controller/node does. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,42 +11,85 @@
 #include "tests/sim/world.h"
 
 #define SESSION_MS 2000
+#define DATA_DIR "/data"
 
 static void step(struct process *p, struct ctl_event *event);
 
 /* ---- effects --------------------------------------------------------------------------------- */
 
 static struct link *
-broker_link_of(struct process *p)
+link_to(struct process *p, enum process_kind kind, int32_t id)
 {
-    return link_dial(p, world_process(p->world, PROCESS_BROKER, 0), PORT_NODE, 0);
+    struct process *to = world_by_id(p->world, kind, id);
+    DMQ_ASSERT(to != NULL);
+    return link_find(p, to, kind == PROCESS_BROKER ? PORT_NODE : PORT_CONTROLLER, 0);
 }
 
 static void
 push(struct process *p, struct ctl_effect *effect)
 {
-    struct link *link = broker_link_of(p);
-    const struct request_header header = {.protocol = WIRE_PROTOCOL,
-                                          .api_key = API_PUSH_METADATA,
-                                          .correlation_id = (int64_t)effect->u.push.number};
-    struct buf **frames = malloc(2 * sizeof(*frames));
-    DMQ_ASSERT(frames != NULL);
-    frames[0] = msg_encode_buf(desc_request_header(), 0, &header);
-    frames[1] = buf_ref(effect->u.push.body);
-    p->pushes[p->push_count++ % 8] = effect->u.push.number;
-    link_send(link, 0, frames, 2);
-    if (!link->up) { /* surely not sent: told after this step */
-        link->ended = true;
-        world_at(p->world, p->world->now_us,
-                 (struct world_event){
-                     .kind = WORLD_LINK_DOWN, .process = p, .life = p->life, .link = link});
-    }
+    const struct request_out request = {.tag = effect->u.push.number,
+                                        .api_key = API_PUSH_METADATA,
+                                        .client_id = "controller",
+                                        .body = effect->u.push.body,
+                                        .timeout_ms = effect->u.push.timeout_ms};
+    request_send(link_to(p, PROCESS_BROKER, effect->u.push.broker_id), &request);
     ctl_effect_deinit(effect);
+}
+
+static void
+ask(struct process *p, struct ctl_effect *effect)
+{
+    const struct request_out request = {.tag = effect->u.ask.number,
+                                        .api_key = API_QUORUM_STATE,
+                                        .client_id = "controller",
+                                        .body = effect->u.ask.body,
+                                        .timeout_ms = effect->u.ask.timeout_ms};
+    request_send(link_to(p, PROCESS_CONTROLLER, effect->u.ask.controller_id), &request);
+    ctl_effect_deinit(effect);
+}
+
+static void
+send_raft(struct process *p, struct ctl_effect *effect)
+{
+    const struct request_out request = {.api_key = API_RAFT,
+                                        .client_id = "controller",
+                                        .body = effect->u.send.body,
+                                        .timeout_ms = 1000,
+                                        .one_way = true};
+    request_send(link_to(p, PROCESS_CONTROLLER, effect->u.send.controller_id), &request);
+    ctl_effect_deinit(effect);
+}
+
+static void
+disconnect(struct process *p, int32_t broker_id)
+{
+    struct link *link = link_to(p, PROCESS_BROKER, broker_id);
+    if (link != NULL) {
+        link_hang_up(link);
+        link->call_count = 0;
+    }
+}
+
+/* A plain connect, by a thread of its own: the answer comes a little later, and may be old news. */
+static void
+probe(struct process *p, const struct process *who)
+{
+    struct world *world = p->world;
+    if (!who->alive && path_is_open(world, p, who) && path_is_open(world, who, p)) {
+        world->counts.probes_refused++;
+        world_at(world, world->now_us + rng_range(&world->rng, 0, 20 * MS),
+                 (struct world_event){.kind = WORLD_PROBED,
+                                      .process = p,
+                                      .life = p->life,
+                                      .number = (uint64_t)who->number});
+    }
 }
 
 static void
 carry_out(struct process *p, struct ctl_effect *effect)
 {
+    struct world *world = p->world;
     switch (effect->kind) {
     case CTL_PERSIST:
         lane_push(p, LANE_STORE, &(struct effect){.u.ctl = *effect});
@@ -51,36 +98,55 @@ carry_out(struct process *p, struct ctl_effect *effect)
         link_reply(p, buf_bytes(effect->u.reply.to), effect->u.reply.frames, effect->u.reply.count);
         buf_unref(effect->u.reply.to);
         break;
+    case CTL_SEND:
+        send_raft(p, effect);
+        break;
+    case CTL_ASK:
+        ask(p, effect);
+        break;
     case CTL_CONNECT:
-        broker_link_of(p);
+        link_dial(p, world_by_id(world, PROCESS_BROKER, effect->u.connect.broker_id), PORT_NODE, 0);
+        break;
+    case CTL_DISCONNECT:
+        disconnect(p, effect->u.peer);
         break;
     case CTL_PUSH:
         push(p, effect);
         break;
-    case CTL_SEND:
-    case CTL_ASK:
+    case CTL_PROBE:
+        probe(p, world_by_id(world, PROCESS_BROKER, effect->u.peer));
+        break;
     case CTL_PROBE_MATE:
-        DMQ_UNREACHABLE(); /* it is the only one */
-    case CTL_DISCONNECT:
+        probe(p, world_by_id(world, PROCESS_CONTROLLER, effect->u.peer));
         break;
     case CTL_CLUSTER:
+        if (!uuid_is_zero(p->cluster_id) && !uuid_equal(p->cluster_id, effect->u.cluster_id)) {
+            world_fail(world, "controller %" PRId32 " goes to another cluster", p->id);
+        }
         p->cluster_id = effect->u.cluster_id;
         break;
-    case CTL_PROBE:
-        if (!world_process(p->world, PROCESS_BROKER, 0)->alive) {
-            p->probed = true;
-        }
-        break;
     case CTL_READY:
-        world_trace(p->world, "controller %d ready", p->id);
+        world_trace(world, "controller %" PRId32 " ready", p->id);
         break;
     case CTL_LOG:
-        world_trace(p->world, "controller %d: %s", p->id, effect->u.log.line);
+        world_trace(world, "controller %" PRId32 ": %s", p->id, effect->u.log.line);
         break;
     case CTL_FAIL:
-        world_fail(p->world, "a controller gave up");
+        p->stopping = true;
         break;
     }
+}
+
+/* Only for a disk that failed. */
+static void
+end_by_itself(struct process *p)
+{
+    struct world *world = p->world;
+    if (!p->disk_fails) {
+        world_fail(world, "controller %" PRId32 " gave up", p->id);
+    }
+    process_crash(p, process_draw_crash(world));
+    process_start_in(p, rng_range(&world->rng, 10 * MS, SECOND));
 }
 
 static void
@@ -89,15 +155,23 @@ step(struct process *p, struct ctl_event *event)
     struct ctl_effects effects = {0};
     event->now_ms = process_now_ms(p);
     ctl_step(p->ctl, event, &effects);
+    size_t doom = process_doom(p, effects.count);
     for (size_t i = 0; i < effects.count; i++) {
-        carry_out(p, &effects.items[i]);
+        if (i >= doom) {
+            ctl_effect_deinit(&effects.items[i]);
+        } else {
+            carry_out(p, &effects.items[i]);
+        }
     }
+    size_t count = effects.count;
     effects.count = 0;
     ctl_effects_deinit(&effects);
-    process_tick_at(p, ctl_deadline(p->ctl));
-    if (p->probed) {
-        p->probed = false;
-        controller_refused(p, world_process(p->world, PROCESS_BROKER, 0)->id);
+    if (doom < count) {
+        process_dies(p);
+    } else if (p->stopping) {
+        end_by_itself(p);
+    } else {
+        process_tick_at(p, ctl_deadline(p->ctl));
     }
 }
 
@@ -110,57 +184,77 @@ controller_tick(struct process *p)
 }
 
 void
-controller_refused(struct process *p, int32_t broker_id)
+controller_refused(struct process *p, const struct process *gone)
 {
-    step(p, &(struct ctl_event){.kind = CTL_PEER_GONE, .u.peer = broker_id});
+    enum ctl_event_kind kind = gone->kind == PROCESS_BROKER ? CTL_PEER_GONE : CTL_MATE_GONE;
+    step(p, &(struct ctl_event){.kind = kind, .u.peer = gone->id});
 }
 
+/* The process may die in the middle of it: between LevelDB and the second copy, too. */
 void
 controller_lane(struct process *p)
 {
-    struct effect *done = LIST_ENTRY(list_pop(&p->lanes[LANE_STORE]), struct effect, link);
+    struct world *world = p->world;
+    struct effect *done = lane_pop(p, LANE_STORE);
     struct ctl_effect *effect = &done->u.ctl;
     struct ctl_event event = {.kind = CTL_PERSISTED};
+    bool dies = process_doom(p, 1) == 0;
+    if (dies) {
+        simfs_die_after(p->disk, rng_below(&world->rng, 4));
+    }
     event.u.persisted.seq = effect->u.persist->seq;
     event.u.persisted.err = raft_store_write(p->raft_store, effect->u.persist);
     ctl_effect_deinit(effect);
     free(done);
+    if (dies) {
+        world->counts.crashes_mid_write++;
+        process_dies(p);
+        return;
+    }
     lane_done(p, LANE_STORE);
     step(p, &event);
 }
 
 static void
-push_ended(struct process *p, uint64_t number, dmq_err err, struct bytes body)
+call_ended(struct process *p, const struct link *link, uint64_t number, dmq_err err,
+           struct bytes body)
 {
-    for (size_t i = 0; i < 8; i++) {
-        if (p->pushes[i] == number && number != 0) {
-            p->pushes[i] = 0;
-            struct ctl_event event = {.kind = CTL_PUSHED};
-            event.u.pushed.broker_id = world_process(p->world, PROCESS_BROKER, 0)->id;
-            event.u.pushed.number = number;
-            event.u.pushed.err = err;
-            event.u.pushed.body = body;
-            step(p, &event);
-            return;
-        }
+    struct ctl_event event = {.kind = CTL_PUSHED};
+    if (link->to->kind == PROCESS_BROKER) {
+        event.u.pushed.broker_id = link->to->id;
+        event.u.pushed.number = number;
+        event.u.pushed.err = err;
+        event.u.pushed.body = body;
+    } else {
+        event.kind = CTL_ANSWERED;
+        event.u.answered.controller_id = link->to->id;
+        event.u.answered.number = number;
+        event.u.answered.err = err;
+        event.u.answered.body = body;
     }
+    step(p, &event);
 }
 
-/* The end of a connection, and for each push on its way the news that there will be no answer. */
+void
+controller_unanswered(struct process *p, struct link *link, uint64_t tag, dmq_err err)
+{
+    call_ended(p, link, tag, err, (struct bytes){NULL, 0});
+}
+
 void
 controller_link(struct process *p, struct link *link, bool up)
 {
-    uint64_t open[8];
-    memcpy(open, p->pushes, sizeof(open));
-    step(p, &(struct ctl_event){.kind = up ? CTL_PEER_UP : CTL_PEER_DOWN, .u.peer = link->to->id});
-    for (size_t i = 0; !up && i < 8; i++) {
-        push_ended(p, open[i], DMQ_ERR_NETWORK, (struct bytes){NULL, 0});
-    }
+    bool broker = link->to->kind == PROCESS_BROKER;
+    enum ctl_event_kind kind =
+        broker ? (up ? CTL_PEER_UP : CTL_PEER_DOWN) : (up ? CTL_MATE_UP : CTL_MATE_DOWN);
+    step(p, &(struct ctl_event){.kind = kind, .u.peer = link->to->id});
 }
 
 void
 controller_receive(struct process *p, struct link *link, int direction, struct message *message)
 {
+    uint64_t tag;
+    dmq_err err;
     if (direction == 0) {
         struct ctl_event event = {.kind = CTL_REQUEST};
         event.u.request.listener = LISTENER_CONTROLLER;
@@ -170,47 +264,106 @@ controller_receive(struct process *p, struct link *link, int direction, struct m
         event.u.request.peer = "sim";
         message->count = 0;
         step(p, &event);
-        return;
+    } else if (request_answered(link, message, &tag, &err)) {
+        call_ended(p, link, tag, err,
+                   message->count > 1 ? buf_bytes(message->frames[1]) : (struct bytes){NULL, 0});
     }
-    struct response_header header;
-    struct arena arena;
-    struct err_msg err;
-    (void)link;
-    arena_init(&arena, 4096);
-    dmq_err failed =
-        msg_decode(desc_response_header(), 0, buf_bytes(message->frames[0]), &arena, &header, &err);
-    DMQ_ASSERT(failed == DMQ_OK);
-    push_ended(p, (uint64_t)header.correlation_id, header.error,
-               message->count > 1 ? buf_bytes(message->frames[1]) : (struct bytes){NULL, 0});
-    arena_deinit(&arena);
 }
 
 /* ---- the process ----------------------------------------------------------------------------- */
 
-void
-controller_start(struct process *p)
+/* As controller/node: DMQ_ERR_DAMAGED also where the folder belongs to a cluster and its store
+ * holds nothing. */
+static dmq_err
+read_store(struct process *p, bool create, struct raft_saved *ret_saved, struct err_msg *err)
+{
+    bool belongs = !uuid_is_zero(p->cluster_id);
+    p->raft_store = raft_store_new(simkv_open(p->store), simfs_fs(p->disk), DATA_DIR, create);
+    dmq_err code = raft_store_load(p->raft_store, ret_saved, err);
+    if (code == DMQ_OK && belongs && !create && ret_saved->term == 0 &&
+        ret_saved->snapshot.members.count == 0) {
+        raft_saved_free(ret_saved);
+        code = DMQ_ERR_DAMAGED;
+    }
+    if (code != DMQ_OK) {
+        raft_store_close(p->raft_store);
+        p->raft_store = NULL;
+    }
+    return code;
+}
+
+/* What is damaged goes aside: the process begins again as another member. */
+static void
+begin_anew(struct process *p, struct raft_saved *ret_saved, const struct err_msg *why)
 {
     struct world *world = p->world;
+    char name[RAFT_STORE_MAX_NAME];
+    struct err_msg err;
+    world_trace(world, "controller %" PRId32 " finds damage: %s", p->id, why->text);
+    if (!p->damaged) {
+        world_fail(world, "controller %" PRId32 " takes its store for damaged: %s", p->id,
+                   why->text);
+    }
+    dmq_err failed = raft_store_set_aside(simfs_fs(p->disk), DATA_DIR, name, &err);
+    DMQ_ASSERT(failed == DMQ_OK);
+    simkv_free(p->store);
+    p->store = simkv_new();
+    p->disk_id = rng_uuid(&world->rng);
+    p->damaged = false;
+    failed = read_store(p, true, ret_saved, &err);
+    DMQ_ASSERT(failed == DMQ_OK);
+}
+
+static void
+dial_mates(struct process *p)
+{
+    for (int i = 0; i < p->world->options.controllers; i++) {
+        struct process *mate = world_process(p->world, PROCESS_CONTROLLER, i);
+        if (mate != p) {
+            link_dial(p, mate, PORT_CONTROLLER, 0);
+        }
+    }
+}
+
+static void
+make_core(struct process *p)
+{
+    struct world *world = p->world;
+    int32_t ids[WORLD_MAX_CONTROLLERS];
+    for (int i = 0; i < world->options.controllers; i++) {
+        ids[i] = world_process(world, PROCESS_CONTROLLER, i)->id;
+    }
     const struct ctl_config config = {.controller_id = p->id,
-                                      .disk_id = {{1}},
+                                      .disk_id = p->disk_id,
                                       .cluster_id = p->cluster_id,
-                                      .controllers = &p->id,
-                                      .controller_count = 1,
+                                      .controllers = ids,
+                                      .controller_count = (size_t)world->options.controllers,
                                       .instance_id = rng_uuid(&world->rng),
                                       .session_timeout_ms = SESSION_MS,
                                       .max_message_bytes = 1 << 24,
                                       .max_requests = 1024,
-                                      .snapshot_bytes = 4000,
-                                      .seed = rng_next(&world->rng)};
+                                      .snapshot_bytes = world->options.snapshot_bytes,
+                                      .seed = rng_next(&world->rng),
+                                      .raft = &world->options.raft};
+    p->ctl = ctl_new(&config);
+}
+
+void
+controller_start(struct process *p)
+{
     struct err_msg err;
     struct raft_saved saved;
     struct ctl_event event = {.kind = CTL_STARTED};
-    bool create = uuid_is_zero(p->cluster_id);
-    memset(p->pushes, 0, sizeof(p->pushes));
-    p->raft_store = raft_store_new(simkv_open(p->store), simfs_fs(p->disk), "/data", create);
-    p->ctl = ctl_new(&config);
-    dmq_err failed = raft_store_load(p->raft_store, &saved, &err);
-    DMQ_ASSERT(failed == DMQ_OK);
+    p->disk_fails = false;
+    dmq_err failed = read_store(p, uuid_is_zero(p->cluster_id), &saved, &err);
+    if (failed != DMQ_OK) {
+        begin_anew(p, &saved, &err);
+    } else if (p->damaged) {
+        world_fail(p->world, "controller %" PRId32 " does not see that its store is damaged",
+                   p->id);
+    }
+    make_core(p);
+    dial_mates(p);
     event.u.started = &saved;
     step(p, &event);
     raft_saved_free(&saved);
@@ -219,9 +372,12 @@ controller_start(struct process *p)
 void
 controller_end(struct process *p)
 {
-    struct list *place;
-    while ((place = list_pop(&p->lanes[LANE_STORE])) != NULL) {
-        struct effect *effect = LIST_ENTRY(place, struct effect, link);
+    struct effect *effect;
+    struct ctl_stats stats;
+    ctl_stats(p->ctl, &stats);
+    p->world->counts.elections += (uint64_t)stats.elections;
+    p->world->counts.snapshots += (uint64_t)stats.snapshots;
+    while ((effect = lane_pop(p, LANE_STORE)) != NULL) {
         ctl_effect_deinit(&effect->u.ctl);
         free(effect);
     }

@@ -143,6 +143,50 @@ test_highest_metadata_version_goes_with_requests(void **state)
     rig_deinit(&rig);
 }
 
+/* Asks for the topic; false: nobody was told of an answer. */
+static bool
+ask(struct rig *rig, dmq_err *ret_err)
+{
+    struct client_event wanted = {.type = CLIENT_TOPIC_WANTED};
+    struct client_effect effect;
+    wanted.u.topic = RIG_TOPIC;
+    rig_event(rig, &wanted);
+    for (int i = 0; i < 2; i++) { /* the first may have been under way before */
+        rig_tick(rig, 1000);
+        if (rig_find(rig, API_METADATA) != NULL) {
+            rig_answer_metadata(rig);
+        }
+    }
+    *ret_err = client_topic(rig->client, 0)->err;
+    return rig_take(rig, CLIENT_TOPIC, &effect);
+}
+
+static void
+test_broker_that_is_behind_does_not_know_what_is_gone(void **state)
+{
+    struct rig rig;
+    struct uuid known;
+    dmq_err err;
+    (void)state;
+    rig_init(&rig, 1);
+    rig_open(&rig);
+    assert_true(ask(&rig, &err));
+    assert_int_equal(err, DMQ_OK);
+    known = rig.topic_id;
+    rig.metadata_version = 9;
+    memset(&rig.topic_id, 0, sizeof(rig.topic_id)); /* not yet there */
+    assert_false(ask(&rig, &err));
+    assert_int_equal(err, DMQ_OK);
+    rig.topic_id = (struct uuid){.b = {0xee}}; /* one of that name that was deleted */
+    assert_false(ask(&rig, &err));
+    assert_true(uuid_equal(client_topic(rig.client, 0)->id, known));
+    rig.metadata_version = 12;
+    memset(&rig.topic_id, 0, sizeof(rig.topic_id));
+    assert_true(ask(&rig, &err));
+    assert_int_equal(err, DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    rig_deinit(&rig);
+}
+
 static void
 test_silence_ends_a_connection(void **state)
 {
@@ -212,6 +256,7 @@ main(void)
         cmocka_unit_test(test_another_cluster_is_refused_while_the_first_is_there),
         cmocka_unit_test(test_another_cluster_resets_what_is_known),
         cmocka_unit_test(test_highest_metadata_version_goes_with_requests),
+        cmocka_unit_test(test_broker_that_is_behind_does_not_know_what_is_gone),
         cmocka_unit_test(test_silence_ends_a_connection),
         cmocka_unit_test(test_garbage_ends_a_connection),
         cmocka_unit_test(test_broker_of_another_version_is_named),

@@ -374,6 +374,30 @@ test_partition_that_is_gone_stops(void **state)
     rig_deinit(&rig);
 }
 
+/* There is room for one request, and there are two brokers. */
+static void
+test_every_broker_has_its_turn(void **state)
+{
+    struct rig rig;
+    struct client_event wanted = {.type = CLIENT_TOPIC_WANTED};
+    (void)state;
+    set_up(&rig, FETCH_RESET_ERROR);
+    rig.leaders[1] = 2;
+    wanted.u.topic = RIG_TOPIC;
+    rig_event(&rig, &wanted);
+    rig_answer_metadata(&rig);
+    assign(&rig, 2, 1);
+    rig_connect(&rig, rig.connecting[1] ? 1 : 2, 2);
+    assert_int_equal(rig_count(&rig, API_FETCH), 1);
+    for (int i = 0; i < 4; i++) {
+        uint32_t conn = rig_find(&rig, API_FETCH)->conn;
+        answer_one(&rig, DMQ_OK, 100, NULL);
+        assert_int_equal(rig_count(&rig, API_FETCH), 1);
+        assert_int_not_equal(rig_find(&rig, API_FETCH)->conn, conn);
+    }
+    rig_deinit(&rig);
+}
+
 int
 main(void)
 {
@@ -392,6 +416,7 @@ main(void)
         cmocka_unit_test(test_lost_connection_is_fetched_again),
         cmocka_unit_test(test_high_watermark_is_told_without_records),
         cmocka_unit_test(test_partition_that_is_gone_stops),
+        cmocka_unit_test(test_every_broker_has_its_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

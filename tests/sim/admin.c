@@ -1,0 +1,380 @@
+/* What administrators do, and what must come of it. Every name has one writer, or is asked for by
+ * all with one request id, so that what an acknowledged request left is known: it must be there in
+ * every later answer and at the end, under the same id; what was deleted must be gone. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "libdmq/base/assert.h"
+#include "libdmq/wire/codec.h"
+#include "tests/sim/world.h"
+
+#define MAX_NAMES 2048
+#define MAX_CALLS 256
+#define MAX_PRESENT 12 /* of one writer */
+#define NOBODY (-1)
+
+enum name_state {
+    NAME_UNKNOWN, /* a request of unknown fate: nothing can be said */
+    NAME_PRESENT,
+    NAME_DELETED
+};
+
+struct admin_name {
+    char name[24];
+    int writer; /* number of the process; NOBODY: asked for by all */
+    bool last;  /* must be acknowledged after the healing */
+    struct uuid request_id;
+    struct uuid topic_id; /* of the first acknowledgement */
+    enum name_state state;
+    int pending;      /* calls */
+    uint64_t changed; /* events when something was asked or answered last */
+};
+
+enum admin_kind { ADMIN_CREATE, ADMIN_DELETE, ADMIN_READ };
+
+struct admin_call {
+    const struct process *client;
+    uint64_t number;
+    enum admin_kind kind;
+    struct admin_name *name; /* NULL: READ */
+    uint64_t begun;          /* events */
+};
+
+struct admin {
+    struct admin_name names[MAX_NAMES];
+    size_t count;
+    struct admin_call calls[MAX_CALLS];
+    size_t call_count;
+};
+
+struct admin *
+admin_new(void)
+{
+    struct admin *admin = calloc(1, sizeof(*admin));
+    DMQ_ASSERT(admin != NULL);
+    for (int i = 0; i < WORLD_MAX_TOPICS; i++) {
+        struct admin_name *name = &admin->names[admin->count++];
+        snprintf(name->name, sizeof(name->name), "t%d", i);
+        name->writer = NOBODY;
+        name->request_id = (struct uuid){.b = {(uint8_t)(i + 1), 0x40}};
+    }
+    return admin;
+}
+
+void
+admin_free(struct admin *admin)
+{
+    free(admin);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+/* A call may be answered within the step that makes it: it is noted under the number that it will
+ * have. */
+static void
+note_call(struct process *client, enum admin_kind kind, struct admin_name *name)
+{
+    struct world *world = client->world;
+    struct admin *admin = world->admin;
+    DMQ_ASSERT(admin->call_count < MAX_CALLS);
+    admin->calls[admin->call_count++] = (struct admin_call){.client = client,
+                                                            .number = client_next_call(client),
+                                                            .kind = kind,
+                                                            .name = name,
+                                                            .begun = world->counts.events};
+    if (name != NULL) {
+        name->pending++;
+        name->changed = world->counts.events;
+    }
+}
+
+static bool
+has_room(const struct admin *admin)
+{
+    return admin->call_count + 4 < MAX_CALLS && admin->count + 8 < MAX_NAMES;
+}
+
+static void
+create(struct process *client, struct admin_name *name)
+{
+    note_call(client, ADMIN_CREATE, name);
+    client_create(client, name->name, name->request_id);
+}
+
+static bool
+is_asking(const struct admin *admin, const struct process *client, const struct admin_name *name)
+{
+    for (size_t i = 0; i < admin->call_count; i++) {
+        if (admin->calls[i].client == client && admin->calls[i].name == name) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+admin_create_shared(struct process *client, int topic)
+{
+    struct admin *admin = client->world->admin;
+    struct admin_name *name = &admin->names[topic];
+    if (has_room(admin) && !is_asking(admin, client, name)) {
+        create(client, name);
+    }
+}
+
+static struct admin_name *
+new_name(struct process *client, const char *prefix)
+{
+    struct world *world = client->world;
+    struct admin *admin = world->admin;
+    struct admin_name *name = &admin->names[admin->count++];
+    snprintf(name->name, sizeof(name->name), "%s-%" PRId32 "-%zu", prefix, client->id,
+             admin->count);
+    name->writer = client->number;
+    name->request_id = rng_uuid(&world->rng);
+    return name;
+}
+
+/* One of the client's topics that is there, by a fair draw. */
+static struct admin_name *
+one_present(struct process *client, size_t *ret_count)
+{
+    struct admin *admin = client->world->admin;
+    struct admin_name *found = NULL;
+    uint64_t count = 0;
+    for (size_t i = 0; i < admin->count; i++) {
+        struct admin_name *name = &admin->names[i];
+        bool good = name->writer == client->number && name->state == NAME_PRESENT && !name->last;
+        if (good && name->pending == 0 && rng_below(&client->world->rng, ++count) == 0) {
+            found = name;
+        }
+    }
+    *ret_count = count;
+    return found;
+}
+
+static void
+delete_topic(struct process *client, struct admin_name *name)
+{
+    const struct delete_topic_request request = {.topic_id = name->topic_id};
+    note_call(client, ADMIN_DELETE, name);
+    name->state = NAME_UNKNOWN;
+    client_call_cluster(client, API_DELETE_TOPIC, &request);
+}
+
+static void
+read_all(struct process *client)
+{
+    const struct describe_topics_request request = {.topic_names_count = 0};
+    note_call(client, ADMIN_READ, NULL);
+    client_call_cluster(client, API_DESCRIBE_TOPICS, &request);
+}
+
+void
+admin_work(struct process *client)
+{
+    struct world *world = client->world;
+    size_t present;
+    if (!has_room(world->admin)) {
+        return;
+    }
+    struct admin_name *name = one_present(client, &present);
+    uint64_t what = rng_below(&world->rng, 10);
+    if (what < 4) {
+        read_all(client);
+    } else if (world->options.topic_churn && name != NULL && (what < 7 || present >= MAX_PRESENT)) {
+        delete_topic(client, name);
+    } else if (world->options.topic_churn) {
+        name = new_name(client, "churn");
+        create(client, name);
+        if (rng_chance(&world->rng, 300)) {
+            create(client, name); /* twice at once: one topic comes of it */
+        }
+    }
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static void
+take_created(struct process *client, struct admin_name *name, dmq_err err, struct buf *body)
+{
+    struct world *world = client->world;
+    struct create_topic_response response;
+    struct arena arena;
+    struct err_msg msg;
+    if (err == DMQ_ERR_TOPIC_EXISTS) { /* all that ask for this name have one request id */
+        world_fail(world, "a retried create of %s was not recognised", name->name);
+    }
+    if (err != DMQ_OK) {
+        world->counts.admin_unknown++;
+        return;
+    }
+    arena_init(&arena, 1 << 16);
+    dmq_err failed =
+        msg_decode(desc_create_topic_response(), 0, buf_bytes(body), &arena, &response, &msg);
+    DMQ_ASSERT(failed == DMQ_OK);
+    bool known = !uuid_is_zero(name->topic_id);
+    if (known && !uuid_equal(name->topic_id, response.topic.topic_id)) {
+        world_fail(world, "one create of %s gave two topics", name->name);
+    }
+    world->counts.topics_created += !known;
+    world->counts.creates_retried += known;
+    name->topic_id = response.topic.topic_id;
+    name->state = NAME_PRESENT;
+    arena_deinit(&arena);
+}
+
+static void
+take_deleted(struct process *client, struct admin_name *name, dmq_err err)
+{
+    struct world *world = client->world;
+    if (err == DMQ_OK) {
+        name->state = NAME_DELETED;
+        world->counts.topics_deleted++;
+    } else {
+        world->counts.admin_unknown++;
+    }
+}
+
+static const struct topic_description *
+described(const struct describe_topics_response *response, const struct admin_name *name)
+{
+    for (uint32_t i = 0; i < response->topics_count; i++) {
+        if (bytes_equal_str(response->topics[i].topic_name, name->name)) {
+            return &response->topics[i];
+        }
+    }
+    return NULL;
+}
+
+/* What was settled before the question must be in the answer. A copy of a create that comes after
+ * its topic was deleted makes another topic: its request id went with the first. */
+static void
+check_read(struct world *world, const struct admin_call *call,
+           const struct describe_topics_response *response)
+{
+    for (size_t i = 0; i < world->admin->count; i++) {
+        const struct admin_name *name = &world->admin->names[i];
+        if (name->state == NAME_UNKNOWN || name->pending > 0 || name->changed >= call->begun) {
+            continue;
+        }
+        const struct topic_description *topic = described(response, name);
+        bool same = topic != NULL && uuid_equal(topic->topic_id, name->topic_id);
+        if (name->state == NAME_PRESENT && !same) {
+            world_fail(world, "a read misses topic %s, created before it", name->name);
+        } else if (name->state == NAME_DELETED && same) {
+            world_fail(world, "a read has topic %s, deleted before it", name->name);
+        }
+        world->counts.admin_reads++;
+        world->counts.late_creates += name->state == NAME_DELETED && topic != NULL;
+    }
+}
+
+static void
+take_read(struct process *client, const struct admin_call *call, dmq_err err, struct buf *body)
+{
+    struct describe_topics_response response;
+    struct arena arena;
+    struct err_msg msg;
+    if (err != DMQ_OK) {
+        client->world->counts.admin_unknown++;
+        return;
+    }
+    arena_init(&arena, 1 << 22);
+    dmq_err failed =
+        msg_decode(desc_describe_topics_response(), 0, buf_bytes(body), &arena, &response, &msg);
+    DMQ_ASSERT(failed == DMQ_OK);
+    check_read(client->world, call, &response);
+    arena_deinit(&arena);
+}
+
+static bool
+take_call(struct admin *admin, const struct process *client, uint64_t number,
+          struct admin_call *ret_call)
+{
+    for (size_t i = 0; i < admin->call_count; i++) {
+        if (admin->calls[i].client == client && admin->calls[i].number == number) {
+            *ret_call = admin->calls[i];
+            admin->calls[i] = admin->calls[--admin->call_count];
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+admin_answered(struct process *client, uint64_t number, dmq_err err, struct buf *body)
+{
+    struct world *world = client->world;
+    struct admin_call call;
+    bool ours = take_call(world->admin, client, number, &call);
+    DMQ_ASSERT(ours);
+    if (call.name != NULL) {
+        call.name->pending--;
+        call.name->changed = world->counts.events;
+        world_trace(world, "client %" PRId32 ": %s %s: %s", client->id,
+                    call.kind == ADMIN_CREATE ? "create" : "delete", call.name->name,
+                    err_name(err));
+    }
+    switch (call.kind) {
+    case ADMIN_CREATE:
+        take_created(client, call.name, err, body);
+        break;
+    case ADMIN_DELETE:
+        take_deleted(client, call.name, err);
+        break;
+    case ADMIN_READ:
+        take_read(client, &call, err, body);
+        break;
+    }
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+void
+admin_ask_last(struct world *world)
+{
+    for (int i = 0; i < world->options.clients; i++) {
+        struct process *client = world_process(world, PROCESS_CLIENT, i);
+        struct admin_name *name = new_name(client, "last");
+        name->last = true;
+        create(client, name);
+    }
+}
+
+/* One that was refused is asked for again, as a person would. */
+bool
+admin_is_served(struct process *client)
+{
+    struct admin *admin = client->world->admin;
+    for (size_t i = 0; i < admin->count; i++) {
+        struct admin_name *name = &admin->names[i];
+        if (!name->last || name->writer != client->number || name->state == NAME_PRESENT) {
+            continue;
+        }
+        if (name->pending == 0) {
+            create(client, name);
+        }
+        return false;
+    }
+    return true;
+}
+
+void
+admin_check_end(struct world *world)
+{
+    const struct image *image = metadata_newest(world);
+    for (size_t i = 0; i < world->admin->count; i++) {
+        const struct admin_name *name = &world->admin->names[i];
+        const struct image_topic *topic = image_topic_by_id(image, name->topic_id);
+        const struct image_topic *named = image_topic_by_name(image, bytes_str(name->name));
+        if (name->state == NAME_PRESENT && topic == NULL) {
+            world_fail(world, "topic %s was created and is not there", name->name);
+        } else if (name->state == NAME_DELETED && topic != NULL) {
+            world_fail(world, "topic %s was deleted and is there", name->name);
+        } else if (named != NULL && !uuid_equal(named->record->request_id, name->request_id)) {
+            world_fail(world, "topic %s is of a request that nobody made", name->name);
+        }
+    }
+}
