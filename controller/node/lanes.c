@@ -2,6 +2,7 @@
  * out, and comes back through one queue. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "controller/node/node.h"
 #include "controller/store/raft_store.h"
@@ -41,13 +42,28 @@ run_writer(void *context, void **jobs, size_t count)
     }
 }
 
+/* A connection that ended is probed at once, and a process that is killed closes its connections
+ * before the socket that it listens on: a port that still takes us is asked again, all of them
+ * together, soon and then later. */
 static void
 run_prober(void *context, void **jobs, size_t count)
 {
+    static const int pauses_ms[] = {0, 1, 3, 10, 30};
     (void)context;
-    for (size_t i = 0; i < count; i++) {
-        struct job *job = jobs[i];
-        job->found = probe_port(job->host, job->port, PROBE_TIMEOUT_MS);
+    for (size_t round = 0; round < sizeof(pauses_ms) / sizeof(pauses_ms[0]); round++) {
+        bool again = false;
+        const struct timespec pause = {.tv_nsec = pauses_ms[round] * 1000000L};
+        nanosleep(&pause, NULL);
+        for (size_t i = 0; i < count; i++) {
+            struct job *job = jobs[i];
+            if (round == 0 || job->found == PROBE_ACCEPTED) {
+                job->found = probe_port(job->host, job->port, PROBE_TIMEOUT_MS);
+                again |= job->found == PROBE_ACCEPTED;
+            }
+        }
+        if (!again) {
+            break;
+        }
     }
 }
 

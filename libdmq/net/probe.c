@@ -54,5 +54,6 @@ probe_port(const char *host, int32_t port, int timeout_ms)
     if (reason == ECONNREFUSED) {
         return PROBE_REFUSED;
     }
-    return reason == 0 ? PROBE_ACCEPTED : PROBE_SILENT;
+    /* Reset: it was accepted by a socket that is being closed. */
+    return reason == 0 || reason == ECONNRESET ? PROBE_ACCEPTED : PROBE_SILENT;
 }

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 enum probe_result {
-    PROBE_REFUSED, /* the machine is there and nothing listens: the process has ended */
-    PROBE_ACCEPTED,
-    PROBE_SILENT /* no answer in time, or no way there: says nothing about the process */
+    PROBE_REFUSED,  /* the machine is there and nothing listens: the process has ended */
+    PROBE_ACCEPTED, /* also by a process that is just ending: ask again a little later */
+    PROBE_SILENT    /* no answer in time, or no way there: says nothing about the process */
 };
 
 /* Connects by plain TCP and closes again. Blocks for at most timeout_ms, and while host is looked
