@@ -45,6 +45,7 @@ struct brk_config {
     int64_t max_request_bytes;    /* queued.max.request.bytes: budget of requests without answer */
     int64_t max_connection_bytes; /* of one connection, advertised in API_VERSIONS */
     int32_t max_connection_requests;
+    int64_t replica_lag_ms;       /* replica.lag.time.max.ms */
     int64_t segment_bytes;        /* log.segment.bytes: where the topic does not say */
     int64_t hot_bytes;            /* log.hot.bytes: of a partition, beyond what is not written */
     int64_t reserve_bytes;        /* log.disk.reserve.bytes */

@@ -16,6 +16,8 @@
 
 #include "broker/core/call.h"
 
+#define ISR_RETRY_MS 500 /* until a refused or lost change is asked for again */
+
 /* ---- finding --------------------------------------------------------------------------------- */
 
 struct partition *
@@ -124,7 +126,8 @@ partition_append(struct brk *brk, struct partition *p, struct buf *buf,
     brk->stats.batches_appended++;
     brk->stats.bytes_appended += (int64_t)header->size;
     space_appended(brk, header->size);
-    step_replica(brk, p, (struct replica_event){.kind = REPLICA_APPENDED, .end = plog_end(p->log)});
+    step_replica(brk, p,
+                 (struct replica_event){.kind = REPLICA_APPENDED, .u.end = plog_end(p->log)});
     return base;
 }
 
@@ -144,7 +147,7 @@ partition_on_synced(struct brk *brk, struct partition *p, uint64_t sync)
     }
     checkpoint_dirty(brk, p);
     step_replica(brk, p,
-                 (struct replica_event){.kind = REPLICA_SYNCED, .end = plog_synced_end(p->log)});
+                 (struct replica_event){.kind = REPLICA_SYNCED, .u.end = plog_synced_end(p->log)});
 }
 
 /* ---- what the image says --------------------------------------------------------------------- */
@@ -206,7 +209,9 @@ partition_new(struct brk *brk, struct partition_key key, const struct image_topi
     p->stored_epoch = -1;
     snprintf(p->label, sizeof(p->label), "%.*s-%d", (int)name.size, (const char *)name.data,
              key.partition);
-    replica_init(&p->replica);
+    replica_init(&p->replica, &(struct replica_config){.broker_id = brk->config.broker_id,
+                                                       .lag_max_ms = brk->config.replica_lag_ms,
+                                                       .retry_ms = ISR_RETRY_MS});
     list_init(&p->hw_watches);
     list_init(&p->sync_watches);
     list_init(&p->data_watches);
@@ -229,6 +234,7 @@ partition_free(struct brk *brk, struct partition *p)
     HASH_DELETE(by_number, brk->numbered, p);
     space_forget(p);
     plog_free(p->log);
+    replica_deinit(&p->replica);
     free(p);
 }
 
@@ -270,41 +276,63 @@ leads_here(const struct brk *brk, const struct partition_record *record)
            uuid_equal(self->incarnation, brk->config.incarnation);
 }
 
-/* The setting counts, not the partition's own field: what is sync from now on waits for syncs from
- * now on. What is not synced of it is asked for at once. */
-static void
-reconcile_durability(struct brk *brk, struct partition *p, const struct image_topic *topic)
+/* A log that is not writable still serves reads, where nobody else can: it leads and refuses. */
+static enum replica_role
+role_here(const struct brk *brk, const struct partition *p, const struct partition_record *record)
 {
-    bool async = topic->config.durability == DURABILITY_ASYNC;
-    if (async == p->replica.async) {
-        return;
+    if (leads_here(brk, record)) {
+        bool reads = p->state == PARTITION_OPEN || p->state == PARTITION_DAMAGED;
+        return reads ? REPLICA_LEADER : REPLICA_IDLE;
     }
-    step_replica(brk, p, (struct replica_event){.kind = REPLICA_DURABILITY, .async = async});
-    if (list_linked(&p->unsynced_link)) {
-        sync_want(brk, p);
-    }
+    bool other = record->leader >= 0 && record->leader != brk->config.broker_id;
+    return other ? REPLICA_FOLLOWER : REPLICA_IDLE;
 }
 
-/* Whatever the image says now, in the order in which it may be said: durability first, because a
- * new leader's high watermark depends on it. An epoch that is not new changes nothing: the same
- * record comes again with every change of the partition (ISR, settings). */
+static uint32_t
+members_of(const struct brk *brk, const struct partition_record *record,
+           struct replica_member *members)
+{
+    DMQ_ASSERT(record->replicas_count <= REPLICA_MAX);
+    for (uint32_t i = 0; i < record->replicas_count; i++) {
+        const struct broker_record *broker = image_broker(brk->image, record->replicas[i]);
+        DMQ_ASSERT(broker != NULL);
+        members[i] = (struct replica_member){.broker_id = broker->broker_id,
+                                             .broker_epoch = broker->broker_epoch,
+                                             .eligible = !broker->fenced && !broker->shutting_down};
+    }
+    return record->replicas_count;
+}
+
+/* Whatever the image says now. A role is for a whole leader epoch: an epoch that began while the
+ * log could not be used is not led later. */
 static void
 reconcile_role(struct brk *brk, struct partition *p)
 {
     const struct partition_record *record =
         image_partition(brk->image, p->key.topic_id, p->key.partition);
-    reconcile_durability(brk, p, image_topic_by_id(brk->image, p->key.topic_id));
-    if (record->leader_epoch <= p->replica.leader_epoch) {
-        return;
+    const struct image_topic *topic = image_topic_by_id(brk->image, p->key.topic_id);
+    struct replica_member members[REPLICA_MAX];
+    bool was_async = p->replica.async;
+    bool new_epoch = record->leader_epoch > p->replica.leader_epoch;
+    if (new_epoch && p->replica.role == REPLICA_LEADER) {
+        watch_abandon(brk, p); /* what waits was promised in the old one */
     }
-    if (p->replica.role == REPLICA_LEADER) {
-        watch_abandon(brk, p); /* a new epoch: what waits was promised in the old one */
+    const struct replica_image image = {.role =
+                                            new_epoch ? role_here(brk, p, record) : p->replica.role,
+                                        .leader = record->leader,
+                                        .leader_epoch = record->leader_epoch,
+                                        .partition_epoch = record->partition_epoch,
+                                        .min_isr = record->min_isr,
+                                        .async = topic->config.durability == DURABILITY_ASYNC,
+                                        .recorded_async = record->durability == DURABILITY_ASYNC,
+                                        .member_count = members_of(brk, record, members),
+                                        .members = members,
+                                        .isr_count = record->isr_count,
+                                        .isr = record->isr};
+    step_replica(brk, p, (struct replica_event){.kind = REPLICA_ROLE, .u.image = image});
+    if (was_async && !p->replica.async && list_linked(&p->unsynced_link)) {
+        sync_want(brk, p); /* what is not synced of it is asked for at once */
     }
-    bool leads = leads_here(brk, record) && p->state == PARTITION_OPEN;
-    bool reads = leads_here(brk, record) && p->state == PARTITION_DAMAGED;
-    step_replica(brk, p,
-                 (struct replica_event){.kind = leads || reads ? REPLICA_LEADS : REPLICA_RESIGNS,
-                                        .leader_epoch = record->leader_epoch});
 }
 
 void
@@ -341,7 +369,7 @@ partition_reconcile_settings(struct brk *brk, struct uuid topic_id)
         p->segment_bytes = segment_bytes(brk, topic);
         if (p->log != NULL) {
             plog_set_segment_bytes(p->log, p->segment_bytes);
-            reconcile_durability(brk, p, topic);
+            reconcile_role(brk, p);
         }
     }
 }
@@ -385,8 +413,7 @@ partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done
         p->replica.high_watermark = 0;
         step_replica(brk, p,
                      (struct replica_event){.kind = REPLICA_OPENED,
-                                            .end = plog_end(p->log),
-                                            .high_watermark = checkpointed});
+                                            .u.opened = {plog_end(p->log), checkpointed}});
     }
     p->state = PARTITION_OPEN;
     if (done->err != DMQ_OK) {

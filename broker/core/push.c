@@ -56,12 +56,17 @@ apply(struct brk *brk, const struct push_metadata_request *push, struct meta_row
 static void
 react(struct brk *brk, const struct meta_rows *rows)
 {
+    bool brokers = false;
     for (size_t i = 0; i < rows->count; i++) {
         if (rows->rows[i].kind == META_ROW_PARTITION) {
             partition_reconcile(brk, rows->rows[i].topic_id, rows->rows[i].number);
         } else if (rows->rows[i].kind == META_ROW_TOPIC) {
             partition_reconcile_settings(brk, rows->rows[i].topic_id);
         }
+        brokers |= rows->rows[i].kind == META_ROW_BROKER;
+    }
+    if (brokers) {
+        partition_reconcile_all(brk); /* leaders go by their members' epochs */
     }
     lifecycle_image_changed(brk);
     call_unstall_all(brk);

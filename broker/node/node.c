@@ -313,6 +313,7 @@ fill_config(const struct node *node, struct brk_config *config)
         .max_request_bytes = setting_number(settings, SETTING_QUEUED_MAX_REQUEST_BYTES),
         .max_connection_bytes = MAX_CONNECTION_BYTES,
         .max_connection_requests = MAX_CONNECTION_REQUESTS,
+        .replica_lag_ms = setting_number(settings, SETTING_REPLICA_LAG_TIME_MAX_MS),
         .segment_bytes = setting_number(settings, SETTING_LOG_SEGMENT_BYTES),
         .hot_bytes = HOT_BYTES,
         .reserve_bytes = setting_number(settings, SETTING_LOG_DISK_RESERVE_BYTES),

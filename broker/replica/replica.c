@@ -1,90 +1,148 @@
-/* How far a replica may let readers and producers believe it. Three positions move: the end with
- * every append, the synced end with every SYNC that comes back, and the high watermark behind them.
- * What is below the high watermark was told to somebody (an acknowledgement, a fetch), so it must
- * be found again after any crash: it rests on synced ends, never on the page cache, unless the
- * topic's owner chose durability=async.
+/* How far a replica may let readers and producers believe it. What is below the high watermark was
+ * told to somebody (an acknowledgement, a fetch), so it must be found again after any crash and on
+ * any later leader: it rests on the synced ends of everyone who may lead next.
  *
- * The machine holds no log and no clock: it is told, and it answers with whether the high watermark
- * rose. A role changes only with a leader epoch that rises, so what an older leader is still told
- * cannot move a newer one. */
+ * This file is the switch and what both roles share; leader.c and follower.c are the roles, isr.c
+ * who is in sync. A role is given by the image in a leader epoch that only rises, so what an older
+ * leader or follower is still told cannot move a newer one. */
 #include "broker/replica/replica.h"
 
+#include <string.h>
+
+#include "broker/replica/internal.h"
 #include "libdmq/base/assert.h"
 
 void
-replica_init(struct replica *replica)
+replica_init(struct replica *replica, const struct replica_config *config)
 {
-    *replica = (struct replica){.leader_epoch = -1};
+    DMQ_ASSERT(config->lag_max_ms > 0 && config->retry_ms > 0);
+    *replica = (struct replica){.config = *config,
+                                .leader = -1,
+                                .leader_epoch = -1,
+                                .partition_epoch = -1,
+                                .leader_hw = -1};
 }
 
-/* The high watermark rests on what every member of the ISR has synced, also with one replica: what
- * is below it can be read, so it must never disappear. With durability=async the owner of the topic
- * gave that up. */
-static void
-advance_hw(struct replica *replica, struct replica_effects *out)
+void
+replica_deinit(struct replica *replica)
 {
-    if (replica->role != REPLICA_LEADER) {
-        return;
-    }
-    int64_t safe = replica->async ? replica->end : replica->synced_end;
-    if (safe > replica->high_watermark) {
-        replica->high_watermark = safe;
-        out->hw_advanced = true;
-    }
+    leader_end(replica);
 }
 
-/* After a restart the high watermark comes from its checkpoint, never from the log end (KIP-101);
- * what recovery cut off an async log takes it down, for those records are gone. */
+/* After a restart the high watermark comes from its checkpoint, never from the log end (trap 14);
+ * what recovery cut off takes it down, for those records are gone. */
 static void
 on_opened(struct replica *replica, const struct replica_event *event)
 {
+    int64_t end = event->u.opened.end;
+    int64_t checkpoint = event->u.opened.high_watermark;
     DMQ_ASSERT(replica->end == 0 && replica->role == REPLICA_IDLE);
-    DMQ_ASSERT(event->end >= 0 && event->high_watermark >= 0);
-    replica->end = event->end;
-    replica->high_watermark =
-        event->high_watermark < event->end ? event->high_watermark : event->end;
+    DMQ_ASSERT(end >= 0 && checkpoint >= 0);
+    replica->end = end;
+    replica->high_watermark = checkpoint < end ? checkpoint : end;
 }
 
-static void
-on_leads(struct replica *replica, const struct replica_event *event, struct replica_effects *out)
+/* ---- roles ----------------------------------------------------------------------------------- */
+
+/* What is read of an async partition may be lost by both sides' leave: the topic's and the
+ * record's, which tells the controller that an unclean restart cannot be trusted. */
+static bool
+counts_end(const struct replica_image *image)
 {
-    DMQ_ASSERT(event->leader_epoch > replica->leader_epoch);
-    replica->leader_epoch = event->leader_epoch;
-    replica->role = REPLICA_LEADER;
-    advance_hw(replica, out);
+    return image->async && image->recorded_async;
 }
 
+/* A new leader epoch: everything that was known of others is forgotten (trap 11). */
 static void
-on_resigns(struct replica *replica, const struct replica_event *event)
+begin_epoch(struct replica *replica, const struct replica_image *image, int64_t now_ms)
 {
-    DMQ_ASSERT(event->leader_epoch >= replica->leader_epoch);
-    replica->leader_epoch = event->leader_epoch;
-    replica->role = REPLICA_IDLE;
+    leader_end(replica);
+    replica->leader_epoch = image->leader_epoch;
+    replica->leader = image->leader;
+    replica->role = image->role;
+    replica->matched = false;
+    replica->leader_hw = -1;
+    if (image->role == REPLICA_LEADER) {
+        leader_begin(replica, image, now_ms);
+    }
+}
+
+/* The image is never older than what was seen of it: its version only rises. */
+static void
+on_role(struct replica *replica, const struct replica_event *event, struct replica_effects *out)
+{
+    const struct replica_image *image = &event->u.image;
+    DMQ_ASSERT(!replica->truncating);
+    DMQ_ASSERT(image->member_count <= REPLICA_MAX && image->isr_count <= image->member_count);
+    DMQ_ASSERT(image->leader_epoch >= replica->leader_epoch);
+    DMQ_ASSERT(image->partition_epoch >= replica->partition_epoch);
+    bool new_epoch = image->leader_epoch > replica->leader_epoch;
+    DMQ_ASSERT(new_epoch || image->role == replica->role);
+    out->state_changed = new_epoch || image->partition_epoch > replica->partition_epoch;
+    replica->async = counts_end(image);
+    replica->recorded_async = image->recorded_async;
+    replica->min_isr = image->min_isr;
+    if (new_epoch) {
+        begin_epoch(replica, image, event->now_ms);
+    }
+    if (replica->role == REPLICA_LEADER) {
+        leader_update(replica, image, event->now_ms, out);
+    }
+    replica->partition_epoch = image->partition_epoch;
+}
+
+/* ---- the log moved --------------------------------------------------------------------------- */
+
+static void
+advance_hw(struct replica *replica, struct replica_effects *out)
+{
+    if (replica->role == REPLICA_LEADER) {
+        leader_advance_hw(replica, out);
+    } else if (replica->role == REPLICA_FOLLOWER) {
+        follower_advance_hw(replica, out);
+    }
 }
 
 static void
 on_appended(struct replica *replica, const struct replica_event *event, struct replica_effects *out)
 {
-    DMQ_ASSERT(replica->role == REPLICA_LEADER);
-    DMQ_ASSERT(event->end > replica->end);
-    replica->end = event->end;
+    int64_t old_end = replica->end;
+    DMQ_ASSERT(replica->role != REPLICA_IDLE && !replica->truncating);
+    DMQ_ASSERT(replica->role != REPLICA_FOLLOWER || replica->matched);
+    DMQ_ASSERT(event->u.end > old_end);
+    replica->end = event->u.end;
+    if (replica->role == REPLICA_LEADER) {
+        leader_on_appended(replica, old_end, event->now_ms);
+    }
     advance_hw(replica, out);
 }
 
 static void
 on_synced(struct replica *replica, const struct replica_event *event, struct replica_effects *out)
 {
-    DMQ_ASSERT(event->end >= replica->synced_end && event->end <= replica->end);
-    replica->synced_end = event->end;
+    DMQ_ASSERT(event->u.end >= replica->synced_end && event->u.end <= replica->end);
+    bool rose = event->u.end > replica->synced_end;
+    replica->synced_end = event->u.end;
+    out->progress = rose && replica->role == REPLICA_FOLLOWER && replica->matched;
     advance_hw(replica, out);
 }
 
+/* ---- invariants ------------------------------------------------------------------------------ */
+
 static void
-on_durability(struct replica *replica, const struct replica_event *event,
-              struct replica_effects *out)
+check_leader(const struct replica *replica)
 {
-    replica->async = event->async;
-    advance_hw(replica, out);
+    DMQ_ASSERT(replica->peers != NULL && replica->self < replica->peer_count);
+    DMQ_ASSERT(replica->peers[replica->self].broker_id == replica->config.broker_id);
+    DMQ_ASSERT((replica->isr >> replica->self & 1) != 0);
+    DMQ_ASSERT(replica->epoch_start <= replica->end);
+    DMQ_ASSERT(!replica->truncating && replica->min_isr >= 1);
+    DMQ_ASSERT(!replica->asking || replica->asked != 0);
+    for (uint32_t i = 0; i < replica->peer_count; i++) {
+        const struct replica_peer *peer = &replica->peers[i];
+        DMQ_ASSERT(!peer->matched || (peer->synced_end <= peer->end && peer->synced_end >= 0));
+        DMQ_ASSERT(!peer->matched || peer->end <= replica->end);
+    }
 }
 
 static void
@@ -95,23 +153,28 @@ check_invariants(const struct replica *replica)
     DMQ_ASSERT(replica->high_watermark >= 0);
     DMQ_ASSERT(replica->high_watermark <= replica->end);
     DMQ_ASSERT(replica->leader_epoch >= -1);
+    DMQ_ASSERT(!replica->truncating || replica->truncate_to < replica->end);
+    DMQ_ASSERT((replica->role == REPLICA_LEADER) == (replica->peers != NULL));
+    if (replica->role == REPLICA_LEADER) {
+        check_leader(replica);
+    }
 }
+
+/* ---- the switch ------------------------------------------------------------------------------ */
 
 void
 replica_step(struct replica *replica, const struct replica_event *event,
-             struct replica_effects *out)
+             struct replica_effects *ret_effects)
 {
+    struct replica_effects *out = ret_effects;
     int64_t hw_before = replica->high_watermark;
-    *out = (struct replica_effects){0};
+    *out = (struct replica_effects){.err = DMQ_OK};
     switch (event->kind) {
     case REPLICA_OPENED:
         on_opened(replica, event);
         break;
-    case REPLICA_LEADS:
-        on_leads(replica, event, out);
-        break;
-    case REPLICA_RESIGNS:
-        on_resigns(replica, event);
+    case REPLICA_ROLE:
+        on_role(replica, event, out);
         break;
     case REPLICA_APPENDED:
         on_appended(replica, event, out);
@@ -119,10 +182,50 @@ replica_step(struct replica *replica, const struct replica_event *event,
     case REPLICA_SYNCED:
         on_synced(replica, event, out);
         break;
-    case REPLICA_DURABILITY:
-        on_durability(replica, event, out);
+    case REPLICA_TICK:
+        break;
+    case REPLICA_FETCHED:
+        leader_on_fetched(replica, &event->u.fetched, event->now_ms, out);
+        break;
+    case REPLICA_PROGRESS:
+        leader_on_progress(replica, &event->u.fetched, event->now_ms, out);
+        break;
+    case REPLICA_ISR_ANSWERED:
+        isr_on_answered(replica, event, out);
+        break;
+    case REPLICA_ANSWERED:
+        follower_on_answered(replica, &event->u.answered, out);
+        break;
+    case REPLICA_TRUNCATED:
+        follower_on_truncated(replica, event->u.end);
         break;
     }
-    DMQ_ASSERT(replica->high_watermark >= hw_before);
+    if (replica->role == REPLICA_LEADER) {
+        isr_propose(replica, event->now_ms, out);
+    }
+    DMQ_ASSERT(replica->high_watermark >= hw_before || event->kind == REPLICA_TRUNCATED);
+    DMQ_ASSERT(out->hw_advanced == (replica->high_watermark > hw_before) ||
+               event->kind == REPLICA_OPENED);
     check_invariants(replica);
+}
+
+/* ---- questions ------------------------------------------------------------------------------- */
+
+int64_t
+replica_deadline(const struct replica *replica)
+{
+    return replica->role == REPLICA_LEADER ? isr_deadline(replica) : INT64_MAX;
+}
+
+bool
+replica_wants_fetch(const struct replica *replica)
+{
+    return replica->role == REPLICA_FOLLOWER && replica->leader >= 0 && !replica->truncating;
+}
+
+bool
+replica_has_min_isr(const struct replica *replica)
+{
+    DMQ_ASSERT(replica->role == REPLICA_LEADER);
+    return __builtin_popcountll(replica->isr) >= replica->min_isr;
 }

@@ -77,7 +77,7 @@ def chosen(arguments):
 
 def run(path, copies):
     """The row of the table, and whether the mutant was caught."""
-    program = {"world": "dmq_sim", "raft": "raft_sim"}[path.parent.name]
+    program = {"world": "dmq_sim", "raft": "raft_sim", "replica": "replica_sim"}[path.parent.name]
     applied = copies[0].patch(path, "--dry-run")
     if applied.returncode == 0:
         applied = copies[0].patch(path)

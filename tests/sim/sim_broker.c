@@ -509,6 +509,7 @@ sim_broker_start(struct sim_broker *sim)
                                 .max_request_bytes = 1 << 24,
                                 .max_connection_bytes = 1 << 26,
                                 .max_connection_requests = 100000,
+                                .replica_lag_ms = 30000,
                                 .segment_bytes = 1 << 20,
                                 .hot_bytes = 4096,
                                 .reserve_bytes = sim->reserve_bytes,

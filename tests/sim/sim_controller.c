@@ -98,6 +98,7 @@ sim_controller_create_topic(struct sim_controller *ctl, int32_t broker_id, const
                                        .config_count = config_count};
     add_record(ctl, RECORD_TOPIC, &topic);
     const struct broker_record *broker = image_broker(ctl->image, broker_id);
+    int64_t durability = image_topic_by_id(ctl->image, id)->config.durability;
     for (int32_t n = 0; n < partitions; n++) {
         struct partition_record p = {.topic_id = id,
                                      .partition = n,
@@ -106,6 +107,7 @@ sim_controller_create_topic(struct sim_controller *ctl, int32_t broker_id, const
                                      .isr = &broker_id,
                                      .isr_count = 1,
                                      .leader = broker->fenced ? -1 : broker_id,
+                                     .durability = (int8_t)durability,
                                      .min_isr = 1};
         add_record(ctl, RECORD_PARTITION, &p);
     }

@@ -419,6 +419,7 @@ broker_start(struct process *p)
                                 .max_request_bytes = 1 << 20,
                                 .max_connection_bytes = 1 << 19,
                                 .max_connection_requests = 64,
+                                .replica_lag_ms = 2000,
                                 .segment_bytes = world->options.segment_bytes,
                                 .hot_bytes = 2048,
                                 .index_interval_bytes = 256};
