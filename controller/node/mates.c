@@ -18,6 +18,7 @@ struct mate_link {
     struct peer_watch watch;
     uint64_t unsent; /* a question that failed at once, to be told; 0: none */
     dmq_err unsent_err;
+    dmq_err warned; /* why it was refused, as the log has it */
 };
 
 static struct mate_link *
@@ -52,16 +53,33 @@ step_answered(struct mate_link *mate, uint64_t number, dmq_err err, struct bytes
     node_step(mate->node, &event);
 }
 
+/* One that is not who was meant, or of another cluster, stays so until somebody does something:
+ * said once. */
+static void
+log_unreachable(struct mate_link *mate, const struct peer_event *event)
+{
+    bool wrong = event->err == DMQ_ERR_WRONG_NODE || event->err == DMQ_ERR_INCONSISTENT_CLUSTER_ID;
+    if (wrong && mate->warned != event->err) {
+        mate->warned = event->err;
+        log_error("controller_refused controller=%d text=\"%s: check --services and --data of "
+                  "both\"",
+                  mate->to->id, event->text);
+    } else {
+        log_debug("controller_unreachable controller=%d text=\"%s\"", mate->to->id, event->text);
+    }
+}
+
 static void
 take_event(struct mate_link *mate, const struct peer_event *event)
 {
     switch (event->kind) {
     case PEER_CONNECTED:
         log_info("controller_connected controller=%d", mate->to->id);
+        mate->warned = DMQ_OK;
         step_mate(mate, CTL_MATE_UP);
         break;
     case PEER_CONNECT_FAILED:
-        log_debug("controller_unreachable controller=%d text=\"%s\"", mate->to->id, event->text);
+        log_unreachable(mate, event);
         break;
     case PEER_DISCONNECTED:
         log_info("controller_disconnected controller=%d text=\"%s\"", mate->to->id, event->text);
@@ -158,6 +176,7 @@ open_mate(struct node *node, struct mate_link *mate, const struct service_contro
 {
     struct peer_config config = {.zmq_context = zsys_init(),
                                  .node_id = to->id,
+                                 .cluster_id = node->folder.identity.cluster_id,
                                  .client_id = "controller",
                                  .max_frame_bytes = NODE_MAX_REQUEST_BYTES,
                                  .max_in_flight = MAX_QUESTIONS,
@@ -180,6 +199,14 @@ mates_open(struct node *node)
         if (services->controllers[i].id != node->conf->node_id) {
             open_mate(node, &node->mates[node->mate_count++], &services->controllers[i]);
         }
+    }
+}
+
+void
+mates_expect_cluster(struct node *node, struct uuid cluster_id)
+{
+    for (size_t i = 0; i < node->mate_count; i++) {
+        peer_expect_cluster(node->mates[i].peer, cluster_id);
     }
 }
 

@@ -35,6 +35,7 @@ take_cluster(struct node *node, struct uuid cluster_id)
         log_error("cluster_refused text=\"%s\"", err.text);
         node_exit(node, DAEMON_EXIT_ERROR);
     }
+    mates_expect_cluster(node, cluster_id);
 }
 
 static void

@@ -98,6 +98,9 @@ void peer_watch_end(struct peer_watch *watch);
 #define MATE_BACKOFF_MS 100 /* one that comes back is connected after so long at the latest */
 
 void mates_open(struct node *node);
+
+/* From the next connections on, one of another cluster is refused. */
+void mates_expect_cluster(struct node *node, struct uuid cluster_id);
 void mates_send(struct node *node, struct ctl_effect *effect); /* takes what it owns */
 void mates_ask(struct node *node, struct ctl_effect *effect);  /* takes what it owns */
 void mates_probe(struct node *node, int32_t controller_id);
