@@ -73,7 +73,7 @@ struct ctl_event {
             int32_t controller_id;
             uint64_t number;   /* of the question */
             dmq_err err;       /* why there is no answer, or that of the answer */
-            struct bytes body; /* of the answer, where err is DMQ_OK; borrowed */
+            struct bytes body; /* of the answer; where err is not DMQ_OK its sentence; borrowed */
         } answered;
         struct {
             int32_t broker_id;

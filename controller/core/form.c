@@ -231,7 +231,10 @@ form_on_answer(struct ctl *ctl, const struct ctl_event *event)
     dmq_err code = event->u.answered.err;
     bool there = code != DMQ_ERR_NETWORK && code != DMQ_ERR_TIMEOUT && code != DMQ_ERR_UNREACHABLE;
     arena_init(&arena, 65536);
-    if (code == DMQ_OK) {
+    if (code != DMQ_OK) {
+        struct bytes text = event->u.answered.body;
+        err_set(&err, code, "%.*s", (int)text.size, (const char *)text.data);
+    } else {
         code = msg_decode(desc_quorum_state_response(), 0, event->u.answered.body, &arena, &answer,
                           &err);
     }

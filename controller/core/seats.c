@@ -97,13 +97,13 @@ seats_want(struct ctl *ctl, struct raft_id id, struct err_msg *err)
     }
     const struct raft_member *old = other_disk(ctl, id);
     if (old == NULL) {
-        return err_set(err, DMQ_ERR_POLICY_VIOLATION,
+        return err_set(err, DMQ_ERR_VOTER_NOT_FOUND,
                        "controller %" PRId32 " has no seat in this cluster: give it one with "
                        "'dmq quorum add %" PRId32 "'",
                        id.node, id.node);
     }
     if (raft_silent_ms(ctl->raft, old->id) < SILENT_MS) {
-        return err_set(err, DMQ_ERR_DUPLICATE_BROKER,
+        return err_set(err, DMQ_ERR_DUPLICATE_VOTER,
                        "controller %" PRId32 " was here a moment ago with another disk: if two "
                        "processes use this id, stop one; else this one gets the seat in a few "
                        "seconds",
@@ -229,7 +229,7 @@ on_remove(struct ctl *ctl, struct call *call)
         member = same ? &ctl->raft->members.at[i] : NULL;
     }
     if (member == NULL) {
-        err_set(&call->err, DMQ_ERR_INVALID_REQUEST, "controller %" PRId32 " has no seat",
+        err_set(&call->err, DMQ_ERR_VOTER_NOT_FOUND, "controller %" PRId32 " has no seat",
                 request->controller_id);
         finish(ctl, call, NULL);
         return;
@@ -245,7 +245,7 @@ on_transfer(struct ctl *ctl, struct call *call)
     const struct raft_member *member = voter_of_node(ctl, request->controller_id);
     struct raft_event event = {.kind = RAFT_TRANSFER};
     if (member == NULL) {
-        err_set(&call->err, DMQ_ERR_INVALID_REQUEST, "controller %" PRId32 " is no voter",
+        err_set(&call->err, DMQ_ERR_VOTER_NOT_FOUND, "controller %" PRId32 " is no voter",
                 request->controller_id);
     } else if (request->controller_id != ctl->config.controller_id) {
         event.u.peer = member->id;

@@ -87,10 +87,11 @@ take_event(struct mate_link *mate, const struct peer_event *event)
         break;
     case PEER_RESPONSE:
         step_answered(mate, event->tag, event->header.error,
-                      event->header.error == 0 ? buf_bytes(event->msg.frames[1]) : bytes_str(""));
+                      event->header.error == 0 ? buf_bytes(event->msg.frames[1])
+                                               : event->header.message);
         break;
     case PEER_FAILED:
-        step_answered(mate, event->tag, event->err, bytes_str(""));
+        step_answered(mate, event->tag, event->err, bytes_str(event->text));
         break;
     }
 }

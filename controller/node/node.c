@@ -269,25 +269,15 @@ open_socket(struct node *node)
     return true;
 }
 
-/* Opens the store and reads it. DMQ_ERR_DAMAGED also where the folder belongs to a cluster and the
- * store holds nothing: it has lost what it promised. */
 static dmq_err
 read_store(struct node *node, bool create, struct raft_store **ret_store,
            struct raft_saved *ret_saved, struct err_msg *err)
 {
-    bool belongs = !uuid_is_zero(node->folder.identity.cluster_id);
     dmq_err code = raft_store_open(fs_posix(), node->folder.path, create, ret_store, err);
     if (code != DMQ_OK) {
         return code;
     }
     code = raft_store_load(*ret_store, ret_saved, err);
-    bool nothing = code == DMQ_OK && ret_saved->term == 0 && ret_saved->snapshot.members.count == 0;
-    if (nothing && belongs && !create) {
-        raft_saved_free(ret_saved);
-        code = err_set(err, DMQ_ERR_DAMAGED,
-                       "the folder %s belongs to a cluster, but its store is empty",
-                       node->folder.path);
-    }
     if (code != DMQ_OK) {
         raft_store_close(*ret_store);
         *ret_store = NULL;

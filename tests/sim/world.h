@@ -341,7 +341,7 @@ void links_of_dead(struct process *p);
 void message_free(struct message *message);
 bool path_is_open(const struct world *world, const struct process *from, const struct process *to);
 
-/* ---- request.c ---------------------------------------------------------------------------------- */
+/* ---- request.c ------------------------------------------------------------------------------- */
 
 struct request_out {
     uint64_t tag;

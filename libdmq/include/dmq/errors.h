@@ -61,6 +61,8 @@ enum {
     X(DUPLICATE_BROKER, 101, RETRIABLE, "another process has the broker's id")                     \
     X(BROKER_ID_NOT_REGISTERED, 102, RETRIABLE, "broker is not registered")                        \
     X(INCONSISTENT_CLUSTER_ID, 104, FATAL, "node belongs to another cluster")                      \
+    X(DUPLICATE_VOTER, 126, RETRIABLE, "another disk holds the controller's seat")                 \
+    X(VOTER_NOT_FOUND, 127, FATAL, "controller has no seat in the quorum")                         \
     X(NOMEM, 1000, FATAL, "out of memory")                                                         \
     X(TIMEOUT, 1001, MAYBE_DONE, "no answer within the time given")                                \
     X(UNREACHABLE, 1002, RETRIABLE, "no broker could be reached")                                  \
