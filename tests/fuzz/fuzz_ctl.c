@@ -353,6 +353,25 @@ create(void)
 }
 
 static void
+alter(void)
+{
+    static const char *const settings[][2] = {
+        {"durability", "async"},      {"durability", "sync"},    {"min.insync.replicas", "1"},
+        {"min.insync.replicas", "3"}, {"segment.bytes", "8192"}, {"no.such", "1"}};
+    struct config_change changes[3];
+    struct alter_topic_request request = {.topic_name = topic_name(next_byte()), .config = changes};
+    request.config_count = next_byte() % 4;
+    for (uint32_t i = 0; i < request.config_count; i++) {
+        uint8_t how = next_byte();
+        const char *const *setting = settings[how % 6];
+        changes[i] = (struct config_change){.name = bytes_str(setting[0]),
+                                            .value = bytes_str(setting[1]),
+                                            .remove = (how & 0x80) != 0};
+    }
+    ask(API_ALTER_TOPIC, &request);
+}
+
+static void
 other_call(uint8_t which)
 {
     struct bytes name = topic_name(next_byte());
@@ -362,7 +381,8 @@ other_call(uint8_t which)
     struct allocate_producer_ids_request ids = {.broker_id = which % BROKERS,
                                                 .broker_epoch = w.brokers[which % BROKERS].epoch};
     struct api_versions_request versions = {0};
-    switch (which >> 2 & 3) {
+    struct create_partitions_request more = {.topic_name = name, .partition_count = which >> 5 & 7};
+    switch (which >> 2 & 7) {
     case 0:
         ask(API_DELETE_TOPIC, &gone);
         break;
@@ -371,6 +391,13 @@ other_call(uint8_t which)
         break;
     case 2:
         ask(API_ALLOCATE_PRODUCER_IDS, &ids);
+        break;
+    case 3:
+        ask(API_CREATE_PARTITIONS, &more);
+        break;
+    case 4:
+    case 5:
+        alter();
         break;
     default:
         ask(API_API_VERSIONS, &versions);
