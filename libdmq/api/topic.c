@@ -131,6 +131,41 @@ dmq_topic_delete(dmq_client *client, const char *topic, int64_t timeout_ms, dmq_
     return admin_end(&call, error);
 }
 
+/* A newer library fills what the caller's struct has room for. */
+static void
+fill_info(const struct topic_description *topic, dmq_topic_info *ret_info)
+{
+    uint32_t size = ret_info->size;
+    dmq_topic_info info = {.size = size,
+                           .partitions = topic->partition_count,
+                           .replication_factor = topic->replication_factor};
+    uuid_text(topic->topic_id, info.id);
+    memcpy(ret_info, &info, size < sizeof(info) ? size : sizeof(info));
+}
+
+dmq_err
+dmq_topic_describe(dmq_client *client, const char *topic, int64_t timeout_ms,
+                   dmq_topic_info *ret_info, dmq_error *error)
+{
+    struct describe_topics_response response = {0};
+    struct admin_call call;
+    dmq_err err = check_topic(client, topic, NULL, 0, error);
+    if (err != DMQ_OK) {
+        return err;
+    }
+    if (ret_info == NULL || ret_info->size < sizeof(uint32_t)) {
+        return api_error(error, DMQ_ERR_INVALID_ARGUMENT, "the size of dmq_topic_info is not set");
+    }
+    struct bytes name = bytes_str(topic);
+    struct describe_topics_request request = {.topic_names = &name, .topic_names_count = 1};
+    admin_begin(&call, client, timeout_ms);
+    call.err.code = admin_run(&call, API_DESCRIBE_TOPICS, &request, &response);
+    if (call.err.code == DMQ_OK && response.topics_count == 1) {
+        fill_info(&response.topics[0], ret_info);
+    }
+    return admin_end(&call, error);
+}
+
 dmq_err
 dmq_topic_partitions(dmq_client *client, const char *topic, int64_t timeout_ms,
                      int32_t *ret_partitions, dmq_error *error)

@@ -410,6 +410,32 @@ on_delete_topic(struct fake_broker *b, struct arena *arena, const struct router_
     reply->body = response;
 }
 
+/* The first topic that is named. */
+static void
+on_describe_topics(struct fake_broker *b, struct arena *arena, const struct router_request *request,
+                   struct reply *reply)
+{
+    struct describe_topics_request body;
+    struct err_msg msg;
+    DMQ_ASSERT(msg_decode(desc_describe_topics_request(), 0, buf_bytes(request->body), arena, &body,
+                          &msg) == DMQ_OK);
+    const struct topic *topic =
+        body.topic_names_count > 0 ? fake_find_topic(b, body.topic_names[0]) : NULL;
+    if (topic == NULL) {
+        reply->error = DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION;
+        return;
+    }
+    struct describe_topics_response *response = arena_alloc(arena, sizeof(*response));
+    response->topics = arena_alloc(arena, sizeof(*response->topics));
+    response->topics_count = 1;
+    response->topics[0] = (struct topic_description){.topic_name = bytes_str(topic->name),
+                                                     .topic_id = topic->id,
+                                                     .partition_count = topic->partition_count,
+                                                     .replication_factor = 1};
+    reply->desc = desc_describe_topics_response();
+    reply->body = response;
+}
+
 /* Answers with what was asked for, and changes nothing. */
 static void
 on_alter_topic(struct fake_broker *b, struct arena *arena, const struct router_request *request,
@@ -470,6 +496,9 @@ fake_carry_out(struct fake_broker *b, struct arena *arena, const struct router_r
         break;
     case API_DELETE_TOPIC:
         on_delete_topic(b, arena, request, reply);
+        break;
+    case API_DESCRIBE_TOPICS:
+        on_describe_topics(b, arena, request, reply);
         break;
     case API_ALTER_TOPIC:
         on_alter_topic(b, arena, request, reply);

@@ -113,6 +113,15 @@ typedef struct dmq_assignment {
     int64_t timestamp;
 } dmq_assignment;
 
+/* A topic as the cluster describes it. Caller-owned; size must be set to sizeof(dmq_topic_info)
+ * before the call. */
+typedef struct dmq_topic_info {
+    uint32_t size;
+    int32_t partitions;
+    int32_t replication_factor;
+    char id[36]; /* 32 hexadecimal digits, terminated: another topic of the same name has another */
+} dmq_topic_info;
+
 enum {
     DMQ_PARTITION_AUTO =
         -1, /* by key if there is one, else sticky: all to one until its batch is full */
@@ -228,7 +237,12 @@ DMQ_EXPORT dmq_err dmq_topic_set_partitions(dmq_client *client, const char *topi
 DMQ_EXPORT dmq_err dmq_topic_delete(dmq_client *client, const char *topic, int64_t timeout_ms,
                                     dmq_error *error);
 
-/* Number of partitions. */
+/* What the cluster has committed of a topic; its settings, leaders and replicas are in dmq_admin's
+ * "describe_topics". DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION. */
+DMQ_EXPORT dmq_err dmq_topic_describe(dmq_client *client, const char *topic, int64_t timeout_ms,
+                                      dmq_topic_info *ret_info, dmq_error *error);
+
+/* Number of partitions, as the brokers know it: cheaper than dmq_topic_describe. */
 DMQ_EXPORT dmq_err dmq_topic_partitions(dmq_client *client, const char *topic, int64_t timeout_ms,
                                         int32_t *ret_partitions, dmq_error *error);
 

@@ -370,6 +370,38 @@ test_a_topic_is_altered(void **state)
 }
 
 static void
+test_a_topic_is_described(void **state)
+{
+    struct fixture f;
+    struct {
+        uint32_t size;
+        int32_t partitions;
+        int32_t other;
+    } older = {.size = 2 * sizeof(uint32_t), .other = 77}; /* of a program from before */
+    dmq_topic_info info = {.size = sizeof(info)};
+    (void)state;
+    set_up(&f);
+    fake_broker_topic(f.broker, "orders", 3);
+    assert_int_equal(dmq_topic_describe(f.client, "orders", TIMEOUT_MS, &info, &f.error), DMQ_OK);
+    assert_int_equal(info.size, sizeof(info));
+    assert_int_equal(info.partitions, 3);
+    assert_int_equal(info.replication_factor, 1);
+    assert_int_equal(strlen(info.id), 32);
+    assert_int_equal(
+        dmq_topic_describe(f.client, "orders", TIMEOUT_MS, (dmq_topic_info *)&older, &f.error),
+        DMQ_OK);
+    assert_int_equal(older.partitions, 3);
+    assert_int_equal(older.other, 77);
+    assert_int_equal(dmq_topic_describe(f.client, "ordes", TIMEOUT_MS, &info, &f.error),
+                     DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_non_null(strstr(f.error.message, "did you mean 'orders'?"));
+    info.size = 0;
+    assert_int_equal(dmq_topic_describe(f.client, "orders", TIMEOUT_MS, &info, &f.error),
+                     DMQ_ERR_INVALID_ARGUMENT);
+    tear_down(&f);
+}
+
+static void
 test_typed_calls_check_their_arguments(void **state)
 {
     struct fixture f;
@@ -463,6 +495,7 @@ main(void)
         cmocka_unit_test(test_log_goes_to_the_application),
         cmocka_unit_test(test_admin_by_json),
         cmocka_unit_test(test_a_topic_is_altered),
+        cmocka_unit_test(test_a_topic_is_described),
         cmocka_unit_test(test_typed_calls_check_their_arguments),
         cmocka_unit_test(test_admin_through_lost_answers),
         cmocka_unit_test(test_errors_are_named),
