@@ -58,7 +58,7 @@ def measure(args, counts):
     rounds = []
     for i in range(args.rounds):
         say = sayer(i + 1, args.rounds)
-        rounds.append(Round(counts, say).run(is_long=args.long and i == 0))
+        rounds.append(Round(counts, say).run(i == 0, args.long and i == 0))
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     steal, used = processor.percent()

@@ -136,6 +136,11 @@ def partition_figures(count):
     ]  # fmt: skip
 
 
+CONTROLLERS = [
+    Figure("failover_median", "no topic is created after kill -9 of the leader", "ms"),
+    Figure("failover_max", "  the longest time of all kills", "ms"),
+]
+
 LONG = [
     Figure("long_first", "memory of both daemons after 2,000,000 records", "MiB"),
     Figure("long_last", "  after 20,000,000", "MiB", figure_of("long_first", "after 2,000,000")),
@@ -153,5 +158,6 @@ def groups(is_long):
         ("Python, 100 B", PYTHON),
         ("The daemons", DAEMONS),
         ("Many partitions", [f for n in PARTITION_COUNTS for f in partition_figures(n)]),
+        ("Three controllers", CONTROLLERS),
     ]
     return [*found, ("A long run", LONG)] if is_long else found

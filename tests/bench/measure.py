@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import dmq
+import failover
 import machine
 from figures import PARTITION_COUNTS
 
@@ -35,6 +37,7 @@ class Counts:
     py_send: int = 300_000
     py_many: int = 1_000_000
     beside: int = 1_000_000
+    kills: int = 30
     idle_seconds: float = 5.0
     trickle_seconds: float = 3.0
 
@@ -49,7 +52,7 @@ class Counts:
 
 QUICK = Counts(
     raw_rounds=30, produce_100=500_000, produce_1k=100_000, sync=500, e2e=500, py_send=100_000,
-    py_many=300_000, beside=300_000, idle_seconds=2.0, trickle_seconds=1.0,
+    py_many=300_000, beside=300_000, kills=10, idle_seconds=2.0, trickle_seconds=1.0,
 )  # fmt: skip
 
 
@@ -70,8 +73,8 @@ class Round:
         self.cluster = None
         self.client = None
 
-    def run(self, is_long):
-        """All figures of a round."""
+    def run(self, is_first, is_long):
+        """All figures of a round; what takes long, in the first one only."""
         try:
             self.say("the machine's limits")
             program = BIN / "raw_limits"
@@ -84,6 +87,8 @@ class Round:
             self._latency()
             self._restart()
             self._partitions()
+            if is_first:
+                self._failover()
             if is_long:
                 self._long()
             self._stop()
@@ -263,6 +268,13 @@ class Round:
         process.stdout.readline()
         self.values[f"beside_{count}"], _ = self._produce("load-100", self.counts.beside)
         self._answer(process)
+
+    # ---- controllers ---------------------------------------------------------------------------
+
+    def _failover(self):
+        self.say(f"{self.counts.kills} kills of a leading controller")
+        gaps = failover.gaps_ms(self.counts.kills)
+        self.values |= {"failover_median": statistics.median(gaps), "failover_max": max(gaps)}
 
     # ---- a long run ----------------------------------------------------------------------------
 
