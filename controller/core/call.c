@@ -36,6 +36,7 @@ route_of(int key)
         return ROUTE_SEATS;
     case API_DESCRIBE_QUORUM:
     case API_REGISTER_BROKER:
+    case API_ALTER_PARTITION:
     case API_ALLOCATE_PRODUCER_IDS:
     case API_CREATE_TOPIC:
     case API_DELETE_TOPIC:
@@ -74,6 +75,8 @@ ctl_call_decide(struct ctl *ctl, struct call *call)
         return ctl_on_register_broker(ctl, call);
     case API_BROKER_HEARTBEAT:
         return ctl_on_heartbeat_wish(ctl, call);
+    case API_ALTER_PARTITION:
+        return ctl_on_alter_partition(ctl, call);
     case API_ALLOCATE_PRODUCER_IDS:
         return ctl_on_allocate_producer_ids(ctl, call);
     case API_CREATE_TOPIC:

@@ -56,6 +56,7 @@ dmq_err ctl_on_delete_topic(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_alter_topic(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_create_partitions(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_describe_topics(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_alter_partition(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_allocate_producer_ids(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_describe_quorum(struct ctl *ctl, struct call *call);
 

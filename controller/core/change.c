@@ -249,6 +249,34 @@ change_join(struct ctl *ctl, int32_t broker_id)
     change_all(ctl, broker_id, change_one_join, 0);
 }
 
+/* ---- asked for by the leader ----------------------------------------------------------------- */
+
+/* Everyone who was in the ISR holds all that is safe, however far it lags now: so those who leave
+ * it while it is small may still lead. What becomes sync is judged by synced ends from now on,
+ * which only the members vouch for. */
+void
+change_isr(struct ctl *ctl, const struct partition_record *from, const int32_t *isr,
+           uint32_t isr_count, int8_t durability)
+{
+    struct draft draft;
+    struct partition_record *p = &draft.record;
+    draft_init(&draft, from);
+    DMQ_ASSERT(isr_count > 0 && has(isr, isr_count, p->leader));
+    for (uint32_t i = 0; i < from->isr_count; i++) {
+        DMQ_ASSERT(p->elr_count < META_MAX_REPLICAS && !has(p->elr, p->elr_count, from->isr[i]));
+        p->elr[p->elr_count++] = from->isr[i];
+    }
+    for (uint32_t i = 0; i < isr_count; i++) {
+        p->isr[i] = isr[i];
+        drop(p->elr, &p->elr_count, isr[i]);
+    }
+    p->isr_count = isr_count;
+    p->elr_count =
+        durability == DURABILITY_SYNC && p->durability == DURABILITY_ASYNC ? 0 : p->elr_count;
+    p->durability = durability;
+    draft_propose(ctl, &draft);
+}
+
 /* ---- settings -------------------------------------------------------------------------------- */
 
 /* What a partition carries of its topic's settings; true if that changes it.

@@ -376,6 +376,11 @@ bool change_hand_over(struct ctl *ctl, int32_t broker_id);
 /* The broker is live now: what has no leader gets one where it can. */
 void change_join(struct ctl *ctl, int32_t broker_id);
 
+/* The partition's ISR and durability as its leader wants them: members live, the leader among them.
+ * Who leaves a small ISR stays in the ELR (KIP-966). */
+void change_isr(struct ctl *ctl, const struct partition_record *from, const int32_t *isr,
+                uint32_t isr_count, int8_t durability);
+
 /* The settings of the topic changed, in the image as well: min ISR and durability of its partitions
  * follow. became_sync: durability was async until now. */
 void change_settings(struct ctl *ctl, struct uuid topic_id, bool became_sync);

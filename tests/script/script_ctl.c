@@ -11,6 +11,7 @@
  *   pushed ID inc= epoch= applied= | pushfailed ID [err=NETWORK]
  *   create NAME [partitions= replicas= request= key=value ...] | delete NAME | delete-id N
  *   alter NAME [key=value | key=]...    sets and removes | partitions NAME N
+ *   isr N/P leader= epoch=E/P isr=1:EPOCH,... [broker=EPOCH] [async]    of partition P of id-N
  *   describe [NAME...] | ids ID epoch= | versions
  *   call NAME [version=] | raw WORD...  a call by name with an empty body; frames as they are
  *   burst ID N epoch=                   N blocks of ids, each persisted: N entries, unseen
@@ -547,6 +548,37 @@ run_ids(struct world *w, const struct script_command *c, struct outbuf *out)
     ask(w, API_ALLOCATE_PRODUCER_IDS, 0, &request, out);
 }
 
+#define MAX_MEMBERS 8
+
+/* The leader of partition N/P asks for an ISR. */
+static void
+run_isr(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    char *end;
+    struct isr_member members[MAX_MEMBERS];
+    struct alter_partition_request request = {
+        .broker_id = (int32_t)script_number(c, "leader", 0),
+        .broker_epoch = script_number(c, "broker", 0),
+        .durability = script_flag(c, "async"),
+        .isr = members,
+    };
+    size_t n = strtoul(c->words[1], &end, 10);
+    if (n == 0 || n > w->id_count || !uuid_parse(w->ids[n - 1], &request.topic_id)) {
+        request.topic_id = script_id(77);
+    }
+    request.partition = (int32_t)strtol(end + 1, NULL, 10);
+    request.leader_epoch = (int32_t)strtol(script_value(c, "epoch", "0/0"), &end, 10);
+    request.partition_epoch = (int32_t)strtol(end + 1, NULL, 10);
+    const char *text = script_value(c, "isr", "");
+    while (*text != '\0' && request.isr_count < MAX_MEMBERS) {
+        struct isr_member *member = &members[request.isr_count++];
+        member->broker_id = (int32_t)strtol(text, &end, 10);
+        member->broker_epoch = strtol(end + 1, &end, 10);
+        text = *end == ',' ? end + 1 : end;
+    }
+    ask(w, API_ALTER_PARTITION, 0, &request, out);
+}
+
 static void run_persisted(struct world *w, const struct script_command *c, struct outbuf *out);
 
 static void
@@ -754,6 +786,7 @@ run(void *context, const struct script_command *c, struct outbuf *out)
         {"delete", run_delete},
         {"delete-id", run_delete},
         {"ids", run_ids},
+        {"isr", run_isr},
         {"tick", run_tick},
         {"pushed", run_pushed},
         {"call", run_call},

@@ -57,10 +57,12 @@ enum {
     X(UNSUPPORTED_COMPRESSION, 76, FATAL, "compression must be none, lz4 or zstd")                 \
     X(STALE_BROKER_EPOCH, 77, FATAL, "a newer registration of the broker exists")                  \
     X(THROTTLED, 89, RETRIABLE, "over the limit of requests or bytes in flight")                   \
+    X(INVALID_UPDATE_VERSION, 95, RETRIABLE, "partition has changed since it was looked at")       \
     X(UNKNOWN_TOPIC_ID, 100, RETRIABLE, "topic id does not exist")                                 \
     X(DUPLICATE_BROKER, 101, RETRIABLE, "another process has the broker's id")                     \
     X(BROKER_ID_NOT_REGISTERED, 102, RETRIABLE, "broker is not registered")                        \
     X(INCONSISTENT_CLUSTER_ID, 104, FATAL, "node belongs to another cluster")                      \
+    X(INELIGIBLE_REPLICA, 107, RETRIABLE, "replica may not be in the in-sync replicas")            \
     X(DUPLICATE_VOTER, 126, RETRIABLE, "another disk holds the controller's seat")                 \
     X(VOTER_NOT_FOUND, 127, FATAL, "controller has no seat in the quorum")                         \
     X(NOMEM, 1000, FATAL, "out of memory")                                                         \
