@@ -23,15 +23,20 @@ ailment_of(const struct partition_record *p)
     return p->isr_count < p->replicas_count ? UNDER_REPLICATED : HEALTHY;
 }
 
+static int
+by_id(const void *a, const void *b)
+{
+    const struct cluster_broker *x = a;
+    const struct cluster_broker *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* They are in order of id. */
 static struct cluster_broker *
 find(const struct describe_cluster_response *response, int32_t id)
 {
-    for (uint32_t i = 0; i < response->brokers_count; i++) {
-        if (response->brokers[i].id == id) {
-            return &response->brokers[i];
-        }
-    }
-    return NULL;
+    const struct cluster_broker key = {.id = id};
+    return bsearch(&key, response->brokers, response->brokers_count, sizeof(key), by_id);
 }
 
 /* What one partition adds to the figures. Every replica is on a registered broker, so on one of the
@@ -106,14 +111,6 @@ service_of(const struct brk *brk, int32_t broker_id)
         }
     }
     return NULL;
-}
-
-static int
-by_id(const void *a, const void *b)
-{
-    const struct cluster_broker *x = a;
-    const struct cluster_broker *y = b;
-    return (x->id > y->id) - (x->id < y->id);
 }
 
 /* Those that are registered, and those that services.json names and nobody has seen. */

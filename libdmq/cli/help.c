@@ -1,5 +1,6 @@
 #include "libdmq/cli/help.h"
 
+#include <stdint.h>
 #include <string.h>
 
 static void
@@ -20,6 +21,39 @@ print_options(FILE *to, const struct option_spec *options)
     }
 }
 
+/* Up to `most` lines of a text, indented. */
+static void
+print_lines(FILE *to, const char *text, size_t most)
+{
+    for (const char *line = text; *line != '\0' && most > 0; most--) {
+        int size = (int)strcspn(line, "\n");
+        fprintf(to, "  %.*s\n", size, line);
+        line += size + (line[size] == '\n' ? 1 : 0);
+    }
+}
+
+/* The first example of each command of a group; of the tool as a whole, what one begins with. */
+static void
+print_first_examples(FILE *to, const char *group)
+{
+    fputs("\nExamples:\n", to);
+    if (group == NULL) {
+        print_lines(to,
+                    "dmq dev\n"
+                    "dmq topic create orders --partitions 3\n"
+                    "seq 10 | dmq produce orders\n"
+                    "dmq consume orders --exit-at-end\n",
+                    SIZE_MAX);
+        return;
+    }
+    size_t size = strlen(group);
+    for (size_t i = 0; COMMANDS[i] != NULL; i++) {
+        if (strncmp(COMMANDS[i]->name, group, size) == 0 && COMMANDS[i]->name[size] == ' ') {
+            print_lines(to, COMMANDS[i]->examples, 1);
+        }
+    }
+}
+
 void
 help_commands(FILE *to, const char *group)
 {
@@ -34,6 +68,7 @@ help_commands(FILE *to, const char *group)
     }
     fputs("\nOptions of every command:\n", to);
     print_options(to, GLOBAL_OPTIONS);
+    print_first_examples(to, group);
     fputs("\n'dmq COMMAND --help' explains one. Exit codes: 0 done, 1 refused or failed, 2 wrong "
           "usage,\n3 unreachable, 4 not found, 5 denied, 6 timed out, 7 partly done, "
           "10 unhealthy.\n",
@@ -56,9 +91,5 @@ help_command(FILE *to, const struct command *command)
     fputs("\nOptions of every command:\n", to);
     print_options(to, GLOBAL_OPTIONS);
     fputs("\nExamples:\n", to);
-    for (const char *line = command->examples; *line != '\0';) {
-        int size = (int)strcspn(line, "\n");
-        fprintf(to, "  %.*s\n", size, line);
-        line += size + (line[size] == '\n' ? 1 : 0);
-    }
+    print_lines(to, command->examples, SIZE_MAX);
 }

@@ -122,6 +122,15 @@ def test_each_command_explains_itself(command):
         assert dmq(*words, "--help").returncode == OK, example
 
 
+@pytest.mark.parametrize("group", [[], *([g] for g in ("topic", "cluster", "quorum", "bench"))])
+def test_groups_have_examples(group):
+    text = dmq(*group, "--help").stdout.decode()
+    examples = re.findall(r"^  (?:.*\| )?dmq (.*)$", text.partition("Examples:\n")[2], re.M)
+    assert len(examples) >= 3
+    for example in examples:
+        assert dmq(*example.split(), "--help").returncode == OK, example
+
+
 def test_without_a_command_it_is_wrong_usage():
     done = dmq()
     assert done.returncode == USAGE and done.stdout == b"" and b"usage: dmq" in done.stderr
