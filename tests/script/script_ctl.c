@@ -26,6 +26,7 @@
 #include "controller/core/core.h"
 #include "libdmq/meta/image.h"
 #include "libdmq/wire/codec_json.h"
+#include "tests/script/record_text.h"
 #include "tests/script/script.h"
 #include "tests/support/raft_disk.h"
 
@@ -82,47 +83,11 @@ print_short(struct world *w, struct outbuf *out, const char *text)
     }
 }
 
-static const char *
-id_text(struct uuid id)
-{
-    static char texts[4][UUID_TEXT_SIZE];
-    static unsigned next;
-    return uuid_text(id, texts[next++ % 4]);
-}
-
-static void
-print_ids(struct outbuf *out, const char *name, const int32_t *ids, uint32_t count)
-{
-    script_print(out, " %s=", name);
-    for (uint32_t i = 0; i < count; i++) {
-        script_print(out, "%s%d", i == 0 ? "" : ",", ids[i]);
-    }
-    script_print(out, "%s", count == 0 ? "none" : "");
-}
-
-static void
-print_partition(struct outbuf *out, const struct partition_record *p)
-{
-    script_print(out, "partition %s/%d leader=%d epoch=%d/%d", id_text(p->topic_id), p->partition,
-                 p->leader, p->leader_epoch, p->partition_epoch);
-    print_ids(out, "replicas", p->replicas, p->replicas_count);
-    print_ids(out, "isr", p->isr, p->isr_count);
-    if (p->elr_count > 0) {
-        print_ids(out, "elr", p->elr, p->elr_count);
-    }
-    if (p->durability == DURABILITY_ASYNC) {
-        script_print(out, " async");
-    }
-    if (p->min_isr != 1) {
-        script_print(out, " min=%d", p->min_isr);
-    }
-}
-
 static void
 print_topic(struct outbuf *out, const struct topic_record *topic)
 {
     script_print(out, "topic %.*s %s", (int)topic->name.size, (const char *)topic->name.data,
-                 id_text(topic->topic_id));
+                 record_text_id(topic->topic_id));
     for (uint32_t i = 0; i < topic->config_count; i++) {
         script_print(out, " %.*s=%.*s", (int)topic->config[i].name.size,
                      (const char *)topic->config[i].name.data, (int)topic->config[i].value.size,
@@ -134,7 +99,7 @@ static void
 print_broker(struct outbuf *out, const struct broker_record *b)
 {
     script_print(out, "broker %d epoch=%lld inc=%s%s%s", b->broker_id, (long long)b->broker_epoch,
-                 id_text(b->incarnation), b->fenced ? " fenced" : "",
+                 record_text_id(b->incarnation), b->fenced ? " fenced" : "",
                  b->shutting_down ? " shutting-down" : "");
 }
 
@@ -143,7 +108,7 @@ print_record(struct outbuf *out, const struct meta_record *record)
 {
     switch ((enum record_type)record->desc->type) {
     case RECORD_CLUSTER:
-        script_print(out, "cluster %s", id_text(record->u.cluster.cluster_id));
+        script_print(out, "cluster %s", record_text_id(record->u.cluster.cluster_id));
         break;
     case RECORD_BROKER:
         print_broker(out, &record->u.broker);
@@ -158,10 +123,10 @@ print_record(struct outbuf *out, const struct meta_record *record)
         print_topic(out, &record->u.topic);
         break;
     case RECORD_PARTITION:
-        print_partition(out, &record->u.partition);
+        record_text_partition(out, &record->u.partition);
         break;
     case RECORD_TOPIC_REMOVED:
-        script_print(out, "removed %s", id_text(record->u.topic_removed.topic_id));
+        script_print(out, "removed %s", record_text_id(record->u.topic_removed.topic_id));
         break;
     case RECORD_PRODUCER_IDS:
         script_print(out, "ids broker=%d next=%lld", record->u.producer_ids.broker_id,
@@ -294,7 +259,7 @@ print_effect(struct world *w, struct outbuf *out, struct ctl_effect *effect)
         script_print(out, "probe-mate %d\n", effect->u.peer);
         break;
     case CTL_CLUSTER:
-        script_print(out, "cluster %s\n", id_text(effect->u.cluster_id));
+        script_print(out, "cluster %s\n", record_text_id(effect->u.cluster_id));
         w->cluster_id = effect->u.cluster_id;
         break;
     case CTL_REPLY:
@@ -311,7 +276,7 @@ print_effect(struct world *w, struct outbuf *out, struct ctl_effect *effect)
         script_print(out, "probe %d\n", effect->u.peer);
         break;
     case CTL_READY:
-        script_print(out, "ready %s\n", id_text(effect->u.cluster_id));
+        script_print(out, "ready %s\n", record_text_id(effect->u.cluster_id));
         break;
     case CTL_LOG:
         script_print(out, "%s %s\n", effect->u.log.error ? "error" : "log", effect->u.log.line);
@@ -755,7 +720,7 @@ run_state(struct world *w, struct outbuf *out)
         print_topic(&full, topic->record);
         script_print(&full, "\n");
         for (uint32_t k = 0; k < topic->partition_count; k++) {
-            print_partition(&full, topic->partitions[k]);
+            record_text_partition(&full, topic->partitions[k]);
             script_print(&full, "\n");
         }
     }
