@@ -31,13 +31,13 @@ struct admin_name {
     uint64_t changed; /* events when something was asked or answered last */
 };
 
-enum admin_kind { ADMIN_CREATE, ADMIN_DELETE, ADMIN_READ };
+enum admin_kind { ADMIN_CREATE, ADMIN_DELETE, ADMIN_READ, ADMIN_TRANSFER };
 
 struct admin_call {
     const struct process *client;
     uint64_t number;
     enum admin_kind kind;
-    struct admin_name *name; /* NULL: READ */
+    struct admin_name *name; /* NULL: READ, TRANSFER */
     uint64_t begun;          /* events */
 };
 
@@ -171,6 +171,17 @@ read_all(struct process *client)
     client_call_cluster(client, API_DESCRIBE_TOPICS, &request);
 }
 
+static void
+transfer(struct process *client)
+{
+    struct world *world = client->world;
+    int index = (int)rng_below(&world->rng, (uint64_t)world->options.controllers);
+    const struct transfer_leader_request request = {
+        .controller_id = world_process(world, PROCESS_CONTROLLER, index)->id};
+    note_call(client, ADMIN_TRANSFER, NULL);
+    client_call_cluster(client, API_TRANSFER_LEADER, &request);
+}
+
 void
 admin_work(struct process *client)
 {
@@ -181,7 +192,9 @@ admin_work(struct process *client)
     }
     struct admin_name *name = one_present(client, &present);
     uint64_t what = rng_below(&world->rng, 10);
-    if (what < 4) {
+    if (!world->healed && rng_chance(&world->rng, 20)) {
+        transfer(client);
+    } else if (what < 4) {
         read_all(client);
     } else if (world->options.topic_churn && name != NULL && (what < 7 || present >= MAX_PRESENT)) {
         delete_topic(client, name);
@@ -326,6 +339,9 @@ admin_answered(struct process *client, uint64_t number, dmq_err err, struct buf 
         break;
     case ADMIN_READ:
         take_read(client, &call, err, body);
+        break;
+    case ADMIN_TRANSFER:
+        world->counts.transfers += err == DMQ_OK;
         break;
     }
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "libdmq/base/assert.h"
-#include "tests/sim/world.h"
+#include "tests/sim/quorum.h"
 
 int64_t
 faults_one_of(struct rng *rng, const int64_t *values, size_t count)
@@ -94,11 +94,48 @@ fault_stop(struct world *world)
     }
 }
 
+/* ---- controllers' disks ---------------------------------------------------------------------- */
+
+static void
+fault_disk_error(struct world *world)
+{
+    struct process *p = any_of(world, PROCESS_CONTROLLER);
+    if (p->alive && !p->disk_fails) {
+        controller_disk_fails(p);
+    }
+}
+
+/* A controller dies, and what it comes back with is nothing, or not whole. */
+static void
+fault_lose_disk(struct world *world)
+{
+    struct process *p = any_of(world, PROCESS_CONTROLLER);
+    bool empties = rng_chance(&world->rng, 500);
+    if (!p->alive || p->damaged || p->half_written != NULL || p->watched.disk.term == 0 ||
+        !quorum_can_spare(world, p)) {
+        return;
+    }
+    process_crash(p, SIMFS_KEEP);
+    if (empties) {
+        world->counts.wipes++;
+        controller_wipe(p);
+    } else {
+        controller_damage(p);
+        world->counts.damages += p->damaged;
+    }
+    world_trace(world, "controller %" PRId32 " %s", p->id,
+                empties      ? "has an empty disk now"
+                : p->damaged ? "has a damaged store now"
+                             : "lost nothing");
+    process_start_in(p, rng_range(&world->rng, 0, 3 * SECOND));
+}
+
 /* ---- one of them ----------------------------------------------------------------------------- */
 
 static void (*const faults[])(struct world *world) = {
-    fault_crash, fault_crash_all, fault_stop, fault_pause, fault_jump_clock, fault_break,
-    fault_cut,   fault_isolate,   fault_ring, fault_flap,  fault_slow,       fault_partition};
+    fault_crash, fault_crash_all, fault_stop,       fault_pause,    fault_jump_clock,
+    fault_break, fault_cut,       fault_isolate,    fault_ring,     fault_flap,
+    fault_slow,  fault_partition, fault_disk_error, fault_lose_disk};
 #define FAULTS (sizeof(faults) / sizeof(faults[0]))
 
 static void
@@ -188,6 +225,9 @@ leave_out(struct world *world)
     int most = (world->options.controllers - 1) / 2;
     for (int count = (int)rng_range(&world->rng, 0, most); count > 0; count--) {
         struct process *p = any_of(world, PROCESS_CONTROLLER);
+        if (!quorum_can_spare(world, p)) {
+            continue;
+        }
         world_trace(world, "%s stays broken", process_name(p, name));
         p->left_out = true;
         if (p->alive && rng_chance(&world->rng, 500)) {

@@ -6,6 +6,7 @@
 
 #include "libdmq/base/assert.h"
 #include "tests/sim/checker.h"
+#include "tests/sim/quorum.h"
 #include "tests/sim/world.h"
 
 #define SERVE_WITHIN_US (30 * SECOND)
@@ -28,6 +29,7 @@ world_init(struct world *world, uint64_t seed, int64_t seconds)
     world->options.faults_until_us = seconds * SECOND;
     world->admin = admin_new();
     world->metadata = metadata_checker_new();
+    world->watch = quorum_watch_new(world);
     faults_draw(world);
     for (int i = 0; i < world->options.controllers; i++) {
         add_process(world, PROCESS_CONTROLLER, 1 + i);
@@ -64,6 +66,7 @@ world_deinit(struct world *world)
     history_deinit(&world->history);
     admin_free(world->admin);
     metadata_checker_free(world->metadata);
+    free(world->watch);
 }
 
 /* ---- the phases ------------------------------------------------------------------------------ */

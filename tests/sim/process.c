@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "libdmq/base/assert.h"
-#include "tests/sim/world.h"
+#include "tests/sim/quorum.h"
 
 #define PPM 1000000
 
@@ -30,12 +30,14 @@ process_new(struct world *world, enum process_kind kind, int32_t id)
         p->store = simkv_new();
         simfs_make_folder(p->disk, "/data");
     }
+    quorum_new_disk(p);
     return p;
 }
 
 void
 process_free(struct process *p)
 {
+    quorum_new_disk(p);
     simfs_free(p->disk);
     simkv_free(p->store);
     free(p);

@@ -28,11 +28,11 @@ cluster_tell(struct cluster *cluster, const struct cluster_node *node, const cha
     va_start(args, format);
     int size = vsnprintf(line, sizeof(line), format, args);
     va_end(args);
-    cluster->hash = cluster_mix(cluster->hash, &cluster->now_us, sizeof(cluster->now_us));
-    cluster->hash = cluster_mix(cluster->hash, line, (size_t)size);
+    cluster->hash = raft_watch_mix(cluster->hash, &cluster->now_us, sizeof(cluster->now_us));
+    cluster->hash = raft_watch_mix(cluster->hash, line, (size_t)size);
     if (cluster->trace) {
         printf("%10.3f  %" PRId32 "  %s\n", (double)cluster->now_us / 1000,
-               node == NULL ? 0 : node->id.node, line);
+               node == NULL ? 0 : node->w.id.node, line);
     }
 }
 
@@ -44,17 +44,68 @@ hash_effect(struct cluster *cluster, const struct cluster_node *node,
     const struct raft_message *m = &effect->u.message;
     const int64_t of_message[] = {m->kind,     m->to.node, m->term,  m->index,
                                   m->log_term, m->commit,  m->round, m->entry_count};
-    const int64_t of_all[] = {effect->kind, node->id.node, node->raft.term, node->raft.commit,
+    const int64_t of_all[] = {effect->kind, node->w.id.node, node->raft.term, node->raft.commit,
                               raft_last_index(&node->raft)};
-    cluster->hash = cluster_mix(cluster->hash, of_all, sizeof(of_all));
+    cluster->hash = raft_watch_mix(cluster->hash, of_all, sizeof(of_all));
     if (effect->kind == RAFT_SEND) {
-        cluster->hash = cluster_mix(cluster->hash, of_message, sizeof(of_message));
+        cluster->hash = raft_watch_mix(cluster->hash, of_message, sizeof(of_message));
     }
     if (cluster->trace) {
         struct raft_text text = {0};
         raft_text_effect(&text, &node->raft, effect);
-        printf("%10.3f  %" PRId32 "  %s\n", (double)cluster->now_us / 1000, node->id.node,
+        printf("%10.3f  %" PRId32 "  %s\n", (double)cluster->now_us / 1000, node->w.id.node,
                text.text);
+    }
+}
+
+/* ---- what must hold -------------------------------------------------------------------------- */
+
+void
+cluster_wrong(const struct cluster *cluster, const struct cluster_node *node, const char *format,
+              ...)
+{
+    va_list args;
+    va_start(args, format);
+    printf("seed %" PRIu64 ": at %.3f ms, node %" PRId32 ": ", cluster->seed,
+           (double)cluster->now_us / 1000, node == NULL ? 0 : node->w.id.node);
+    vprintf(format, args);
+    printf("\n");
+    va_end(args);
+    fflush(stdout);
+    exit(1);
+}
+
+static void
+watch_wrong(void *arg, const struct raft_watched *node, const char *what)
+{
+    const struct cluster *cluster = arg;
+    cluster_wrong(cluster, &cluster->nodes[node->id.node], "%s", what);
+}
+
+static void
+check_read(struct cluster *cluster, const struct cluster_node *node,
+           const struct raft_effect *effect)
+{
+    struct cluster_read *read = &cluster->reads[effect->u.read.id & 0xffff];
+    bool sees = effect->kind == RAFT_READ_FAILED ||
+                (effect->u.read.index >= read->floor && node->w.applied >= effect->u.read.index);
+    if (!read->waits || !sees) {
+        cluster_wrong(cluster, node,
+                      read->waits ? "a read does not see what was committed before it"
+                                  : "a read is answered twice");
+    }
+    read->waits = false;
+}
+
+static void
+check_step(struct cluster *cluster, struct cluster_node *node)
+{
+    if (node->raft.role == RAFT_LEADER) {
+        raft_watch_one_change(&cluster->watch, &node->w);
+    }
+    struct cluster_node *other = &cluster->nodes[1 + cluster->steps / 8 % CLUSTER_NODES];
+    if (other != node && other->up && cluster->steps % 8 == 0) {
+        raft_watch_matching(&cluster->watch, &node->w, &other->w);
     }
 }
 
@@ -66,7 +117,7 @@ push(struct cluster *cluster, enum event_kind kind, const struct cluster_node *n
     struct event *event = calloc(1, sizeof(*event));
     DMQ_ASSERT(event != NULL);
     event->kind = kind;
-    event->node = node == NULL ? 0 : node->id.node;
+    event->node = node == NULL ? 0 : node->w.id.node;
     event->life = node == NULL ? 0 : node->life;
     bool pushed = heap_push(&cluster->events, &event->place, at_us);
     DMQ_ASSERT(pushed);
@@ -158,25 +209,25 @@ carry_out(struct cluster *cluster, struct cluster_node *node, const struct raft_
         begin_write(cluster, node, &effect->u.persist);
         break;
     case RAFT_SEND:
-        check_send(cluster, node, &effect->u.message);
+        raft_watch_send(&cluster->watch, &node->w, &effect->u.message);
         cluster->counts.chunks += effect->u.message.kind == RAFT_SNAPSHOT;
-        if (effect->u.message.kind == RAFT_VOTE_ANSWER && effect->u.message.ok) {
-            node->voted_term = effect->u.message.term;
-            node->voted_for = effect->u.message.to;
-        }
         send_message(cluster, &effect->u.message);
         break;
     case RAFT_COMMITTED:
-        check_applied(cluster, node, effect);
+        if (effect->u.committed.first != node->w.applied + 1) {
+            cluster_wrong(cluster, node, "entries are committed twice or not at all");
+        }
+        raft_watch_applied(&cluster->watch, &node->w, effect->u.committed.last);
         cluster->counts.commits++;
         break;
     case RAFT_INSTALL:
-        check_installed(cluster, node);
+        DMQ_ASSERT(node->raft.snapshot.data->size >= 8);
+        raft_watch_installed(&cluster->watch, &node->w, get_be64(node->raft.snapshot.data->data));
         cluster->counts.installs++;
         break;
     case RAFT_ROLE:
         if (effect->u.role.role == RAFT_LEADER) {
-            check_leader(cluster, node);
+            raft_watch_leader(&cluster->watch, &node->w);
         }
         break;
     case RAFT_READ_READY:
@@ -243,8 +294,8 @@ cluster_crash(struct cluster *cluster, struct cluster_node *node)
         cluster->counts.writes_kept += kept;
         cluster->counts.writes_lost += !kept;
         if (kept) {
-            raft_disk_write(&node->disk, node->writing);
-            check_written(cluster, node);
+            raft_disk_write(&node->w.disk, node->writing);
+            raft_watch_written(&cluster->watch, &node->w);
         }
         raft_persist_free(node->writing);
         node->writing = NULL;
@@ -258,19 +309,19 @@ void
 cluster_start(struct cluster *cluster, struct cluster_node *node)
 {
     struct raft_config config = cluster->options.config;
-    struct raft_saved saved = raft_disk_saved(&node->disk);
-    config.self = node->id;
+    struct raft_saved saved = raft_disk_saved(&node->w.disk);
+    config.self = node->w.id;
     config.seed = rng_next(&cluster->rng);
     node->up = true;
     node->life++;
     node->tick_us = 0;
     node->paused_until_us = 0;
-    node->applied = node->disk.snapshot.index;
-    node->digest = node->applied == 0 ? 0 : get_be64(node->disk.snapshot.data->data);
+    node->w.applied = node->w.disk.snapshot.index;
+    node->w.digest = node->w.applied == 0 ? 0 : get_be64(node->w.disk.snapshot.data->data);
     raft_init(&node->raft, &config, &saved, cluster_now_ms(cluster, node));
     cluster_tell(cluster, node, "start term=%" PRId64 " commit=%" PRId64, node->raft.term,
                  node->raft.commit);
-    if (node->raft.commit < node->disk_commit || node->raft.term < node->disk_term) {
+    if (node->raft.commit < node->w.disk_commit || node->raft.term < node->w.disk_term) {
         cluster_wrong(cluster, node, "term or commit index went back at a restart");
     }
     cluster_step(cluster, node, (struct raft_event){.kind = RAFT_TICK});
@@ -300,8 +351,8 @@ finish_write(struct cluster *cluster, struct cluster_node *node)
         cluster->faults_on && cluster->options.faults[1] > 0 && rng_below(&cluster->rng, 500) == 0;
     node->writing = NULL;
     if (!fails || rng_chance(&cluster->rng, 500)) {
-        raft_disk_write(&node->disk, write);
-        check_written(cluster, node);
+        raft_disk_write(&node->w.disk, write);
+        raft_watch_written(&cluster->watch, &node->w);
     }
     cluster->counts.disk_failures += fails;
     struct raft_event event = {.kind = fails ? RAFT_PERSIST_FAILED : RAFT_PERSISTED,
@@ -393,6 +444,8 @@ cluster_init(struct cluster *cluster, uint64_t seed, bool trace)
     struct raft_members members = {0};
     cluster->seed = seed;
     cluster->trace = trace;
+    cluster->watch.wrong = watch_wrong;
+    cluster->watch.arg = cluster;
     cluster->hash = 0xcbf29ce484222325u;
     cluster->now_us = 1000;
     rng_init(&cluster->rng, seed);
@@ -403,10 +456,11 @@ cluster_init(struct cluster *cluster, uint64_t seed, bool trace)
     }
     for (int32_t i = 1; i <= CLUSTER_NODES; i++) {
         struct cluster_node *node = &cluster->nodes[i];
-        node->id = raft_test_id(i, 1);
+        node->w.raft = &node->raft;
+        node->w.id = raft_test_id(i, 1);
         node->clock_ms = rng_range(&cluster->rng, 0, 100000);
         if (i <= cluster->options.voters) {
-            node->disk.snapshot.members = members;
+            node->w.disk.snapshot.members = members;
         }
         cluster_start(cluster, node);
     }
@@ -428,6 +482,6 @@ cluster_deinit(struct cluster *cluster)
             raft_deinit(&node->raft);
         }
         raft_persist_free(node->writing);
-        raft_disk_deinit(&node->disk);
+        raft_disk_deinit(&node->w.disk);
     }
 }

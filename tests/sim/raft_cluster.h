@@ -3,18 +3,15 @@
  * back, sometimes with an empty disk. All chance comes from one generator: the same seed is the
  * same story.
  *
- * After every event the invariants of TESTING.md are looked at (raft_checker.c); the first that
+ * After every event the invariants of TESTING.md are looked at (raft_watch.c); the first that
  * does not hold ends the process with the seed. */
 #ifndef TESTS_SIM_RAFT_CLUSTER_H
 #define TESTS_SIM_RAFT_CLUSTER_H
 
-#include "controller/raft/raft.h"
 #include "libdmq/base/heap.h"
-#include "tests/support/raft_disk.h"
+#include "tests/sim/raft_watch.h"
 
-#define CLUSTER_NODES 7
-#define CLUSTER_MAX_INDEX 20000
-#define CLUSTER_MAX_TERM 4000
+#define CLUSTER_NODES RAFT_WATCH_NODES
 
 /* What is meant to happen, counted: a run over many seeds fails if one of them stays zero. */
 #define CLUSTER_COUNTS(X)                                                                          \
@@ -77,37 +74,19 @@ struct cluster_options {
 };
 
 struct cluster_node {
-    struct raft_id id;
+    struct raft_watched w; /* who it is, its disk, and what the checker knows */
     bool up;
     uint64_t life; /* events of an earlier life are dropped */
     struct raft raft;
-    struct raft_disk disk;
     struct raft_persist *writing;
     int64_t paused_until_us;
     int64_t clock_ms; /* added to the time of the world */
     int64_t tick_us;  /* next tick that is on its way */
-
-    /* the state machine */
-    int64_t applied;
-    uint64_t digest;
-
-    /* what it has told the world */
-    int64_t voted_term;
-    struct raft_id voted_for;
-    int64_t disk_commit; /* largest ever synced on this disk */
-    int64_t disk_term;
 };
 
 struct cluster_read {
     bool waits;
     int64_t floor; /* committed anywhere when it was asked */
-};
-
-struct cluster_entry {
-    int64_t term;
-    uint64_t hash;
-    uint64_t digest;     /* of the state machine after it */
-    int64_t commit_term; /* of who committed it first */
 };
 
 struct cluster {
@@ -125,12 +104,7 @@ struct cluster {
     struct raft_effects effects;
     struct cluster_counts counts;
 
-    /* what the checker knows */
-    int64_t committed; /* anywhere */
-    struct cluster_entry log[CLUSTER_MAX_INDEX];
-    struct raft_id leaders[CLUSTER_MAX_TERM];
-    struct raft_id votes[CLUSTER_MAX_TERM][CLUSTER_NODES + 1]; /* who voted for the term's winner */
-    struct raft_id voted[CLUSTER_MAX_TERM][CLUSTER_NODES + 1]; /* whom they voted for */
+    struct raft_watch watch;
     struct cluster_read reads[1 << 16];
     uint64_t next_read;
     uint64_t next_payload;
@@ -158,20 +132,8 @@ void cluster_heal(struct cluster *cluster);
 /* Starts who is down and cuts off a minority that is drawn. */
 void cluster_heal_quorum(struct cluster *cluster);
 
-/* raft_checker.c */
-void check_send(struct cluster *cluster, const struct cluster_node *node,
-                const struct raft_message *message);
-void check_applied(struct cluster *cluster, struct cluster_node *node,
-                   const struct raft_effect *effect);
-void check_installed(struct cluster *cluster, struct cluster_node *node);
-void check_leader(struct cluster *cluster, const struct cluster_node *node);
-void check_read(struct cluster *cluster, const struct cluster_node *node,
-                const struct raft_effect *effect);
-void check_written(struct cluster *cluster, struct cluster_node *node);
-void check_step(struct cluster *cluster, const struct cluster_node *node);
 __attribute__((format(printf, 3, 4))) _Noreturn void cluster_wrong(const struct cluster *cluster,
                                                                    const struct cluster_node *node,
                                                                    const char *format, ...);
-uint64_t cluster_mix(uint64_t hash, const void *data, size_t size);
 
 #endif

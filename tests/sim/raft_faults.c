@@ -95,14 +95,14 @@ fault_crash(struct cluster *cluster)
     cluster_crash(cluster, node);
     cluster_later(cluster, node, rng_range(&cluster->rng, 1000, 3000000));
     if (rng_chance(&cluster->rng, 500)) {
-        tell_gone(cluster, node->id.node);
+        tell_gone(cluster, node->w.id.node);
     }
 }
 
 static bool
 exists(const struct cluster *cluster, struct raft_id id, int32_t but)
 {
-    return id.node != but && raft_id_equal(cluster->nodes[id.node].id, id);
+    return id.node != but && raft_id_equal(cluster->nodes[id.node].w.id, id);
 }
 
 static bool
@@ -135,21 +135,21 @@ static void
 fault_wipe(struct cluster *cluster)
 {
     struct cluster_node *node = a_victim(cluster);
-    int generation = raft_test_generation(node->id);
+    int generation = raft_test_generation(node->w.id);
     bool allowed = generation < 200;
     for (int32_t i = 1; i <= CLUSTER_NODES && allowed; i++) {
         const struct cluster_node *other = &cluster->nodes[i];
-        allowed = disk_survives(cluster, &other->disk, node->id.node) &&
-                  (!other->up || survives(cluster, &other->raft.members, node->id.node));
+        allowed = disk_survives(cluster, &other->w.disk, node->w.id.node) &&
+                  (!other->up || survives(cluster, &other->raft.members, node->w.id.node));
     }
     if (!allowed) {
         return;
     }
     cluster_crash(cluster, node);
     cluster->counts.wipes++;
-    raft_disk_deinit(&node->disk);
-    node->id = raft_test_id(node->id.node, generation + 1);
-    node->voted_term = node->disk_commit = node->disk_term = 0;
+    raft_disk_deinit(&node->w.disk);
+    node->w.id = raft_test_id(node->w.id.node, generation + 1);
+    node->w.voted_term = node->w.disk_commit = node->w.disk_term = 0;
     cluster_tell(cluster, node, "its disk is empty");
     cluster_later(cluster, node, rng_range(&cluster->rng, 1000, 1000000));
 }
@@ -180,7 +180,7 @@ fault_partition(struct cluster *cluster)
     uint64_t side = rng_next(&cluster->rng);
     bool one_way = rng_chance(&cluster->rng, 300);
     if (rng_chance(&cluster->rng, 400)) {
-        side = UINT64_C(1) << a_victim(cluster)->id.node;
+        side = UINT64_C(1) << a_victim(cluster)->w.id.node;
     }
     cluster->counts.partitions++;
     cluster->counts.one_way += one_way;
@@ -197,7 +197,7 @@ fault_partition(struct cluster *cluster)
 static void
 fault_link(struct cluster *cluster)
 {
-    int32_t from = any_node(cluster)->id.node, to = any_node(cluster)->id.node;
+    int32_t from = any_node(cluster)->w.id.node, to = any_node(cluster)->w.id.node;
     cluster->cut[from][to] = !cluster->cut[from][to];
     cluster_tell(cluster, NULL, "link %" PRId32 ">%" PRId32 " %s", from, to,
                  cluster->cut[from][to] ? "cut" : "open");
@@ -281,7 +281,7 @@ work_read(struct cluster *cluster, struct cluster_node *leader)
 {
     uint64_t id = cluster->next_read++;
     struct cluster_read *read = &cluster->reads[id & 0xffff];
-    *read = (struct cluster_read){true, cluster->committed};
+    *read = (struct cluster_read){true, cluster->watch.committed};
     cluster_step(cluster, leader, (struct raft_event){.kind = RAFT_READ_INDEX, .u.read = id});
 }
 
@@ -291,15 +291,15 @@ work_compact(struct cluster *cluster, struct cluster_node *leader)
     struct cluster_node *node = any_node(cluster);
     (void)leader;
     if (!node->up || node->raft.dead || node->paused_until_us > cluster->now_us ||
-        node->applied == 0) {
+        node->w.applied == 0) {
         return;
     }
     struct buf *data = buf_new(8 + rng_below(&cluster->rng, 60));
     DMQ_ASSERT(data != NULL);
     memset(data->data, 0, data->size);
-    put_be64(data->data, node->digest);
+    put_be64(data->data, node->w.digest);
     cluster_step(cluster, node,
-                 (struct raft_event){.kind = RAFT_COMPACT, .u.compact = {node->applied, data}});
+                 (struct raft_event){.kind = RAFT_COMPACT, .u.compact = {node->w.applied, data}});
     cluster->counts.compactions += cluster->effects.result == RAFT_OK;
     buf_unref(data);
 }
@@ -315,7 +315,7 @@ change(struct cluster *cluster, struct cluster_node *leader, struct raft_id id, 
 static void
 work_learner(struct cluster *cluster, struct cluster_node *leader)
 {
-    struct raft_event event = {.kind = RAFT_ADD_LEARNER, .u.peer = any_node(cluster)->id};
+    struct raft_event event = {.kind = RAFT_ADD_LEARNER, .u.peer = any_node(cluster)->w.id};
     cluster_step(cluster, leader, event);
     cluster->counts.learners += cluster->effects.result == RAFT_OK;
 }
@@ -323,7 +323,7 @@ work_learner(struct cluster *cluster, struct cluster_node *leader)
 static void
 work_promote(struct cluster *cluster, struct cluster_node *leader)
 {
-    cluster->counts.promotions += change(cluster, leader, any_node(cluster)->id, true);
+    cluster->counts.promotions += change(cluster, leader, any_node(cluster)->w.id, true);
 }
 
 static uint32_t
@@ -351,7 +351,7 @@ work_remove(struct cluster *cluster, struct cluster_node *leader)
     if (count_voters(&after) < 2 || !survives(cluster, &after, 0)) {
         return;
     }
-    bool self = raft_id_equal(id, leader->id);
+    bool self = raft_id_equal(id, leader->w.id);
     bool done = change(cluster, leader, id, false);
     cluster->counts.removals += done && voter;
     cluster->counts.leaders_removed += done && self;
@@ -360,7 +360,7 @@ work_remove(struct cluster *cluster, struct cluster_node *leader)
 static void
 work_transfer(struct cluster *cluster, struct cluster_node *leader)
 {
-    struct raft_event event = {.kind = RAFT_TRANSFER, .u.peer = any_node(cluster)->id};
+    struct raft_event event = {.kind = RAFT_TRANSFER, .u.peer = any_node(cluster)->w.id};
     cluster_step(cluster, leader, event);
     cluster->counts.transfers += cluster->effects.result == RAFT_OK;
 }
@@ -373,16 +373,16 @@ work_repair(struct cluster *cluster, struct cluster_node *leader)
     for (uint32_t i = 0; i < leader->raft.members.count; i++) {
         struct raft_member member = leader->raft.members.at[i];
         struct cluster_node *node = &cluster->nodes[member.id.node];
-        if (!member.voter || raft_id_equal(node->id, member.id)) {
+        if (!member.voter || raft_id_equal(node->w.id, member.id)) {
             continue;
         }
         uint32_t k = 0;
         while (k < leader->raft.members.count &&
-               !raft_id_equal(leader->raft.members.at[k].id, node->id)) {
+               !raft_id_equal(leader->raft.members.at[k].id, node->w.id)) {
             k++;
         }
         if (k == leader->raft.members.count) {
-            struct raft_event event = {.kind = RAFT_ADD_LEARNER, .u.peer = node->id};
+            struct raft_event event = {.kind = RAFT_ADD_LEARNER, .u.peer = node->w.id};
             cluster_step(cluster, leader, event);
         } else if (leader->raft.peers[k].caught_up && count_voters(&leader->raft.members) > 1) {
             cluster->counts.repaired += change(cluster, leader, member.id, false);
@@ -441,7 +441,7 @@ cluster_heal_quorum(struct cluster *cluster)
         }
     }
     for (int tries = 0; tries < 4; tries++) {
-        int32_t node = any_node(cluster)->id.node;
+        int32_t node = any_node(cluster)->w.id.node;
         out[node] = true;
         out[node] = can_work(cluster, out);
     }

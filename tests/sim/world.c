@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "libdmq/base/assert.h"
+#include "tests/sim/quorum.h"
 
 #define MAX_EVENTS 40000000
 
@@ -245,6 +246,8 @@ check(struct process *p)
     }
     if (p->kind == PROCESS_BROKER) {
         broker_check(p);
+    } else if (p->kind == PROCESS_CONTROLLER) {
+        quorum_check(p);
     }
     if (p->kind != PROCESS_CLIENT) {
         metadata_check(p);

@@ -24,6 +24,7 @@
 #include "libdmq/base/rng.h"
 #include "libdmq/meta/image.h"
 #include "tests/sim/history.h"
+#include "tests/sim/raft_watch.h"
 #include "tests/sim/simfs.h"
 #include "tests/sim/simkv.h"
 
@@ -145,8 +146,10 @@ struct process {
     struct simkv *store;
     struct uuid disk_id;
     struct uuid cluster_id;
-    int64_t told_version; /* a broker: applied and durable, as it told */
-    bool damaged;         /* a controller: its store has lost what was synced */
+    int64_t told_version;              /* a broker: applied and durable, as it told */
+    bool damaged;                      /* a controller: its store has lost what was synced */
+    struct raft_watched watched;       /* a controller: its Raft, and what is synced of it */
+    struct raft_persist *half_written; /* a controller: may be on the disk, or not; owned */
 
     /* what dies with it */
     struct brk *brk;
@@ -164,6 +167,7 @@ struct process {
     int64_t checked_version;     /* of its image: what the metadata checker saw last */
     struct link *controller;     /* a broker: where it turns to */
     struct brk_service services[WORLD_MAX_CONTROLLERS]; /* a broker: the controllers */
+    int64_t installs; /* a controller: snapshots that were installed */
     int64_t consumed; /* a client: bytes to be reported after the step */
 };
 
@@ -224,7 +228,16 @@ struct world_options {
     X(clock_jumps, "clock jumps")                                                                  \
     X(crashes_mid_write, "crashes within a write of a controller")                                 \
     X(elections, "elections stood for")                                                            \
-    X(snapshots, "snapshots taken or installed")                                                   \
+    X(leaders, "controllers elected")                                                              \
+    X(snapshots, "snapshots of the metadata taken")                                                \
+    X(installs, "snapshots of the metadata installed")                                             \
+    X(transfers, "leaderships handed over by request")                                             \
+    X(writes_failed, "writes of a controller that failed")                                         \
+    X(gave_up, "controllers that ended because of their disk")                                     \
+    X(wipes, "controllers' disks emptied")                                                         \
+    X(damages, "controllers' stores damaged")                                                      \
+    X(set_aside, "damaged stores set aside")                                                       \
+    X(seats, "seats that an emptied disk got back")                                                \
     X(stalls, "disk stalls")                                                                       \
     X(rolls, "segments rolled")                                                                    \
     X(topics_created, "topics created")                                                            \
@@ -261,6 +274,7 @@ struct world {
     struct history history;
     struct admin *admin;
     struct metadata_checker *metadata;
+    struct raft_watch *watch;
     struct world_counts counts;
     uint64_t trace_hash;
     bool trace; /* print readable lines */
@@ -388,6 +402,9 @@ void controller_link(struct process *p, struct link *link, bool up);
 void controller_receive(struct process *p, struct link *link, int direction,
                         struct message *message);
 void controller_unanswered(struct process *p, struct link *link, uint64_t tag, dmq_err err);
+void controller_disk_fails(struct process *p);
+void controller_wipe(struct process *p);
+void controller_damage(struct process *p);
 void controller_refused(struct process *p, const struct process *gone);
 
 void client_start(struct process *p);

@@ -1,6 +1,7 @@
 /* A controller process: ctl_step with Raft inside, on the store that the daemon has, over the
  * simulator's disk. What it does at its start with a store that is damaged or gone is what
  * controller/node does. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 #include "controller/store/raft_store.h"
 #include "libdmq/base/assert.h"
 #include "libdmq/wire/codec.h"
-#include "tests/sim/world.h"
+#include "tests/sim/quorum.h"
 
 #define SESSION_MS 2000
 #define DATA_DIR "/data"
@@ -57,6 +58,7 @@ send_raft(struct process *p, struct ctl_effect *effect)
                                         .body = effect->u.send.body,
                                         .timeout_ms = 1000,
                                         .one_way = true};
+    quorum_sent(p, buf_bytes(effect->u.send.body));
     request_send(link_to(p, PROCESS_CONTROLLER, effect->u.send.controller_id), &request);
     ctl_effect_deinit(effect);
 }
@@ -129,6 +131,7 @@ carry_out(struct process *p, struct ctl_effect *effect)
         world_trace(world, "controller %" PRId32 " ready", p->id);
         break;
     case CTL_LOG:
+        world->counts.seats += strncmp(effect->u.log.line, "seat_given", 10) == 0;
         world_trace(world, "controller %" PRId32 ": %s", p->id, effect->u.log.line);
         break;
     case CTL_FAIL:
@@ -145,6 +148,7 @@ end_by_itself(struct process *p)
     if (!p->disk_fails) {
         world_fail(world, "controller %" PRId32 " gave up", p->id);
     }
+    world->counts.gave_up++;
     process_crash(p, process_draw_crash(world));
     process_start_in(p, rng_range(&world->rng, 10 * MS, SECOND));
 }
@@ -196,21 +200,27 @@ controller_lane(struct process *p)
 {
     struct world *world = p->world;
     struct effect *done = lane_pop(p, LANE_STORE);
-    struct ctl_effect *effect = &done->u.ctl;
+    struct raft_persist *write = done->u.ctl.u.persist;
     struct ctl_event event = {.kind = CTL_PERSISTED};
     bool dies = process_doom(p, 1) == 0;
     if (dies) {
         simfs_die_after(p->disk, rng_below(&world->rng, 4));
     }
-    event.u.persisted.seq = effect->u.persist->seq;
-    event.u.persisted.err = raft_store_write(p->raft_store, effect->u.persist);
-    ctl_effect_deinit(effect);
+    event.u.persisted.seq = write->seq;
+    event.u.persisted.err = raft_store_write(p->raft_store, write);
+    if (event.u.persisted.err == DMQ_OK) {
+        quorum_written(p, write);
+    } else {
+        quorum_half_written(p, write);
+    }
+    ctl_effect_deinit(&done->u.ctl);
     free(done);
     if (dies) {
         world->counts.crashes_mid_write++;
         process_dies(p);
         return;
     }
+    world->counts.writes_failed += event.u.persisted.err != DMQ_OK;
     lane_done(p, LANE_STORE);
     step(p, &event);
 }
@@ -292,7 +302,8 @@ read_store(struct process *p, bool create, struct raft_saved *ret_saved, struct 
     return code;
 }
 
-/* What is damaged goes aside: the process begins again as another member. */
+/* What is damaged goes aside: the process begins again as another member. So does one that belongs
+ * to a cluster and died before it had written anything. */
 static void
 begin_anew(struct process *p, struct raft_saved *ret_saved, const struct err_msg *why)
 {
@@ -300,7 +311,9 @@ begin_anew(struct process *p, struct raft_saved *ret_saved, const struct err_msg
     char name[RAFT_STORE_MAX_NAME];
     struct err_msg err;
     world_trace(world, "controller %" PRId32 " finds damage: %s", p->id, why->text);
-    if (!p->damaged) {
+    const struct raft_disk *disk = &p->watched.disk;
+    bool wrote = disk->term > 0 || disk->count > 0 || disk->snapshot.members.count > 0;
+    if (!p->damaged && wrote) {
         world_fail(world, "controller %" PRId32 " takes its store for damaged: %s", p->id,
                    why->text);
     }
@@ -310,6 +323,8 @@ begin_anew(struct process *p, struct raft_saved *ret_saved, const struct err_msg
     p->store = simkv_new();
     p->disk_id = rng_uuid(&world->rng);
     p->damaged = false;
+    world->counts.set_aside++;
+    quorum_new_disk(p);
     failed = read_store(p, true, ret_saved, &err);
     DMQ_ASSERT(failed == DMQ_OK);
 }
@@ -354,7 +369,6 @@ controller_start(struct process *p)
     struct err_msg err;
     struct raft_saved saved;
     struct ctl_event event = {.kind = CTL_STARTED};
-    p->disk_fails = false;
     dmq_err failed = read_store(p, uuid_is_zero(p->cluster_id), &saved, &err);
     if (failed != DMQ_OK) {
         begin_anew(p, &saved, &err);
@@ -362,11 +376,64 @@ controller_start(struct process *p)
         world_fail(p->world, "controller %" PRId32 " does not see that its store is damaged",
                    p->id);
     }
+    quorum_loaded(p, &saved);
     make_core(p);
     dial_mates(p);
     event.u.started = &saved;
     step(p, &event);
     raft_saved_free(&saved);
+}
+
+/* ---- what goes wrong with its disk ----------------------------------------------------------- */
+
+/* The next write, or the one after, is not carried out, in one of the two places. */
+void
+controller_disk_fails(struct process *p)
+{
+    struct rng *rng = &p->world->rng;
+    p->disk_fails = true;
+    if (rng_chance(rng, 500)) {
+        simkv_die_after(p->store, rng_below(rng, 2));
+    } else {
+        simfs_fail(p->disk, rng_chance(rng, 500) ? SIMFS_DATASYNC : SIMFS_PWRITEV, EIO,
+                   rng_below(rng, 2), 1);
+    }
+}
+
+static void
+mend_disk(struct process *p)
+{
+    simfs_fail(p->disk, SIMFS_DATASYNC, 0, 0, 0);
+    simfs_fail(p->disk, SIMFS_PWRITEV, 0, 0, 0);
+    p->disk_fails = false;
+}
+
+/* Of a process that does not run: everything in its folder is gone. */
+void
+controller_wipe(struct process *p)
+{
+    simfs_wipe(p->disk, DATA_DIR);
+    simkv_free(p->store);
+    p->store = simkv_new();
+    p->cluster_id = (struct uuid){.b = {0}};
+    p->disk_id = rng_uuid(&p->world->rng);
+    p->damaged = false;
+    quorum_new_disk(p);
+}
+
+/* Of a process that does not run: its log has lost what was synced, or the second copy is bad. */
+void
+controller_damage(struct process *p)
+{
+    struct rng *rng = &p->world->rng;
+    uint64_t dropped = simkv_counts(p->store)->synced_batches_dropped;
+    if (rng_chance(rng, 300)) {
+        simfs_put_file(p->disk, DATA_DIR "/quorum", bytes_str("neither slot is one"));
+        p->damaged = true;
+        return;
+    }
+    simkv_drop_tail(p->store, 1 + rng_below(rng, 8));
+    p->damaged = simkv_counts(p->store)->synced_batches_dropped > dropped;
 }
 
 void
@@ -383,6 +450,7 @@ controller_end(struct process *p)
     }
     ctl_free(p->ctl);
     raft_store_close(p->raft_store);
+    mend_disk(p);
     p->ctl = NULL;
     p->raft_store = NULL;
 }

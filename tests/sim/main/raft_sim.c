@@ -20,7 +20,7 @@ static int64_t goal;
 static bool
 reached(struct cluster *cluster)
 {
-    return cluster->committed >= goal;
+    return cluster->watch.committed >= goal;
 }
 
 /* A proposal that is made now must be committed; the workload goes on by itself. */
@@ -31,7 +31,7 @@ require_progress(struct cluster *cluster)
     for (size_t i = 3; i < 8; i++) { /* nobody removes a member that works for one that does not */
         cluster->options.work[i] = 0;
     }
-    goal = cluster->committed + 5;
+    goal = cluster->watch.committed + 5;
     if (!cluster_run(cluster, cluster->now_us + 15000000, reached)) {
         cluster_wrong(cluster, NULL, "a healed quorum commits nothing for 15 s");
     }
@@ -43,7 +43,7 @@ is_follower(struct cluster *cluster, const struct cluster_node *leader, int32_t 
     const struct cluster_node *node = &cluster->nodes[number];
     for (uint32_t i = 0; i < leader->raft.members.count; i++) {
         if (leader->raft.members.at[i].voter && node != leader &&
-            raft_id_equal(leader->raft.members.at[i].id, node->id)) {
+            raft_id_equal(leader->raft.members.at[i].id, node->w.id)) {
             return true;
         }
     }
@@ -121,6 +121,7 @@ run_seed(uint64_t seed, int64_t seconds, bool trace, struct cluster_counts *sum)
     require_progress(cluster);
     require_calm(cluster);
     uint64_t hash = cluster->hash;
+    cluster->counts.leaders = cluster->watch.elected;
     add_counts(sum, &cluster->counts);
     cluster_deinit(cluster);
     free(cluster);

@@ -1,0 +1,28 @@
+/* The controllers' Raft in the world, watched. */
+#ifndef TESTS_SIM_QUORUM_H
+#define TESTS_SIM_QUORUM_H
+
+#include "tests/sim/world.h"
+
+struct raft_watch *quorum_watch_new(struct world *world);
+
+/* The process has a disk that holds nothing. */
+void quorum_new_disk(struct process *p);
+
+/* A write is carried out; or it failed, or the process died in it: it may be there or not. */
+void quorum_written(struct process *p, const struct raft_persist *write);
+void quorum_half_written(struct process *p, const struct raft_persist *write);
+
+/* A start found this in the store. */
+void quorum_loaded(struct process *p, const struct raft_saved *saved);
+
+/* A RAFT message leaves. */
+void quorum_sent(struct process *p, struct bytes body);
+
+/* After an event of the controller. */
+void quorum_check(struct process *p);
+
+/* Whether the controllers can do without the disk of this one for ever. */
+bool quorum_can_spare(struct world *world, const struct process *lost);
+
+#endif
