@@ -57,7 +57,7 @@ int64_t
 process_now_ms(const struct process *p)
 {
     int64_t now_us = p->world->now_us;
-    return p->clock_ms + (now_us + now_us / MS * p->clock_ppm / (PPM / MS)) / MS;
+    return p->clock_ms + (now_us + now_us * p->clock_ppm / PPM) / MS;
 }
 
 /* The first moment of the world at which the clock of the process shows it. */
