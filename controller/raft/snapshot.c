@@ -29,6 +29,11 @@ raft_on_compact(struct raft *raft, const struct raft_event *event)
     DMQ_ASSERT(event->u.compact.data != NULL && index <= raft->synced_last);
     struct raft_members members;
     raft_members_as_of(raft, index, &members);
+    if (members.count == 0) { /* a newcomer was not told the first voters; its own seat is in the
+                                 log, further on */
+        raft->out->result = RAFT_REFUSED;
+        return;
+    }
     replace_snapshot(raft, index, raft_log_term_at(&raft->log, index), event->u.compact.data);
     raft->snapshot.members = members;
     raft->members_index = max64(raft->members_index, index);

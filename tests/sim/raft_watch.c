@@ -129,6 +129,8 @@ raft_watch_written(struct raft_watch *watch, struct raft_watched *node)
     expect(watch, node, node->disk.term >= node->disk_term, "the term on the disk went back");
     expect(watch, node, node->disk.commit >= node->disk_commit,
            "the commit index on the disk went back");
+    expect(watch, node, node->disk.snapshot.index == 0 || node->disk.snapshot.members.count > 0,
+           "a snapshot is written without members");
     node->disk_term = node->disk.term;
     node->disk_commit = node->disk.commit;
 }
