@@ -210,12 +210,18 @@ controllers_refused(struct brk *brk)
     give_up(brk);
 }
 
+bool
+controllers_is_loss(dmq_err err)
+{
+    return err == DMQ_ERR_NOT_CONTROLLER || err == DMQ_ERR_NETWORK;
+}
+
 void
 controllers_heard(struct brk *brk, dmq_err err)
 {
     struct seek *seek = &brk->seek;
     DMQ_ASSERT(brk->controller_up && seek->place >= 0);
-    if (err == DMQ_ERR_NOT_CONTROLLER) {
+    if (controllers_is_loss(err)) {
         controllers_refused(brk);
         return;
     }

@@ -229,6 +229,11 @@ forward_on_reply(struct brk *brk, struct call *call, const struct brk_reply *rep
         controllers_refused(brk);
         return;
     }
+    if (failed == DMQ_OK && inner.error == DMQ_ERR_NETWORK) {
+        on_lost_answer(brk, call); /* it lost the leadership while the entry was on its way */
+        controllers_refused(brk);
+        return;
+    }
     controllers_heard(brk, DMQ_OK);
     if (failed != DMQ_OK) {
         call_fail(brk, call, failed, "controller: %s", err.text);

@@ -85,8 +85,8 @@ producer_ids_on_reply(struct brk *brk, const struct brk_reply *reply)
     if (reply->count > 0) {
         controllers_heard(brk, failed);
     }
-    if (failed == DMQ_ERR_NOT_CONTROLLER) {
-        return true;
+    if (controllers_is_loss(failed)) {
+        return true; /* a block that was given all the same is lost: there are enough */
     }
     if (failed == DMQ_OK && (response.count <= 0 || response.first_producer_id < 0 ||
                              response.first_producer_id > META_PRODUCER_ID_END - response.count)) {

@@ -280,7 +280,7 @@ on_registered(struct brk *brk, const struct brk_reply *reply)
     if (reply->count > 0) {
         controllers_heard(brk, failed);
     }
-    if (failed == DMQ_ERR_NOT_CONTROLLER) {
+    if (controllers_is_loss(failed)) {
         return; /* the next one is being looked for */
     }
     if (failed == DMQ_ERR_INCONSISTENT_CLUSTER_ID) {

@@ -173,6 +173,10 @@ void controllers_named(struct brk *brk, int32_t id, bool newer);
 /* An answer of the leader, or one that says that it does not lead (any more). */
 void controllers_heard(struct brk *brk, dmq_err err);
 void controllers_refused(struct brk *brk);
+
+/* Whether an answer means that its sender does not lead (any more): NOT_CONTROLLER, or NETWORK
+ * where what was asked may have been done. */
+bool controllers_is_loss(dmq_err err);
 bool controllers_is_stray(const struct brk *brk, int64_t tag); /* late: nobody waits any more */
 
 void controllers_tick(struct brk *brk);

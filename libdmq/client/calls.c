@@ -14,6 +14,8 @@
 #include "libdmq/base/dlist.h"
 #include "libdmq/client/parts.h"
 
+#define LAST_TRY_MS 200 /* a try is not begun with less time left */
+
 static struct client_call *
 find_call(struct client *c, uint64_t id)
 {
@@ -113,6 +115,10 @@ call_answered(struct client *c, struct client_request *request, const struct ans
     }
     DMQ_ASSERT(answer->err != DMQ_OK);
     call->maybe_done |= err_class(answer->err) == DMQ_CLASS_MAYBE_DONE;
+    if (!call->maybe_done && call->deadline_ms - c->now_ms < LAST_TRY_MS) {
+        finish(c, call, &result, NULL); /* clearer than one more try without its answer */
+        return;
+    }
     call->last = result;
     call->retry_at_ms = back_off(c, &call->backoff_ms);
 }

@@ -390,6 +390,23 @@ without_a_request_id_it_is_maybe_done(void **state)
     expect(call, DMQ_OK, "");
 }
 
+/* The leader lost the leadership while the entry was on its way: as if its answer had been lost. */
+static void
+a_leader_that_does_not_know_is_like_a_lost_answer(void **state)
+{
+    (void)state;
+    const struct remove_controller_request remove = {.controller_id = 3};
+    sim_broker_start(&sim);
+    int64_t call = forward(API_CREATE_TOPIC, &create);
+    assert_true(sim_broker_answer_forward(&sim, DMQ_ERR_NETWORK, NULL, &arena, NULL));
+    sim_broker_wait(&sim, 20);
+    assert_true(sim_broker_answer_forward(&sim, DMQ_OK, &created, &arena, NULL));
+    expect(call, DMQ_OK, "");
+    call = forward(API_REMOVE_CONTROLLER, &remove);
+    assert_true(sim_broker_answer_forward(&sim, DMQ_ERR_NETWORK, NULL, &arena, NULL));
+    expect(call, DMQ_ERR_REQUEST_TIMED_OUT, "may have been done");
+}
+
 static void
 what_changes_the_quorum_is_sent_once(void **state)
 {
@@ -607,6 +624,7 @@ main(void)
         CASE(it_does_not_wait_where_all_are_gone),
         CASE(a_create_is_tried_again_with_its_request_id),
         CASE(without_a_request_id_it_is_maybe_done),
+        CASE(a_leader_that_does_not_know_is_like_a_lost_answer),
         CASE(what_changes_the_quorum_is_sent_once),
         CASE(trap_24_a_delete_by_name_goes_by_id),
         CASE(a_first_try_by_an_id_that_is_gone_is_made_by_name),
