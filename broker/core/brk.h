@@ -10,6 +10,7 @@
  *   partition.c  the only place that knows both log and replica
  *   sync.c       group commit
  *   space.c      a full disk
+ *   retention.c  old segments go
  *   checkpoint.c marks, epochs, snapshots in the store
  *   rows.c       their keys and values
  *   produce.c fetch.c list_offsets.c metadata.c api_versions.c init_producer_id.c forward.c
@@ -47,6 +48,7 @@ enum kv_purpose {
     KV_STARTED,    /* the clean checkpoints are gone: logs may be opened for writing */
     KV_IMAGE,      /* the image is durable: answer the push */
     KV_CHECKPOINT, /* marks */
+    KV_LOG_STARTS, /* raised log starts: segments below them may go */
     KV_REMOVED,    /* rows of a log whose topic was deleted */
     KV_CLOSED      /* clean checkpoints: the process may end */
 };
@@ -131,6 +133,10 @@ struct brk {
     int64_t space_budget; /* bytes to append before it is measured again, whatever the time */
     bool disk_full;       /* produce is refused */
     size_t stuck;         /* partitions with operations that came back */
+
+    /* retention */
+    int64_t retention_due_ms;
+    bool raising; /* log starts are on their way to the store */
 
     /* store */
     struct list kv_pending;         /* writes in flight, in order */

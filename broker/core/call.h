@@ -36,7 +36,10 @@ struct call {
     struct forward *forward;    /* forward.c; NULL: not forwarded */
     union {
         struct produce_result *produce;
-        struct list_offsets_result *list_offsets;
+        struct {
+            struct list_offsets_result *results;
+            int64_t *starts; /* of the logs, when a time was looked for */
+        } list_offsets;
         struct fetch_part *fetch;
     } u;
 };

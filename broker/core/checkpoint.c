@@ -23,11 +23,13 @@ checkpoint_dirty(struct brk *brk, struct partition *p)
 
 /* The rows of one log as they stand. An epoch entry is stored at the latest with the mark that
  * covers it. */
-static void
-put_rows(struct kv_batch *batch, struct partition *p)
+void
+checkpoint_put(struct kv_batch *batch, struct partition *p)
 {
+    int64_t offset = plog_snapshot_offset(p->log);
     struct buf *snapshot = plog_take_snapshot_row(p->log);
     if (snapshot != NULL) {
+        p->snapshot = offset;
         kv_batch_log_row(batch, p->key, LOG_ROW_PRODUCERS, buf_bytes(snapshot));
         buf_unref(snapshot);
     }
@@ -38,7 +40,8 @@ put_rows(struct kv_batch *batch, struct partition *p)
         p->stored_epoch = plog_mark(p->log).epoch;
     }
     const struct mark_row mark = {.mark = plog_mark(p->log),
-                                  .high_watermark = p->replica.high_watermark};
+                                  .high_watermark = p->replica.high_watermark,
+                                  .start = plog_start(p->log)};
     kv_batch_mark(batch, p->key, &mark);
 }
 
@@ -48,7 +51,7 @@ write_dirty(struct brk *brk)
     struct kv_batch batch = {0};
     struct list *link;
     while ((link = list_pop(&brk->dirty)) != NULL) {
-        put_rows(&batch, LIST_ENTRY(link, struct partition, dirty_link));
+        checkpoint_put(&batch, LIST_ENTRY(link, struct partition, dirty_link));
     }
     brk->checkpoint_due_ms = INT64_MAX;
     bool sync = brk->checkpoint_sync_due_ms <= brk->now_ms;
@@ -98,6 +101,7 @@ checkpoint_clean(struct brk *brk)
         kv_batch_log_row(&batch, p->key, LOG_ROW_PRODUCERS, buf_bytes(producers));
         const struct mark_row mark = {.mark = plog_end_mark(p->log),
                                       .high_watermark = p->replica.high_watermark,
+                                      .start = plog_start(p->log),
                                       .clean = true};
         kv_batch_mark(&batch, p->key, &mark);
         buf_unref(epochs);

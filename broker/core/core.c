@@ -129,6 +129,7 @@ brk_new(const struct brk_config *config)
         .place = -1, .leader = -1, .retry_at_ms = INT64_MAX, .answer_by_ms = INT64_MAX};
     brk->sync_due_ms = INT64_MAX;
     brk->space_due_ms = INT64_MAX;
+    brk->retention_due_ms = INT64_MAX;
     brk->space_free = -1;
     brk->checkpoint_due_ms = INT64_MAX;
     brk->checkpoint_sync_due_ms = INT64_MAX;
@@ -280,6 +281,7 @@ on_tick(struct brk *brk)
     checkpoint_tick(brk);
     space_tick(brk);
     controllers_tick(brk);
+    retention_tick(brk);
     lifecycle_tick(brk);
 }
 
@@ -298,6 +300,8 @@ check_invariants(const struct brk *brk)
         if (p->log != NULL) {
             plog_check_invariants(p->log);
             DMQ_ASSERT(p->replica.high_watermark <= plog_end(p->log));
+            DMQ_ASSERT(p->state != PARTITION_OPEN ||
+                       plog_start(p->log) <= p->replica.high_watermark);
         }
     }
 #endif
@@ -360,6 +364,7 @@ brk_deadline(const struct brk *brk)
     int64_t due = earlier(checkpoint_deadline(brk), lifecycle_deadline(brk));
     due = earlier(due, space_deadline(brk));
     due = earlier(due, controllers_deadline(brk));
+    due = earlier(due, retention_deadline(brk));
     due = earlier(due, brk->sync_id == 0 ? brk->sync_due_ms : INT64_MAX);
     return earlier(due, call == NULL ? INT64_MAX : call->key);
 }
@@ -394,7 +399,8 @@ brk_partition_view(const struct brk *brk, struct uuid topic_id, int32_t partitio
     if (p == NULL || p->log == NULL) {
         return false;
     }
-    *ret_view = (struct brk_partition_view){.end = plog_end(p->log),
+    *ret_view = (struct brk_partition_view){.start = plog_start(p->log),
+                                            .end = plog_end(p->log),
                                             .synced_end = plog_synced_end(p->log),
                                             .high_watermark = p->replica.high_watermark,
                                             .leader_epoch = p->replica.leader_epoch,

@@ -48,6 +48,7 @@ struct brk_config {
     int64_t replica_lag_ms;       /* replica.lag.time.max.ms */
     int64_t segment_bytes;        /* log.segment.bytes: where the topic does not say */
     int64_t hot_bytes;            /* log.hot.bytes: of a partition, beyond what is not written */
+    int64_t retention_check_ms;   /* log.retention.check.interval.ms; 0: never */
     int64_t reserve_bytes;        /* log.disk.reserve.bytes */
     int32_t index_interval_bytes; /* log.index.interval.bytes */
     const struct brk_service *controllers; /* borrowed; outlives the core; one at least */
@@ -216,6 +217,7 @@ void brk_stats(const struct brk *brk, struct brk_stats *ret_stats);
 /* The position of a partition's log, for tests and checkers; false if the broker does not hold
  * it. */
 struct brk_partition_view {
+    int64_t start;
     int64_t end;
     int64_t synced_end;
     int64_t high_watermark;

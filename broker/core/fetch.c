@@ -55,6 +55,13 @@ answer(struct brk *brk, struct call *call)
     call_answer(brk, call, &response, attachments, count);
 }
 
+static void
+out_of_range(const struct partition *p, int64_t offset, struct err_msg *ret_err)
+{
+    err_set(ret_err, DMQ_ERR_OFFSET_OUT_OF_RANGE, "%s has offsets %lld to %lld, not %lld", p->label,
+            (long long)plog_start(p->log), (long long)p->replica.high_watermark, (long long)offset);
+}
+
 /* Looks at one partition; returns how many bytes it has for the asker, at least if `enough`. */
 static size_t
 survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
@@ -83,9 +90,7 @@ survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
     part->result.log_start_offset = plog_start(p->log);
     part->result.leader_epoch = p->replica.leader_epoch;
     if (from->fetch_offset < plog_start(p->log) || from->fetch_offset > plog_end(p->log)) {
-        err_set(&err, DMQ_ERR_OFFSET_OUT_OF_RANGE, "%s has offsets %lld to %lld, not %lld",
-                p->label, (long long)plog_start(p->log), (long long)p->replica.high_watermark,
-                (long long)from->fetch_offset);
+        out_of_range(p, from->fetch_offset, &err);
         set_error(call, part, err.code, err.text);
         return 0;
     }
@@ -254,6 +259,23 @@ fetch_on_deadline(struct brk *brk, struct call *call)
     try_fetch(brk, call);
 }
 
+/* What a reader could not read; or what retention has removed meanwhile. */
+static void
+read_failed(struct brk *brk, struct call *call, uint32_t index, const struct disk_done *done)
+{
+    const struct fetch_request *request = call->request;
+    const struct fetch_partition *from = &request->partitions[index];
+    const struct partition *p = partition_find(brk, from->topic_id, from->partition);
+    struct err_msg err;
+    if (p != NULL && p->log != NULL && from->fetch_offset < plog_start(p->log)) {
+        out_of_range(p, from->fetch_offset, &err);
+        set_error(call, &call->u.fetch[index], err.code, err.text);
+        return;
+    }
+    set_error(call, &call->u.fetch[index], done->err == DMQ_ERR_IO ? DMQ_ERR_STORAGE : done->err,
+              done->text);
+}
+
 void
 fetch_on_disk(struct brk *brk, struct call *call, uint32_t index, struct disk_done *done)
 {
@@ -263,7 +285,7 @@ fetch_on_disk(struct brk *brk, struct call *call, uint32_t index, struct disk_do
     if (done->err == DMQ_OK) {
         part->data = done->u.data;
     } else {
-        set_error(call, part, done->err == DMQ_ERR_IO ? DMQ_ERR_STORAGE : done->err, done->text);
+        read_failed(brk, call, index, done);
     }
     if (call->watch_count == 0) {
         answer(brk, call);

@@ -108,6 +108,9 @@ open_logs(struct brk *brk)
 {
     brk->life = LIFE_OPENING;
     space_ask(brk);
+    brk->retention_due_ms = brk->config.retention_check_ms > 0
+                                ? brk->now_ms + brk->config.retention_check_ms
+                                : INT64_MAX;
     partition_reconcile_all(brk);
     lifecycle_log_settled(brk);
 }
@@ -232,6 +235,9 @@ lifecycle_kv_done(struct brk *brk, enum kv_purpose purpose)
         break;
     case KV_CHECKPOINT:
         brk->checkpointing = false;
+        break;
+    case KV_LOG_STARTS:
+        retention_on_stored(brk);
         break;
     case KV_CLOSED:
         brk_exit(brk, 0);

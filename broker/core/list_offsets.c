@@ -19,7 +19,7 @@ static void
 answer(struct brk *brk, struct call *call)
 {
     const struct list_offsets_request *request = call->request;
-    const struct list_offsets_response response = {.partitions = call->u.list_offsets,
+    const struct list_offsets_response response = {.partitions = call->u.list_offsets.results,
                                                    .partitions_count = request->partitions_count};
     call_answer(brk, call, &response, NULL, 0);
 }
@@ -28,7 +28,7 @@ static void
 look_up(struct brk *brk, struct call *call, uint32_t index, struct partition *p)
 {
     const struct list_offsets_request *request = call->request;
-    struct list_offsets_result *result = &call->u.list_offsets[index];
+    struct list_offsets_result *result = &call->u.list_offsets.results[index];
     int64_t timestamp = request->partitions[index].timestamp;
     struct plog_ops ops = {.count = 0};
     struct err_msg err;
@@ -42,6 +42,7 @@ look_up(struct brk *brk, struct call *call, uint32_t index, struct partition *p)
                 (long long)timestamp);
         set_error(call, result, err.code, err.text);
     } else {
+        call->u.list_offsets.starts[index] = plog_start(p->log);
         plog_find_time(p->log, timestamp, p->replica.high_watermark, &ops);
         for (size_t i = 0; i < ops.count; i++) {
             watch_id(brk, call, WATCH_EFFECT, index, brk_disk(brk, ops.ops[i]));
@@ -55,8 +56,9 @@ on_list_offsets(struct brk *brk, struct call *call)
     const struct list_offsets_request *request = call->request;
     uint32_t count = request->partitions_count;
     struct list_offsets_result *results = arena_alloc(&call->arena, count * sizeof(*results));
-    DMQ_ASSERT(results != NULL);
-    call->u.list_offsets = results;
+    call->u.list_offsets.results = results;
+    call->u.list_offsets.starts = arena_alloc(&call->arena, count * sizeof(int64_t));
+    DMQ_ASSERT(results != NULL && call->u.list_offsets.starts != NULL);
     for (uint32_t i = 0; i < count; i++) {
         const struct list_offsets_partition *of = &request->partitions[i];
         struct partition *p;
@@ -88,8 +90,12 @@ on_list_offsets(struct brk *brk, struct call *call)
 void
 list_offsets_on_disk(struct brk *brk, struct call *call, uint32_t index, struct disk_done *done)
 {
-    struct list_offsets_result *result = &call->u.list_offsets[index];
-    if (done->err == DMQ_OK) {
+    struct list_offsets_result *result = &call->u.list_offsets.results[index];
+    struct partition *p = partition_find(brk, result->topic_id, result->partition);
+    if (done->err != DMQ_OK && p != NULL && p->log != NULL &&
+        call->u.list_offsets.starts[index] < plog_start(p->log)) {
+        look_up(brk, call, index, p); /* the segment went meanwhile */
+    } else if (done->err == DMQ_OK) {
         result->offset = done->u.found.offset;
         result->timestamp = done->u.found.timestamp;
     } else {

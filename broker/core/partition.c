@@ -189,6 +189,7 @@ open_log(struct brk *brk, struct partition *p, const struct image_topic *topic)
         open->marked = rows->mark != NULL && mark_row_decode(buf_bytes(rows->mark), &mark);
         open->clean = mark.clean;
         open->mark = mark.mark;
+        open->start = mark.start;
         open->epochs = rows->epochs == NULL ? NULL : buf_ref(rows->epochs);
         open->producers = rows->producers == NULL ? NULL : buf_ref(rows->producers);
         rows_free(rows);
@@ -409,6 +410,7 @@ partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done
                                   .index_interval_bytes = brk->config.index_interval_bytes},
             done->u.recovered);
         done->u.recovered = NULL; /* taken */
+        p->snapshot = plog_recovered_snapshot(p->log);
         int64_t checkpointed = p->replica.high_watermark;
         p->replica.high_watermark = 0;
         step_replica(brk, p,

@@ -33,6 +33,8 @@ struct partition {
     size_t stuck_count;
     size_t stuck_capacity;
     size_t stuck_bytes;   /* of batches in them */
+    bool removing;        /* its log start was raised: once that is durable, segments go */
+    int64_t snapshot;     /* offset of the producer snapshot in the store; -1: none */
     int32_t stored_epoch; /* newest leader epoch in the store; -1: none */
     char why[200];        /* DAMAGED, OFFLINE: a sentence */
     struct list hw_watches;
@@ -109,6 +111,12 @@ dmq_err space_check(const struct brk *brk, const struct partition *p, struct err
 /* Whether even the store should not be written to without need. */
 bool space_is_gone(const struct brk *brk);
 
+/* ---- retention.c ----------------------------------------------------------------------------- */
+
+void retention_tick(struct brk *brk);
+int64_t retention_deadline(const struct brk *brk);
+void retention_on_stored(struct brk *brk); /* raised log starts are durable */
+
 /* ---- checkpoint.c, rows.c -------------------------------------------------------------------- */
 
 /* What the store keeps of a log. */
@@ -134,6 +142,7 @@ struct mark_row {
     struct log_mark mark;
     int64_t high_watermark;
     bool clean;
+    int64_t start; /* log start offset */
 };
 bool mark_row_decode(struct bytes value, struct mark_row *ret_row);
 
@@ -155,6 +164,8 @@ void kv_batch_remove_log(struct kv_batch *batch, struct partition_key key);
 struct kv_pending *kv_batch_emit(struct brk *brk, struct kv_batch *batch, enum kv_purpose purpose,
                                  bool sync);
 
+/* The rows of one log as they stand. */
+void checkpoint_put(struct kv_batch *batch, struct partition *p);
 void checkpoint_dirty(struct brk *brk, struct partition *p);
 void checkpoint_tick(struct brk *brk);
 int64_t checkpoint_deadline(const struct brk *brk);

@@ -7,14 +7,16 @@
  *   key    "log/" <topic id, 16 bytes> <partition, 4 bytes, big-endian> <kind, 1 byte>
  *   kind m mark, below; e leader-epoch entries and p producer snapshot, as plog writes them
  *
- *   mark   version 1 byte (1) · flags 1 byte (1: closed cleanly) · segment 8 · position 8 ·
- *          offset 8 · epoch 4 · high watermark 8, big-endian */
+ *   mark   version 1 byte (2) · flags 1 byte (1: closed cleanly) · segment 8 · position 8 ·
+ *          offset 8 · epoch 4 · high watermark 8 · log start 8, big-endian; version 1 ends before
+ *          the log start, which is 0 then */
 
 #define KEY_PREFIX "log/"
 #define KEY_PREFIX_SIZE 4
 #define KEY_SIZE (KEY_PREFIX_SIZE + 16 + 4 + 1)
-#define MARK_SIZE 38
-#define MARK_VERSION 1
+#define MARK_SIZE 46
+#define MARK_VERSION 2
+#define MARK_SIZE_1 38
 #define MARK_CLEAN 1
 
 /* ---- keys and values ------------------------------------------------------------------------- */
@@ -32,7 +34,8 @@ bool
 mark_row_decode(struct bytes value, struct mark_row *ret_row)
 {
     const uint8_t *p = value.data;
-    if (value.size != MARK_SIZE || p[0] != MARK_VERSION) {
+    bool current = value.size == MARK_SIZE && p[0] == MARK_VERSION;
+    if (!current && (value.size != MARK_SIZE_1 || p[0] != 1)) {
         return false;
     }
     *ret_row = (struct mark_row){.clean = (p[1] & MARK_CLEAN) != 0,
@@ -40,7 +43,8 @@ mark_row_decode(struct bytes value, struct mark_row *ret_row)
                                           .pos = get_be64(p + 10),
                                           .offset = (int64_t)get_be64(p + 18),
                                           .epoch = (int32_t)get_be32(p + 26)},
-                                 .high_watermark = (int64_t)get_be64(p + 30)};
+                                 .high_watermark = (int64_t)get_be64(p + 30),
+                                 .start = current ? (int64_t)get_be64(p + 38) : 0};
     return true;
 }
 
@@ -54,6 +58,7 @@ mark_row_encode(const struct mark_row *row, uint8_t out[MARK_SIZE])
     put_be64(out + 18, (uint64_t)row->mark.offset);
     put_be32(out + 26, (uint32_t)row->mark.epoch);
     put_be64(out + 30, (uint64_t)row->high_watermark);
+    put_be64(out + 38, (uint64_t)row->start);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

@@ -42,6 +42,7 @@ disk_op_deinit(struct disk_op *op)
     case DISK_ROLL:
     case DISK_SYNC:
     case DISK_CLOSE:
+    case DISK_REMOVE:
         break;
     }
 }

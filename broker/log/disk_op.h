@@ -1,11 +1,11 @@
 /* What the broker's core asks of a data folder, and what comes back: the only things that plog.c
  * (core thread, memory only) and plog_io.c (storage worker, readers) share.
  *
- * Order holds inside a lane. OPEN, WRITE, ROLL, SYNC, CLOSE, DELETE and SPACE go down the folder's
- * one write lane, executed by its storage worker in the order in which they were asked for. READ
- * and FIND_TIME go to reader threads and may overtake anything. Every operation comes back exactly
- * once, as a struct disk_done with the same id, log and generation. Ownership of what an operation
- * points to goes with it, and that of what its completion points to comes back. */
+ * Order holds inside a lane. OPEN, WRITE, ROLL, SYNC, CLOSE, DELETE, REMOVE and SPACE go down the
+ * folder's one write lane, executed by its storage worker in the order in which they were asked
+ * for. READ and FIND_TIME go to reader threads and may overtake anything. Every operation comes
+ * back exactly once, as a struct disk_done with the same id, log and generation. Ownership of what
+ * an operation points to goes with it, and that of what its completion points to comes back. */
 #ifndef BROKER_LOG_DISK_OP_H
 #define BROKER_LOG_DISK_OP_H
 
@@ -21,6 +21,7 @@ enum disk_op_kind {
     DISK_FIND_TIME, /* the first record at or after a timestamp */
     DISK_CLOSE,     /* trim and sync: clean stop */
     DISK_DELETE,    /* remove the log's folder */
+    DISK_REMOVE,    /* remove segments that lie below the log start */
     DISK_SPACE      /* how much can still be written, once all before it in the lane is */
 };
 
@@ -39,8 +40,9 @@ struct log_open {
     char label[320]; /* "orders-0": for people and for the name file */
     int64_t segment_bytes;
     int32_t index_interval_bytes;
-    bool clean;  /* mark is the exact end, checkpointed by a clean stop */
-    bool marked; /* mark is valid */
+    bool clean;    /* mark is the exact end, checkpointed by a clean stop */
+    bool marked;   /* mark is valid */
+    int64_t start; /* log start: segments below it are removed, if that was not finished */
     struct log_mark mark;
     struct buf *epochs;    /* row of leader-epoch entries; NULL: none */
     struct buf *producers; /* row of the newest producer snapshot; NULL: none */
@@ -86,6 +88,9 @@ struct disk_op {
             int64_t timestamp;
             int64_t limit; /* a record at or beyond this offset does not count */
         } find_time;
+        struct {
+            int64_t start; /* base offset of the first segment that stays */
+        } remove;
         struct {
             struct buf *dir; /* owned reference: path of the data folder, terminated */
         } space;

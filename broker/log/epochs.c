@@ -37,6 +37,9 @@ epochs_note(struct epochs *epochs, int32_t epoch, int64_t offset)
         return false;
     }
     if (epoch > last) {
+        if (epochs->count > 0 && epochs->entries[epochs->count - 1].start == offset) {
+            epochs->count--; /* none of its records is left */
+        }
         DMQ_ASSERT(epochs->count == 0 || offset > epochs->entries[epochs->count - 1].start);
         add(epochs, epoch, offset);
     }
@@ -48,6 +51,22 @@ epochs_cut(struct epochs *epochs, int64_t end)
 {
     while (epochs->count > 0 && epochs->entries[epochs->count - 1].start >= end) {
         epochs->count--;
+    }
+}
+
+void
+epochs_raise(struct epochs *epochs, int64_t start)
+{
+    size_t gone = 0;
+    while (gone + 1 < epochs->count && epochs->entries[gone + 1].start <= start) {
+        gone++;
+    }
+    if (gone > 0) {
+        epochs->count -= gone;
+        memmove(epochs->entries, epochs->entries + gone, epochs->count * sizeof(*epochs->entries));
+    }
+    if (epochs->count > 0 && epochs->entries[0].start < start) {
+        epochs->entries[0].start = start;
     }
 }
 

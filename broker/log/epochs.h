@@ -31,6 +31,10 @@ bool epochs_note(struct epochs *epochs, int32_t epoch, int64_t offset);
 /* Forgets entries that begin at or beyond end. */
 void epochs_cut(struct epochs *epochs, int64_t end);
 
+/* The log begins at start now: epochs whose records are all below it are forgotten, but for the
+ * last one; the one that holds start begins there. */
+void epochs_raise(struct epochs *epochs, int64_t start);
+
 /* -1: none. */
 int32_t epochs_last(const struct epochs *epochs);
 

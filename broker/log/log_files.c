@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "libdmq/base/assert.h"
 
@@ -39,8 +40,9 @@ log_parent(char parent[LOG_DIR_SIZE], const char *path)
     return parent;
 }
 
-bool
-log_name_parse(const char *name, int64_t *ret_base)
+/* The base offset that a file's name begins with. */
+static bool
+parse_base(const char *name, int64_t *ret_base)
 {
     int64_t base = 0;
     for (size_t i = 0; i < BASE_DIGITS; i++) {
@@ -49,7 +51,15 @@ log_name_parse(const char *name, int64_t *ret_base)
             return false;
         }
     }
-    if (strcmp(name + BASE_DIGITS, LOG_SUFFIX) != 0) {
+    *ret_base = base;
+    return true;
+}
+
+bool
+log_name_parse(const char *name, int64_t *ret_base)
+{
+    int64_t base;
+    if (!parse_base(name, &base) || strcmp(name + BASE_DIGITS, LOG_SUFFIX) != 0) {
         return false;
     }
     *ret_base = base;
@@ -136,6 +146,70 @@ segment_unlink(struct fs *fs, const char *dir, int64_t base, struct err_msg *msg
         }
     }
     return DMQ_OK;
+}
+
+int
+log_unlink(struct fs *fs, const char *path)
+{
+    struct fs_file *file = NULL;
+    if (fs->ops->open(fs, path, FS_READ | FS_WRITE, &file) == 0) {
+        fs->ops->truncate(file, 0);
+        fs->ops->close(file);
+    }
+    return fs->ops->unlink(fs, path);
+}
+
+struct old_files {
+    int64_t below;
+    int64_t *bases; /* of files, in no order, some twice */
+    size_t count;
+    size_t capacity;
+};
+
+static int
+note_old(void *arg, const char *name)
+{
+    struct old_files *old = arg;
+    int64_t base;
+    if (!parse_base(name, &base) || base >= old->below) {
+        return 0; /* the name file, and what stays */
+    }
+    if (old->count == old->capacity) {
+        old->capacity = old->capacity == 0 ? 16 : old->capacity * 2;
+        old->bases = realloc(old->bases, old->capacity * sizeof(*old->bases));
+        DMQ_ASSERT(old->bases != NULL);
+    }
+    old->bases[old->count++] = base;
+    return 0;
+}
+
+static int
+compare_bases(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a;
+    int64_t y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+dmq_err
+segments_remove_below(struct fs *fs, const char *dir, int64_t base, struct err_msg *msg)
+{
+    static const char *const suffixes[] = {INDEX_SUFFIX, TIME_SUFFIX, LOG_SUFFIX};
+    struct old_files old = {.below = base};
+    char path[LOG_PATH_SIZE];
+    int error = fs->ops->list(fs, dir, note_old, &old);
+    dmq_err err = error == 0 ? DMQ_OK : log_failed(msg, "listing", dir, error);
+    if (old.count > 0) {
+        qsort(old.bases, old.count, sizeof(*old.bases), compare_bases);
+    }
+    for (size_t i = 0; err == DMQ_OK && i < old.count * 3; i++) {
+        error = log_unlink(fs, log_path(path, dir, old.bases[i / 3], suffixes[i % 3]));
+        if (error != 0 && error != ENOENT) {
+            err = log_failed(msg, "removing", path, error);
+        }
+    }
+    free(old.bases);
+    return err;
 }
 
 dmq_err

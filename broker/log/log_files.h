@@ -47,6 +47,14 @@ void segment_close(struct fs *fs, struct segment_files *files);
 /* Closes those that are open and syncs nothing; unlinks all three. */
 dmq_err segment_unlink(struct fs *fs, const char *dir, int64_t base, struct err_msg *msg);
 
+/* Unlinks the segments below base, oldest first, and what an earlier try left of such. Their space
+ * is free at once, though a reader may still have them open. Nothing is synced: names that come
+ * back after a crash are removed by recovery, which knows the log start. */
+dmq_err segments_remove_below(struct fs *fs, const char *dir, int64_t base, struct err_msg *msg);
+
+/* Frees a file's space at once, and removes its name. */
+int log_unlink(struct fs *fs, const char *path);
+
 /* Opens a file for reading; *ret_file is NULL if it does not exist. */
 dmq_err log_open_existing(struct fs *fs, const char *path, struct fs_file **ret_file,
                           uint64_t *ret_size, struct err_msg *msg);

@@ -3,7 +3,8 @@
  *   - the segments' bases rise, the first is the start, the last is at or below the end; the last
  *     segment's size is where the next batch goes;
  *   - the hot tail ends at the end, and what is not written is in it;
- *   - leader epochs and their starts rise, and the last one began below the end.
+ *   - leader epochs and their starts rise, and the last one began below the end, unless all records
+ *     are gone by age: then it is said to begin at the end, until there is a record again.
  *
  * Marks are taken when a SYNC is asked for and count when it comes back: between the two the log
  * may have gone on, and of that nothing is known yet. */
@@ -44,7 +45,9 @@ struct plog {
     struct hot hot;
     struct epochs epochs;
     struct producers *producers;
-    bool damaged;         /* read only: bad bytes from the end on */
+    bool damaged;       /* read only: bad bytes from the end on */
+    uint64_t seen_size; /* of the newest segment, when plog_retained_from looked last */
+    int64_t recovered_snapshot;
     struct buf *snapshot; /* producers at the newest roll that was not handed out; or NULL */
     int64_t snapshot_offset;
 };
@@ -70,6 +73,8 @@ plog_new(const struct plog_config *config, struct log_recovered *recovered)
     log->epochs = recovered->epochs;
     log->producers = recovered->producers;
     log->damaged = recovered->damaged_from >= 0;
+    log->recovered_snapshot = recovered->snapshot_offset;
+    log->seen_size = recovered->segments[recovered->segment_count - 1].size;
     free(recovered);
     plog_check_invariants(log);
     return log;
@@ -202,9 +207,13 @@ static void
 roll(struct plog *log, struct plog_ops *out)
 {
     struct disk_op *op = ask(log, out, DISK_ROLL);
+    if (newest(log)->size != log->seen_size) {
+        newest(log)->written_ms = -1; /* since it was looked at */
+    }
+    log->seen_size = 0;
     op->u.roll.segment = log->end;
     op->u.roll.old_size = newest(log)->size;
-    add_segment(log, (struct log_segment){.base = log->end, .max_timestamp = -1});
+    add_segment(log, (struct log_segment){.base = log->end, .max_timestamp = -1, .written_ms = -1});
     index_builder_init(&log->index, log->end, log->config.index_interval_bytes);
     buf_unref(log->snapshot);
     log->snapshot = producers_row(log->producers, log->end);
@@ -299,7 +308,15 @@ plog_end_mark(const struct plog *log)
     return (struct log_mark){.segment = newest(log)->base,
                              .pos = newest(log)->size,
                              .offset = log->end,
-                             .epoch = epochs_last(&log->epochs)};
+                             .epoch = log->end > log->start ? epochs_last(&log->epochs) : -1};
+}
+
+/* A mark at the log start has no batch before it, whatever there was when it was taken. */
+static void
+set_mark(struct plog *log, struct log_mark mark)
+{
+    log->mark = mark;
+    log->mark.epoch = mark.offset > log->start ? mark.epoch : -1;
 }
 
 struct log_mark
@@ -340,7 +357,7 @@ plog_on_synced(struct plog *log, uint64_t sync)
         return false; /* a WRITE before it failed: the disk is full */
     }
     if (mark.offset >= log->mark.offset) {
-        log->mark = mark;
+        set_mark(log, mark);
     }
     bool rose = mark.offset > log->synced_end;
     log->synced_end = rose ? mark.offset : log->synced_end;
@@ -457,6 +474,96 @@ plog_find_time(struct plog *log, int64_t timestamp, int64_t limit, struct plog_o
     }
 }
 
+/* ---- retention ------------------------------------------------------------------------------- */
+
+/* What is known to be older than the time it was written at is believed; a timestamp that is still
+ * to come says nothing (trap 55). */
+static int64_t
+newest_time(const struct log_segment *segment, int64_t wall_ms)
+{
+    return segment->max_timestamp <= wall_ms ? segment->max_timestamp : segment->written_ms;
+}
+
+static bool
+is_expired(const struct log_segment *segment, const struct plog_retention *retention)
+{
+    int64_t age = retention->wall_ms - newest_time(segment, retention->wall_ms);
+    return retention->age_ms >= 0 && segment->written_ms >= 0 && age > retention->age_ms;
+}
+
+static void
+note_written(struct plog *log, int64_t wall_ms)
+{
+    for (size_t i = log->segment_count; i > 0 && log->segments[i - 1].written_ms < 0; i--) {
+        log->segments[i - 1].written_ms = wall_ms;
+    }
+    if (newest(log)->size != log->seen_size) {
+        newest(log)->written_ms = wall_ms;
+    }
+    log->seen_size = newest(log)->size;
+}
+
+int64_t
+plog_retained_from(struct plog *log, const struct plog_retention *retention)
+{
+    int64_t snapshot = plog_snapshot_offset(log);
+    int64_t limit = retention->limit < log->synced_end ? retention->limit : log->synced_end;
+    uint64_t size = 0;
+    size_t i = 0;
+    note_written(log, retention->wall_ms);
+    snapshot = snapshot > retention->snapshot ? snapshot : retention->snapshot;
+    limit = limit < log->mark.segment ? limit : log->mark.segment;
+    limit = limit < snapshot ? limit : snapshot;
+    for (size_t k = 0; k < log->segment_count; k++) {
+        size += log->segments[k].size;
+    }
+    for (; i + 1 < log->segment_count && log->segments[i + 1].base <= limit; i++) {
+        uint64_t rest = size - log->segments[i].size;
+        bool too_much = retention->bytes >= 0 && rest >= (uint64_t)retention->bytes;
+        if (!too_much && !is_expired(&log->segments[i], retention)) {
+            break;
+        }
+        size = rest;
+    }
+    return log->segments[i].base;
+}
+
+bool
+plog_newest_expired(const struct plog *log, const struct plog_retention *retention)
+{
+    const struct log_segment *segment = newest(log);
+    return !log->damaged && segment->size > 0 && log->end <= retention->limit &&
+           log->end == log->synced_end && is_expired(segment, retention);
+}
+
+void
+plog_roll(struct plog *log, struct plog_ops *out)
+{
+    DMQ_ASSERT(!log->damaged && newest(log)->size > 0);
+    roll(log, out);
+    plog_check_invariants(log);
+}
+
+void
+plog_raise_start(struct plog *log, int64_t start)
+{
+    size_t gone = segment_of(log, start);
+    DMQ_ASSERT(!log->damaged && start > log->start && log->segments[gone].base == start);
+    DMQ_ASSERT(start <= log->synced_end && start <= log->mark.segment);
+    log->segment_count -= gone;
+    memmove(log->segments, log->segments + gone, log->segment_count * sizeof(*log->segments));
+    log->start = start;
+    epochs_raise(&log->epochs, start);
+    set_mark(log, log->mark);
+    plog_check_invariants(log);
+}
+
+void
+plog_remove(struct plog *log, struct plog_ops *out)
+{
+    ask(log, out, DISK_REMOVE)->u.remove.start = log->start;
+}
+
 /* ---- what is kept in the key-value store ----------------------------------------------------- */
 
 struct buf *
@@ -465,10 +572,23 @@ plog_epochs_row(const struct plog *log)
     return epochs_row(&log->epochs, log->mark.offset);
 }
 
+int64_t
+plog_snapshot_offset(const struct plog *log)
+{
+    return log->snapshot == NULL || log->snapshot_offset > log->synced_end ? -1
+                                                                           : log->snapshot_offset;
+}
+
+int64_t
+plog_recovered_snapshot(const struct plog *log)
+{
+    return log->recovered_snapshot;
+}
+
 struct buf *
 plog_take_snapshot_row(struct plog *log)
 {
-    if (log->snapshot == NULL || log->snapshot_offset > log->synced_end) {
+    if (plog_snapshot_offset(log) < 0) {
         return NULL;
     }
     struct buf *row = log->snapshot;
@@ -532,7 +652,8 @@ plog_check_invariants(const struct plog *log)
         DMQ_ASSERT(hot_at(&log->hot, 0)->base <= log->written_end);
     }
     if (log->epochs.count > 0) {
-        DMQ_ASSERT(log->epochs.entries[log->epochs.count - 1].start < log->end);
+        int64_t last = log->epochs.entries[log->epochs.count - 1].start;
+        DMQ_ASSERT(last < log->end || (last == log->end && log->start == log->end));
     }
 #ifdef DMQ_DEBUG
     check_all(log);

@@ -95,6 +95,30 @@ size_t plog_available(const struct plog *log, int64_t offset, int64_t limit, siz
  * asked for (out->count 0) if there surely is none. */
 void plog_find_time(struct plog *log, int64_t timestamp, int64_t limit, struct plog_ops *out);
 
+/* ---- retention ------------------------------------------------------------------------------- */
+
+struct plog_retention {
+    int64_t wall_ms;  /* now, since 1970 */
+    int64_t age_ms;   /* segments whose newest record is older go; -1: never */
+    int64_t bytes;    /* the oldest go while the others have so many; -1: never */
+    int64_t limit;    /* no record at or beyond this offset goes: the high watermark */
+    int64_t snapshot; /* offset of the newest producer snapshot in the store; -1: none */
+};
+
+/* Where the log may begin: the first offset of a segment, at least plog_start. Everything below is
+ * synced, and producers can be recovered without it. To be asked every few seconds: so it is known
+ * when a segment was written to, for a client's timestamp may lie in the future (trap 55). */
+int64_t plog_retained_from(struct plog *log, const struct plog_retention *retention);
+
+/* Whether the newest segment would go if it were not the newest: then it is time for a roll. */
+bool plog_newest_expired(const struct plog *log, const struct plog_retention *retention);
+void plog_roll(struct plog *log, struct plog_ops *out);
+
+/* The log begins there from now on; it came from plog_retained_from. The files are still there:
+ * removed, by plog_remove, once this is durable in the store (trap 54). */
+void plog_raise_start(struct plog *log, int64_t start);
+void plog_remove(struct plog *log, struct plog_ops *out);
+
 /* A WRITE came back well. */
 void plog_on_written(struct plog *log, const struct disk_done *done);
 
@@ -110,8 +134,11 @@ struct log_mark plog_mark(const struct plog *log);     /* of the last SYNC that 
 struct log_mark plog_end_mark(const struct plog *log); /* of the end: after a clean CLOSE */
 struct buf *plog_epochs_row(const struct plog *log);   /* all entries below the mark */
 
-/* The producer snapshot of the newest roll that is synced and was not handed out yet, or NULL. */
+/* The producer snapshot of the newest roll that is synced and was not handed out yet, or NULL; and
+ * the offset of the one that would be handed out, or -1. */
 struct buf *plog_take_snapshot_row(struct plog *log);
+int64_t plog_snapshot_offset(const struct plog *log);
+int64_t plog_recovered_snapshot(const struct plog *log); /* of the one that recovery began with */
 
 /* The producer state as of the end: with the clean checkpoint. */
 struct buf *plog_end_snapshot_row(const struct plog *log);

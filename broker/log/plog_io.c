@@ -531,20 +531,6 @@ note_doomed(void *arg, const char *name)
     return 0;
 }
 
-/* Frees a file's space at once: a reader may hold it open for long. */
-static int
-unlink_file(struct fs *fs, const char *dir, const char *name)
-{
-    char path[LOG_PATH_SIZE];
-    struct fs_file *file = NULL;
-    log_join(path, dir, name);
-    if (fs->ops->open(fs, path, FS_READ | FS_WRITE, &file) == 0) {
-        fs->ops->truncate(file, 0);
-        fs->ops->close(file);
-    }
-    return fs->ops->unlink(fs, path);
-}
-
 /* Removes a log's folder, and its topic's if that is empty then. What is missing is gone
  * already. */
 static int
@@ -557,7 +543,8 @@ remove_folder(struct fs *fs, const char *dir)
     log_parent(data, topic);
     int error = fs->ops->list(fs, dir, note_doomed, &doomed);
     for (size_t i = 0; error == 0 && i < doomed.count; i++) {
-        error = unlink_file(fs, dir, doomed.names[i]);
+        char path[LOG_PATH_SIZE];
+        error = log_unlink(fs, log_join(path, dir, doomed.names[i]));
     }
     free(doomed.names);
     error = error == 0 ? fs->ops->rmdir(fs, dir) : error;
@@ -586,6 +573,20 @@ carry_out_delete(struct plog_io_lane *lane, size_t i)
     int error = remove_folder(lane->fs, dir);
     if (error != 0) {
         conclude(lane, &lane->dones[i], log_failed(&msg, "removing", dir, error), &msg);
+    }
+}
+
+/* A log that is not open is gone, or is going. */
+static void
+carry_out_remove(struct plog_io_lane *lane, size_t i)
+{
+    const struct disk_op *op = &lane->ops[i];
+    struct open_log *log = find(lane, op->log);
+    struct err_msg msg;
+    if (log != NULL && !log->damaged) {
+        DMQ_ASSERT(op->u.remove.start <= log->writer.base);
+        dmq_err err = segments_remove_below(lane->fs, log->writer.dir, op->u.remove.start, &msg);
+        conclude(lane, &lane->dones[i], err, &msg);
     }
 }
 
@@ -640,6 +641,9 @@ carry_out(struct plog_io_lane *lane, size_t i, size_t last_sync)
         break;
     case DISK_DELETE:
         carry_out_delete(lane, i);
+        break;
+    case DISK_REMOVE:
+        carry_out_remove(lane, i);
         break;
     case DISK_SPACE:
         carry_out_space(lane, i);

@@ -12,6 +12,7 @@ struct log_segment {
     int64_t base;          /* offset of its first record */
     uint64_t size;         /* bytes of batches */
     int64_t max_timestamp; /* -1: none */
+    int64_t written_ms;    /* when it was last written to, since 1970; -1: not known yet */
 };
 
 struct log_recovered {
@@ -27,6 +28,7 @@ struct log_recovered {
     struct index_builder index; /* of the last segment */
     struct epochs epochs;
     struct producers *producers; /* as of end */
+    int64_t snapshot_offset;     /* of the producer snapshot that was handed in; -1: none */
 
     /* What was found and done, for people. */
     bool created;

@@ -78,7 +78,8 @@ note_name(void *arg, const char *name)
         r->segments = segments;
         listing->capacity = capacity;
     }
-    r->segments[r->segment_count++] = (struct log_segment){.base = base, .max_timestamp = -1};
+    r->segments[r->segment_count++] =
+        (struct log_segment){.base = base, .max_timestamp = -1, .written_ms = -1};
     return 0;
 }
 
@@ -158,6 +159,7 @@ take_rows(struct recovery *rec)
     const struct log_open *open = rec->open;
     struct log_recovered *r = rec->r;
     int64_t start = r->segments[0].base;
+    r->snapshot_offset = -1;
     r->mark = (struct log_mark){.segment = start, .pos = 0, .offset = start, .epoch = -1};
     if (open->marked) {
         r->mark = open->mark;
@@ -175,6 +177,7 @@ take_rows(struct recovery *rec)
     if (err != DMQ_OK) {
         return lost(rec, "its producer snapshot cannot be read");
     }
+    r->snapshot_offset = rec->replay_from;
     /* A snapshot is stored once the log up to it is synced. */
     if (rec->replay_from > rec->sure_below) {
         rec->sure_below = rec->replay_from;
@@ -194,11 +197,15 @@ check_names(struct recovery *rec)
     if (!found) {
         return lost(rec, "the segment of its synced mark is missing");
     }
-    if (rec->row.count > 0 && rec->row.entries[0].start < r->segments[0].base) {
+    int64_t start = r->segments[0].base;
+    if (start != rec->open->start || (rec->row.count > 0 && rec->row.entries[0].start < start)) {
         return lost(rec, "its first segment is missing");
     }
-    if (r->mark.offset < r->segments[0].base || r->mark.segment > r->mark.offset) {
+    if (r->mark.offset < start || r->mark.segment > r->mark.offset) {
         return lost(rec, "its synced mark does not fit its segments");
+    }
+    if (rec->replay_from != INT64_MIN && rec->replay_from < start) {
+        return lost(rec, "its producer snapshot is older than its first segment");
     }
     if (epochs_at(&rec->row, r->mark.offset - 1) != r->mark.epoch) {
         return lost(rec, "its row of leader epochs does not reach the synced mark");
@@ -668,6 +675,40 @@ create(struct recovery *rec)
     return error == 0 ? DMQ_OK : log_failed(rec->msg, "making", rec->open->dir, error);
 }
 
+/* ---- below the log start --------------------------------------------------------------------- */
+
+/* The store says where the log begins: what is older was to be removed, and was not, or not
+ * durably. Without the segment that begins there nothing is touched. */
+static dmq_err
+finish_removal(struct recovery *rec)
+{
+    struct log_recovered *r = rec->r;
+    size_t old = 0;
+    while (old < r->segment_count && r->segments[old].base < rec->open->start) {
+        old++;
+    }
+    if (old == r->segment_count || r->segments[old].base != rec->open->start) {
+        return DMQ_OK;
+    }
+    r->segment_count -= old;
+    memmove(r->segments, r->segments + old, r->segment_count * sizeof(*r->segments));
+    return segments_remove_below(rec->fs, rec->open->dir, rec->open->start, rec->msg);
+}
+
+/* For retention: a client's timestamps may lie in the future. */
+static dmq_err
+note_times(struct recovery *rec)
+{
+    char path[LOG_PATH_SIZE];
+    int error = 0;
+    for (size_t i = 0; error == 0 && i < rec->r->segment_count; i++) {
+        struct log_segment *segment = &rec->r->segments[i];
+        log_path(path, rec->open->dir, segment->base, LOG_SUFFIX);
+        error = rec->fs->ops->modified(rec->fs, path, &segment->written_ms);
+    }
+    return error == 0 ? DMQ_OK : log_failed(rec->msg, "looking at", path, error);
+}
+
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 /* Nothing of a log without a mark was ever synced. If its first segment is not there, what is there
@@ -696,6 +737,12 @@ recover(struct recovery *rec)
 {
     bool clean = false;
     dmq_err err = find_segments(rec);
+    if (err == DMQ_OK) {
+        err = finish_removal(rec);
+    }
+    if (err == DMQ_OK) {
+        err = note_times(rec);
+    }
     if (err == DMQ_OK) {
         err = take_rows(rec);
     }

@@ -316,6 +316,7 @@ fill_config(const struct node *node, struct brk_config *config)
         .replica_lag_ms = setting_number(settings, SETTING_REPLICA_LAG_TIME_MAX_MS),
         .segment_bytes = setting_number(settings, SETTING_LOG_SEGMENT_BYTES),
         .hot_bytes = HOT_BYTES,
+        .retention_check_ms = setting_number(settings, SETTING_LOG_RETENTION_CHECK_INTERVAL_MS),
         .reserve_bytes = setting_number(settings, SETTING_LOG_DISK_RESERVE_BYTES),
         .index_interval_bytes = (int32_t)setting_number(settings, SETTING_LOG_INDEX_INTERVAL_BYTES),
     };

@@ -53,6 +53,8 @@ struct fs_ops {
     /* Bytes that can still be written to the file system that holds the path: an estimate, for
      * others write too, and files are made of blocks. */
     int (*space)(struct fs *fs, const char *path, uint64_t *ret_free);
+    /* When a file's contents last changed, in ms since 1970. */
+    int (*modified)(struct fs *fs, const char *path, int64_t *ret_ms);
     /* Calls found for each name in the folder, in no order, without "." and "..". found returns 0
      * or an errno value, which ends the walk and is returned. */
     int (*list)(struct fs *fs, const char *path, int (*found)(void *arg, const char *name),

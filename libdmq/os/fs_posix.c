@@ -247,6 +247,18 @@ posix_space(struct fs *fs, const char *path, uint64_t *ret_free)
 }
 
 static int
+posix_modified(struct fs *fs, const char *path, int64_t *ret_ms)
+{
+    struct stat st;
+    (void)fs;
+    if (stat(path, &st) != 0) {
+        return errno;
+    }
+    *ret_ms = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+    return 0;
+}
+
+static int
 posix_list(struct fs *fs, const char *path, int (*found)(void *arg, const char *name), void *arg)
 {
     (void)fs;
@@ -289,6 +301,7 @@ fs_posix(void)
         .unlink = posix_unlink,
         .rmdir = posix_rmdir,
         .space = posix_space,
+        .modified = posix_modified,
         .list = posix_list,
     };
     static struct fs fs = {&ops};

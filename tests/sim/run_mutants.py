@@ -47,6 +47,8 @@ class Copy:
             check=True,
             capture_output=True,
         )
+        if program == "crash_broker":
+            return self.found_by_crashes()
         name = program.replace("_", "-") if program == "dmq_sim" else program
         command = [self.build / "bin" / name, "--seeds", f"1..{SEEDS}", "--first"]
         try:
@@ -63,6 +65,15 @@ class Copy:
         return None
 
 
+    def found_by_crashes(self):
+        """crash_broker has one script a seed, and all its crash points."""
+        command = [self.build / "bin" / "crash_broker", "1"]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        said = (ran.stderr.strip().splitlines() or ["crashed"])[-1]
+        said = said.removeprefix("crash_broker: ").removeprefix("dmq: ")
+        return None if ran.returncode == 0 else (1, re.sub(r"\d+", "n", said)[:60])
+
+
 def chosen(arguments):
     found = sorted(MUTANTS.glob("*/*.patch"))
     if not found:
@@ -77,7 +88,13 @@ def chosen(arguments):
 
 def run(path, copies):
     """The row of the table, and whether the mutant was caught."""
-    program = {"world": "dmq_sim", "raft": "raft_sim", "replica": "replica_sim"}[path.parent.name]
+    programs = {
+        "broker": "crash_broker",
+        "raft": "raft_sim",
+        "replica": "replica_sim",
+        "world": "dmq_sim",
+    }
+    program = programs[path.parent.name]
     applied = copies[0].patch(path, "--dry-run")
     if applied.returncode == 0:
         applied = copies[0].patch(path)

@@ -199,7 +199,8 @@ step(struct sim_broker *sim, struct brk_event *event)
 {
     struct brk_effects effects = {0};
     event->now_ms = sim->now_ms;
-    event->wall_ms = 1700000000000 + sim->now_ms;
+    event->wall_ms = SIM_BROKER_WALL_MS + sim->now_ms;
+    simfs_set_time(sim->disk, event->wall_ms);
     brk_step(sim->brk, event, &effects);
     for (size_t i = 0; i < effects.count; i++) {
         carry_out(sim, &effects.items[i]);
@@ -391,6 +392,13 @@ sim_broker_wait(struct sim_broker *sim, int64_t ms)
     return !sim->crashed;
 }
 
+void
+sim_broker_skip(struct sim_broker *sim, int64_t ms)
+{
+    sim->now_ms += ms;
+    step(sim, &(struct brk_event){.kind = BRK_TICK});
+}
+
 /* ---- the process ----------------------------------------------------------------------------- */
 
 void
@@ -512,6 +520,7 @@ sim_broker_start(struct sim_broker *sim)
                                 .replica_lag_ms = 30000,
                                 .segment_bytes = 1 << 20,
                                 .hot_bytes = 4096,
+                                .retention_check_ms = sim->retention_check_ms,
                                 .reserve_bytes = sim->reserve_bytes,
                                 .index_interval_bytes = 256,
                                 .controllers = controllers,

@@ -19,6 +19,7 @@
 #include "tests/sim/simkv.h"
 
 #define SIM_BROKER_ID 101
+#define SIM_BROKER_WALL_MS INT64_C(1700000000000) /* the time of day when now_ms is 0 */
 #define SIM_CONTROLLERS 3
 #define SIM_MAX_DIALS 64
 
@@ -75,8 +76,9 @@ struct sim_broker {
     uint64_t die_at;     /* change of the disk inside an effect; 0: never */
     bool crashed;        /* stopped at crash_at: call sim_broker_crash */
     uint64_t replies_dropped;
-    int64_t reserve_bytes; /* log.disk.reserve.bytes of the next start */
-    bool drop_replies;     /* the network loses every answer */
+    int64_t retention_check_ms; /* log.retention.check.interval.ms of the next start; 0: never */
+    int64_t reserve_bytes;      /* log.disk.reserve.bytes of the next start */
+    bool drop_replies;          /* the network loses every answer */
 };
 
 void sim_broker_init(struct sim_broker *sim, uint64_t seed);
@@ -90,6 +92,9 @@ bool sim_broker_run(struct sim_broker *sim);
 
 /* Lets time pass: ticks that are due happen. False if it crashed. */
 bool sim_broker_wait(struct sim_broker *sim, int64_t ms);
+
+/* Time passes at once, and a tick comes, while effects wait that were asked for. */
+void sim_broker_skip(struct sim_broker *sim, int64_t ms);
 
 /* SIGTERM, and everything until the process has ended. False if it crashed. */
 bool sim_broker_stop(struct sim_broker *sim);

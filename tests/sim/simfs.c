@@ -22,6 +22,7 @@ struct simfs {
     struct fault faults[SIMFS_CALLS];
     uint64_t capacity;
     uint64_t die_after;
+    int64_t wall_ms;
     uint64_t boots; /* handles of an earlier one are dead */
     struct simfs_counts counts;
 };
@@ -102,6 +103,12 @@ simfs_set_capacity(struct simfs *disk, uint64_t bytes)
     disk->capacity = bytes;
 }
 
+void
+simfs_set_time(struct simfs *disk, int64_t wall_ms)
+{
+    disk->wall_ms = wall_ms;
+}
+
 uint64_t
 simfs_used(const struct simfs *disk)
 {
@@ -145,6 +152,7 @@ sim_open(struct fs *fs, const char *path, unsigned flags, struct fs_file **ret_f
     if (place.node == NULL) {
         count_change(disk);
         place.node = sim_add_name(place.parent, place.name, sim_node_new(false));
+        place.node->modified_ms = disk->wall_ms;
     }
     struct fs_file *file = malloc(sizeof(*file));
     DMQ_ASSERT(file != NULL);
@@ -184,6 +192,7 @@ write_parts(struct simfs *disk, struct sim_node *node, const struct bytes *parts
             struct sim_range range)
 {
     uint64_t pos = range.pos;
+    node->modified_ms = disk->wall_ms;
     for (size_t i = 0; i < count && pos < range.end; i++) {
         uint64_t room = range.end - pos;
         size_t size = parts[i].size < room ? parts[i].size : (size_t)room;
@@ -262,6 +271,7 @@ sim_truncate(struct fs_file *file, uint64_t size)
         return ENOSPC;
     }
     count_change(disk);
+    file->node->modified_ms = disk->wall_ms;
     sim_resize(file->node, size);
     return 0;
 }
@@ -413,6 +423,22 @@ sim_space(struct fs *fs, const char *path, uint64_t *ret_free)
 }
 
 static int
+sim_modified(struct fs *fs, const char *path, int64_t *ret_ms)
+{
+    struct simfs *disk = of(fs);
+    struct sim_place place;
+    int error = disk->die_after == 0 ? EIO : sim_find(disk->root, path, &place);
+    if (error != 0) {
+        return error;
+    }
+    if (place.node == NULL) {
+        return ENOENT;
+    }
+    *ret_ms = place.node->modified_ms;
+    return 0;
+}
+
+static int
 sim_list(struct fs *fs, const char *path, int (*found)(void *arg, const char *name), void *arg)
 {
     struct simfs *disk = of(fs);
@@ -452,6 +478,7 @@ static const struct fs_ops sim_ops = {
     .unlink = sim_unlink,
     .rmdir = sim_rmdir,
     .space = sim_space,
+    .modified = sim_modified,
     .list = sim_list,
 };
 

@@ -80,6 +80,9 @@ void simfs_fail(struct simfs *disk, enum simfs_call call, int error, uint64_t af
 void simfs_set_capacity(struct simfs *disk, uint64_t bytes);
 uint64_t simfs_used(const struct simfs *disk);
 
+/* The time of day, for what changes from now on. Default: 0. */
+void simfs_set_time(struct simfs *disk, int64_t wall_ms);
+
 /* Rot: changes one bit, durably. False if the file has no such byte. */
 bool simfs_flip(struct simfs *disk, const char *path, uint64_t pos, unsigned bit);
 

@@ -43,6 +43,7 @@ struct sim_change {
 struct sim_node {
     size_t refs;
     bool folder;
+    int64_t modified_ms;      /* file */
     struct sim_image durable; /* file */
     struct sim_image now;
     struct sim_entry *durable_entries; /* folder */

@@ -116,6 +116,7 @@ log_rig_open(struct log_rig *rig)
     open->index_interval_bytes = rig->index_interval_bytes;
     open->clean = rows.clean;
     open->marked = rows.marked;
+    open->start = rows.start;
     open->mark = rows.mark;
     open->epochs = rows.epochs;
     open->producers = rows.producers;
@@ -215,6 +216,7 @@ log_rig_checkpoint(struct log_rig *rig)
     struct buf *snapshot = plog_take_snapshot_row(rig->log);
     rig->stored.marked = true;
     rig->stored.mark = plog_mark(rig->log);
+    rig->stored.start = plog_start(rig->log);
     buf_unref(rig->stored.epochs);
     rig->stored.epochs = plog_epochs_row(rig->log);
     if (snapshot != NULL) {

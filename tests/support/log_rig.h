@@ -12,6 +12,7 @@
 struct log_stored {
     bool clean;
     bool marked;
+    int64_t start;
     struct log_mark mark;
     struct buf *epochs;
     struct buf *producers;

@@ -7,8 +7,9 @@
  *   - so is every record that was sent, once, in the order in which it was sent;
  *   - recovering twice gives what recovering once gave.
  *
- * In between the disk is full for a while: batches are refused, others wait in memory, and both go
- * on when there is space.
+ * The oldest segments go by retention.bytes: where the log begins, it begins with a batch, and the
+ * rest is as large as it must be. In between the disk is full for a while: batches are refused,
+ * others wait in memory, and both go on when there is space.
  *
  *   crash_broker [SEED]      one script, all its crash points */
 
@@ -26,6 +27,10 @@
 #define WINDOW 5
 #define MAX_RECORDS 3 /* of a batch */
 #define TOPIC_SEGMENT_BYTES "4096"
+#define SEGMENT_BYTES 4096
+#define TOPIC_RETENTION_BYTES "4096"
+#define RETENTION_BYTES 4096
+#define RETENTION_CHECK_MS 100
 
 /* ---- the model: what was sent, and what the producer was told -------------------------------- */
 
@@ -34,6 +39,7 @@ struct sent {
     int32_t count;
     int64_t correlation; /* of the last try; 0: not in flight */
     int64_t base_offset; /* as acknowledged; -1: not yet */
+    size_t size;         /* of the batch */
 };
 
 struct producer {
@@ -60,6 +66,7 @@ struct counts {
     uint64_t kept_batches; /* sent, not acknowledged, and there after the crash */
     uint64_t full_windows;
     uint64_t refused; /* batches, for the full disk */
+    uint64_t removed; /* batches, by retention */
     uint64_t waited;  /* batches that were appended, and written when there was space */
 };
 
@@ -123,6 +130,7 @@ send_batch(struct sim_broker *sim, struct model *model, int partition, size_t in
         .topic_id = model->topic_id, .partition = partition, .leader_epoch = -1};
     const struct produce_request request = {.acks = -1, .partitions = &to, .partitions_count = 1};
     struct buf *batch = make_batch(partition, index, sent);
+    sent->size = batch->size;
     sent->correlation = sim_broker_request(sim, API_PRODUCE, &request, &batch, 1);
 }
 
@@ -248,19 +256,25 @@ fill_disk(struct sim_broker *sim, struct model *model)
 static bool
 run_script(struct sim_broker *sim, struct model *model)
 {
-    const struct config_entry config = {bytes_str("segment.bytes"), bytes_str(TOPIC_SEGMENT_BYTES)};
+    const struct config_entry config[] = {
+        {bytes_str("segment.bytes"), bytes_str(TOPIC_SEGMENT_BYTES)},
+        {bytes_str("retention.bytes"), bytes_str(TOPIC_RETENTION_BYTES)},
+        {bytes_str("retention.ms"), bytes_str("-1")}};
     sim_broker_start(sim);
     if (sim->crashed) {
         return false;
     }
     model->topic_id =
-        sim_controller_create_topic(sim->ctl, SIM_BROKER_ID, "t", PARTITIONS, &config, 1);
+        sim_controller_create_topic(sim->ctl, SIM_BROKER_ID, "t", PARTITIONS, config, 3);
     if (!sim_broker_run(sim)) {
         return false;
     }
     for (int round = 0; model->producers[0].sent < BATCHES; round++) {
         for (int partition = 0; partition < PARTITIONS; partition++) {
             send_window(sim, model, partition);
+        }
+        if (round % 3 == 0) { /* retention looks while nothing of this is synced */
+            sim_broker_skip(sim, RETENTION_CHECK_MS);
         }
         bool alive = sim_broker_run(sim);
         take_answers(sim, model);
@@ -290,6 +304,7 @@ run_script(struct sim_broker *sim, struct model *model)
 
 struct log_copy {
     struct buf *data; /* whole batches; NULL: none */
+    int64_t start;
     int64_t end;
 };
 
@@ -297,7 +312,11 @@ static struct log_copy
 read_log(struct sim_broker *sim, const struct model *model, int partition)
 {
     struct outbuf all = {0};
-    int64_t offset = 0;
+    struct brk_partition_view view = {.start = 0};
+    if (!brk_partition_view(sim->brk, model->topic_id, partition, &view)) {
+        fail("the log cannot be used", partition, -1);
+    }
+    int64_t offset = view.start;
     for (;;) {
         struct fetch_partition from = {.topic_id = model->topic_id,
                                        .partition = partition,
@@ -334,7 +353,7 @@ read_log(struct sim_broker *sim, const struct model *model, int partition)
             break;
         }
     }
-    return (struct log_copy){all.size == 0 ? NULL : outbuf_take(&all), offset};
+    return (struct log_copy){all.size == 0 ? NULL : outbuf_take(&all), view.start, offset};
 }
 
 static void
@@ -374,8 +393,29 @@ check_batch(struct bytes batch, int partition, size_t index, const struct sent *
     batch_reader_deinit(&reader);
 }
 
+/* Which batch the log begins with. What is left, and what the crash took of its end, is no less
+ * than retention keeps. */
+static size_t
+first_batch(const struct producer *producer, int partition, int64_t start)
+{
+    int64_t offset = 0;
+    uint64_t rest = 0;
+    size_t first = 0;
+    while (first < producer->sent && offset < start) {
+        offset += producer->batches[first++].count;
+    }
+    for (size_t i = first; i < producer->sent; i++) {
+        rest += producer->batches[i].size;
+    }
+    if (offset != start || (start > 0 && rest < RETENTION_BYTES)) {
+        fail("the log does not begin where it may", partition, start);
+    }
+    counts.removed += first;
+    return first;
+}
+
 /* The log holds the first so many batches that were sent, each once and in order, all acknowledged
- * ones among them. Returns how many. */
+ * ones among them, but for what retention took. Returns how many. */
 static size_t
 check_log(struct sim_broker *sim, const struct model *model, int partition)
 {
@@ -383,8 +423,8 @@ check_log(struct sim_broker *sim, const struct model *model, int partition)
     struct log_copy copy = read_log(sim, model, partition);
     struct bytes rest = copy.data == NULL ? (struct bytes){NULL, 0} : buf_bytes(copy.data);
     struct bytes batch;
-    size_t index = 0;
-    int64_t offset = 0;
+    size_t index = first_batch(producer, partition, copy.start);
+    int64_t offset = copy.start;
     while (batch_next(&rest, &batch) == DMQ_OK) {
         if (index == producer->sent) {
             fail("a record that was never sent", partition, offset);
@@ -404,7 +444,7 @@ check_same(struct sim_broker *sim, const struct model *model, struct log_copy *b
 {
     for (int partition = 0; partition < PARTITIONS; partition++) {
         struct log_copy now = read_log(sim, model, partition);
-        if (now.end != before[partition].end ||
+        if (now.end != before[partition].end || now.start != before[partition].start ||
             (now.data != NULL &&
              !bytes_equal(buf_bytes(now.data), buf_bytes(before[partition].data)))) {
             fail("recovering again gave something else", partition, now.end);
@@ -484,6 +524,7 @@ run_point(uint64_t point, bool inside, enum simfs_crash tear, int deaths)
     the_point_is_inside = inside;
     the_tear = (int)tear;
     sim_broker_init(&sim, the_seed);
+    sim.retention_check_ms = RETENTION_CHECK_MS;
     if (inside) {
         sim.die_at = point;
     } else {
@@ -492,6 +533,7 @@ run_point(uint64_t point, bool inside, enum simfs_crash tear, int deaths)
     bool finished = run_script(&sim, &model);
     DMQ_ASSERT(!finished);
     sim.die_at = 0;
+    sim.retention_check_ms = 0; /* from here on nothing more may go */
     simfs_set_capacity(sim.disk, UINT64_MAX);
     rng_init(&sim.rng, the_seed ^ point << 8 ^ (uint64_t)deaths);
     sim_broker_crash(&sim, tear);
@@ -509,13 +551,19 @@ count_points(void)
     struct sim_broker sim;
     struct model model = {.producers = {{.sent = 0}}};
     sim_broker_init(&sim, the_seed);
+    sim.retention_check_ms = RETENTION_CHECK_MS;
     bool finished = run_script(&sim, &model);
     if (!finished || model.producers[0].acked != BATCHES) {
         fail("the script does not run through", 0, (int64_t)model.producers[0].acked);
     }
     counts.rolls = 0;
     for (int partition = 0; partition < PARTITIONS; partition++) {
-        counts.rolls += sim_broker_segments(&sim, model.topic_id, partition) - 1;
+        const struct producer *producer = &model.producers[partition];
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < producer->sent; i++) {
+            bytes += producer->batches[i].size;
+        }
+        counts.rolls += bytes / SEGMENT_BYTES - 1; /* at least: none holds more */
     }
     counts.boundaries = sim.boundaries;
     counts.changes = simfs_counts(sim.disk)->changes;
@@ -561,6 +609,7 @@ main(int argc, char **argv)
     require("rolls in the script", counts.rolls, 3 * PARTITIONS);
     require("restarts in the script", restarts, 2);
     require("full producer windows", counts.full_windows, 10);
+    require("batches removed by retention", counts.removed, 1000);
     require("batches refused by a full disk", counts.refused, 100);
     require("batches that waited for space", counts.waited, 100);
     require("crashes during recovery", counts.recovery_crashes, 100);
