@@ -179,6 +179,7 @@ links_push(struct node *node, struct ctl_effect *effect)
                                    .body = effect->u.push.body,
                                    .timeout_ms = effect->u.push.timeout_ms};
     dmq_err err = peer_send(link->peer, &call, clock_ms());
+    peer_watch_update(&link->watch, link->peer);
     if (err == DMQ_OK) {
         note_push(link, effect->u.push.number);
     } else {

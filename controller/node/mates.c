@@ -121,6 +121,7 @@ mates_send(struct node *node, struct ctl_effect *effect)
                                        .timeout_ms = RAFT_TIMEOUT_MS,
                                        .one_way = true};
         dmq_err err = peer_send(mate->peer, &call, clock_ms());
+        peer_watch_update(&mate->watch, mate->peer);
         if (err != DMQ_OK && err != DMQ_ERR_UNREACHABLE) {
             log_debug("raft_message_lost controller=%d error=%s", mate->to->id, err_name(err));
         }
@@ -138,6 +139,7 @@ mates_ask(struct node *node, struct ctl_effect *effect)
                                    .body = effect->u.ask.body,
                                    .timeout_ms = effect->u.ask.timeout_ms};
     dmq_err err = peer_send(mate->peer, &call, clock_ms());
+    peer_watch_update(&mate->watch, mate->peer);
     if (err != DMQ_OK) {
         mate->unsent = effect->u.ask.number;
         mate->unsent_err = err;
@@ -236,6 +238,7 @@ void
 mates_close(struct node *node)
 {
     for (size_t i = 0; i < node->mate_count; i++) {
+        peer_watch_end(&node->mates[i].watch);
         peer_free(node->mates[i].peer);
     }
     free(node->mates);

@@ -356,6 +356,7 @@ start_core(struct node *node)
         return false;
     }
     make_core(node);
+    peer_watch_open(node);
     mates_open(node);
     struct ctl_event event = {.kind = CTL_STARTED};
     event.u.started = &saved;
@@ -386,6 +387,7 @@ node_close(struct node *node)
     lanes_stop(node->lanes);
     links_close(node);
     mates_close(node);
+    peer_set_free(node->peers);
     http_stop(node->http);
     ctl_effects_deinit(&node->effects);
     ctl_free(node->ctl);

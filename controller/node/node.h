@@ -9,7 +9,7 @@
 #include "controller/core/core.h"
 #include "libdmq/base/queue.h"
 #include "libdmq/conf/daemon_conf.h"
-#include "libdmq/net/peer.h"
+#include "libdmq/net/peer_set.h"
 #include "libdmq/net/router.h"
 #include "libdmq/os/folder.h"
 #include "libdmq/os/wakeup.h"
@@ -35,6 +35,7 @@ struct node {
     struct router router;
     struct router_request request; /* used again and again */
     struct lanes *lanes;
+    struct peer_set *peers;  /* of all outgoing connections */
     struct link *links;      /* connections to brokers */
     struct mate_link *mates; /* and to the other controllers */
     size_t mate_count;
@@ -78,18 +79,19 @@ void lanes_clear(struct lanes *lanes);
 /* The next event; false if nothing came back. */
 bool lanes_next(struct lanes *lanes, struct ctl_event *ret_event);
 
-/* ---- peer_watch.c: the sockets of a connection in the loop ----------------------------------- */
+/* ---- peer_watch.c: outgoing connections in the loop ------------------------------------------ */
 
 struct peer_watch {
+    struct peer_place place; /* first */
     struct node *node;
     void *owner;
     void (*process)(void *owner, int64_t now_ms); /* there is input */
-    uint64_t generation;                          /* of the sockets that are in the loop */
-    void *sockets[PEER_MAX_SOCKETS];
-    size_t socket_count;
 };
 
-/* After each peer_process. */
+/* Before any connection is opened. */
+void peer_watch_open(struct node *node);
+
+/* After each peer_process and peer_send. */
 void peer_watch_update(struct peer_watch *watch, struct peer *peer);
 void peer_watch_end(struct peer_watch *watch);
 

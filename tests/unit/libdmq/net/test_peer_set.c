@@ -1,0 +1,268 @@
+/* Connections watched by one descriptor: every answer is seen by it, and nothing else is polled. */
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+#include <zmq.h>
+
+#include <cmocka.h>
+
+#include "libdmq/base/arena.h"
+#include "libdmq/net/peer_set.h"
+#include "libdmq/net/router.h"
+#include "libdmq/wire/codec.h"
+
+#define PEERS 20
+#define QUIET_MS 100
+
+static int64_t
+now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+struct owner {
+    struct peer_place place; /* first */
+    struct peer *peer;
+    int connected;
+    int ended;
+    int answers;
+};
+
+struct rig {
+    void *context;
+    struct router router;
+    char endpoint[64];
+    struct peer_set *set;
+    struct owner owners[PEERS];
+};
+
+static struct rig rig;
+
+/* ---- a server that answers every call with an empty hello ------------------------------------ */
+
+static void
+serve(void)
+{
+    struct router_request request = {0};
+    struct api_range api = {.api_key = API_METADATA};
+    struct api_versions_response hello = {.node_id = 7, .apis = &api, .apis_count = 1};
+    while (router_recv(&rig.router, &request) == NET_OK) {
+        struct arena arena;
+        struct err_msg err;
+        struct request_header asked;
+        arena_init(&arena, 4096);
+        assert_int_equal(
+            msg_decode(desc_request_header(), 0, buf_bytes(request.header), &arena, &asked, &err),
+            DMQ_OK);
+        struct response_header header = {.correlation_id = asked.correlation_id};
+        arena_deinit(&arena);
+        struct buf *frames[2] = {msg_encode_buf(desc_response_header(), 0, &header),
+                                 msg_encode_buf(desc_api_versions_response(), 0, &hello)};
+        router_reply(&rig.router, request.routing_id, frames, 2);
+        buf_unref(frames[0]);
+        buf_unref(frames[1]);
+    }
+    router_request_deinit(&request);
+}
+
+/* ---- the loop of an owner -------------------------------------------------------------------- */
+
+static void
+process(struct owner *owner)
+{
+    struct peer_event event;
+    peer_process(owner->peer, now());
+    assert_true(peer_set_update(rig.set, &owner->place, owner->peer));
+    while (peer_next_event(owner->peer, &event)) {
+        owner->connected += event.kind == PEER_CONNECTED;
+        owner->ended += event.kind == PEER_DISCONNECTED;
+        owner->answers += event.kind == PEER_RESPONSE;
+        peer_event_deinit(&event);
+    }
+}
+
+/* Waits for the set's descriptor alone; false if it says nothing for so long. */
+static bool
+turn(int timeout_ms)
+{
+    struct pollfd item = {.fd = peer_set_fd(rig.set), .events = POLLIN};
+    struct peer_place *place;
+    if (rig.router.socket != NULL) {
+        serve();
+    }
+    if (poll(&item, 1, timeout_ms) == 0) {
+        return false;
+    }
+    peer_set_look(rig.set);
+    while ((place = peer_set_next(rig.set)) != NULL) {
+        process((struct owner *)(void *)place);
+    }
+    return true;
+}
+
+static int
+total(size_t field)
+{
+    int sum = 0;
+    for (int i = 0; i < PEERS; i++) {
+        sum += *(int *)(void *)((char *)&rig.owners[i] + field);
+    }
+    return sum;
+}
+
+static void
+turn_until(size_t field, int wanted)
+{
+    for (int64_t end = now() + 10000; total(field) < wanted && now() < end;) {
+        turn(10);
+    }
+    assert_int_equal(total(field), wanted);
+}
+
+static void
+ask(struct owner *owner, int times)
+{
+    struct buf *body = buf_copy(bytes_str("\x90"));
+    for (int i = 0; i < times; i++) {
+        struct peer_call call = {.api_key = API_METADATA, .body = body, .timeout_ms = 5000};
+        assert_int_equal(peer_send(owner->peer, &call, now()), DMQ_OK);
+        assert_true(peer_set_update(rig.set, &owner->place, owner->peer));
+    }
+    buf_unref(body);
+}
+
+static int
+setup(void **state)
+{
+    (void)state;
+    struct err_msg err;
+    struct router_options options = {
+        .max_frame_bytes = 1 << 20, .send_hwm = 1000, .recv_hwm = 1000, .linger_ms = 1000};
+    size_t size = sizeof(rig.endpoint);
+    memset(&rig, 0, sizeof(rig));
+    rig.context = zmq_ctx_new();
+    rig.router.socket = zmq_socket(rig.context, ZMQ_ROUTER);
+    assert_int_equal(router_configure(rig.router.socket, &options, &err), DMQ_OK);
+    assert_int_equal(router_bind(rig.router.socket, "127.0.0.1", 0, &err), DMQ_OK);
+    assert_int_equal(zmq_getsockopt(rig.router.socket, ZMQ_LAST_ENDPOINT, rig.endpoint, &size), 0);
+    rig.set = peer_set_new();
+    assert_non_null(rig.set);
+    for (int i = 0; i < PEERS; i++) {
+        struct peer_config config = {.zmq_context = rig.context,
+                                     .node_id = 7,
+                                     .client_id = "test",
+                                     .max_frame_bytes = 1 << 20,
+                                     .max_in_flight = 100,
+                                     .seed = (uint64_t)i};
+        memcpy(config.endpoint, rig.endpoint, size);
+        rig.owners[i].peer = peer_new(&config);
+        process(&rig.owners[i]);
+    }
+    turn_until(offsetof(struct owner, connected), PEERS);
+    return 0;
+}
+
+static void
+end(struct owner *owner)
+{
+    peer_set_leave(rig.set, &owner->place);
+    peer_free(owner->peer);
+    owner->peer = NULL;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    for (int i = 0; i < PEERS; i++) {
+        end(&rig.owners[i]);
+    }
+    peer_set_free(rig.set);
+    if (rig.router.socket != NULL) {
+        zmq_close(rig.router.socket);
+    }
+    return zmq_ctx_term(rig.context);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static void
+nothing_is_said_of_quiet_ones(void **state)
+{
+    (void)state;
+    while (turn(QUIET_MS)) {
+        /* what is left of the handshakes */
+    }
+    ask(&rig.owners[3], 1);
+    turn_until(offsetof(struct owner, answers), 1);
+    assert_int_equal(rig.owners[3].answers, 1);
+    while (turn(QUIET_MS)) {
+    }
+    peer_set_look(rig.set);
+    assert_null(peer_set_next(rig.set));
+}
+
+/* More than one peer_process() takes, so that some are left when the news is gone. */
+static void
+no_answer_is_overlooked(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < PEERS; i++) {
+            ask(&rig.owners[i], i == 0 ? 90 : 2);
+            serve(); /* answers come while the next are sent: sending takes the news of them away */
+        }
+        turn_until(offsetof(struct owner, answers), (round + 1) * (90 + 2 * (PEERS - 1)));
+    }
+}
+
+static void
+the_end_of_connections_is_seen_and_new_ones_are_watched(void **state)
+{
+    (void)state;
+    struct owner *owner = &rig.owners[0];
+    peer_disconnect(owner->peer, DMQ_ERR_NETWORK, "test", now());
+    peer_hurry(owner->peer);
+    process(owner);
+    turn_until(offsetof(struct owner, connected), PEERS + 1);
+    ask(owner, 1);
+    turn_until(offsetof(struct owner, answers), 1);
+
+    zmq_close(rig.router.socket);
+    rig.router.socket = NULL;
+    turn_until(offsetof(struct owner, ended), PEERS + 1);
+}
+
+static void
+one_that_left_is_not_named_any_more(void **state)
+{
+    (void)state;
+    ask(&rig.owners[5], 3);
+    for (int64_t until = now() + QUIET_MS; now() < until;) {
+        serve();
+    }
+    assert_true(peer_set_update(rig.set, &rig.owners[5].place, rig.owners[5].peer)); /* is ready */
+    end(&rig.owners[5]);
+    while (turn(QUIET_MS)) {
+    }
+    assert_int_equal(total(offsetof(struct owner, answers)), 0);
+}
+
+int
+main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(nothing_is_said_of_quiet_ones),
+        T(no_answer_is_overlooked),
+        T(the_end_of_connections_is_seen_and_new_ones_are_watched),
+        T(one_that_left_is_not_named_any_more),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
