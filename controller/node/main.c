@@ -29,8 +29,10 @@ main(int argc, char **argv)
         printf("dmq-controller %s\n", DMQ_VERSION);
     } else {
         enum log_level level = LOG_LEVEL_INFO;
+        enum log_format format = LOG_FORMAT_TEXT;
         log_level_parse(setting_text(&conf.settings, SETTING_LOG_LEVEL), &level);
-        log_init(level, "controller", conf.node_id);
+        log_format_parse(setting_text(&conf.settings, SETTING_LOG_FORMAT), &format);
+        log_init(level, format, "controller", conf.node_id);
         daemon_conf_each_setting(&conf, log_line);
         exit_code = node_run(&conf);
     }
