@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "libdmq/base/fs.h"
 
@@ -17,6 +18,8 @@ struct log_sink {
     void (*line)(void *arg, const char *text, size_t size);
     void *arg;
     bool json;
+    /* How far verify has come, after each batch; NULL: nobody wants to know. */
+    void (*progress)(void *arg, int64_t batches, int64_t bytes);
 };
 
 /* Every batch of a .log with its records, or every entry of an .index or .timeindex. 0; 1 if the

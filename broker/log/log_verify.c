@@ -179,6 +179,9 @@ look_at_batch(void *arg, const struct batch_header *header, struct bytes batch, 
     v->batches++;
     v->records += header->count;
     v->bytes += (int64_t)header->size;
+    if (v->text.sink->progress != NULL) {
+        v->text.sink->progress(v->text.sink->arg, v->batches, v->bytes);
+    }
     return true;
 }
 

@@ -14,7 +14,14 @@ run_broker(const struct cli *cli, const char *option)
     if (!program_find("dmq-broker", path)) {
         return CLI_ERROR;
     }
-    const char *argv[] = {path, option, cli->words[0], cli->json ? "--json" : NULL, NULL};
+    const char *argv[6] = {path, option, cli->words[0]};
+    size_t count = 3;
+    if (cli->json) {
+        argv[count++] = "--json";
+    }
+    if (report_is_quiet()) {
+        argv[count++] = "--quiet";
+    }
     execv(path, (char *const *)argv);
     return report_failure("cannot run %s: %s", path, strerrordesc_np(errno));
 }

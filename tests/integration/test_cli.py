@@ -410,6 +410,24 @@ def test_a_healthy_cluster_says_so(cluster):
     assert (done.returncode, json.loads(done.stdout)) == (OK, {"healthy": True, "problems": []})
 
 
+def test_a_topic_is_deleted_with_its_files_and_made_again(cluster):
+    data = cluster.folder / "data/broker"
+    create(cluster, "orders", "--partitions", "2", "--config", "durability=async")
+    first = json.loads(cluster.dmq("topic", "describe", "orders", "--json").stdout)["topicId"]
+    cluster.dmq("produce", "orders", "--partition=1", stdin=b"a\nb\n")
+    assert {f.name for f in (data / first).iterdir()} == {"0", "1"}
+    assert cluster.dmq("topic", "delete", "orders").returncode == OK
+    create(cluster, "orders")  # another one, whatever was said of the first
+    second = json.loads(cluster.dmq("topic", "describe", "orders", "--json").stdout)
+    assert second["topicId"] != first
+    assert (second["partitionCount"], second["config"]) == (1, {})
+    assert consumed(cluster, "orders") == b""
+    cluster.dmq("produce", "orders", stdin=b"c\n")
+    assert consumed(cluster, "orders") == b"c\n"
+    wait_until(lambda: not (data / first).exists())
+    assert (data / second["topicId"] / "0").is_dir()
+
+
 def test_topics_in_json(cluster):
     created = json.loads(
         cluster.dmq(
@@ -819,8 +837,11 @@ def test_log_dump_and_verify(cluster):
     assert re.search(rb"^record offset=1 .*value=\"b\"$", done.stdout, re.M)
     lines = [json.loads(line) for line in dmq("log", "dump", segment, "--json").stdout.splitlines()]
     assert [line["value"] for line in lines if line["type"] == "record"] == ["a", "b"]
-    done = dmq("log", "verify", broker)
-    assert done.returncode == OK and b"records=2" in done.stdout and b"findings=0" in done.stdout
+    for options in ([], ["--quiet"], ["--json", "--quiet"]):
+        done = dmq("log", "verify", broker, *options)
+        assert (done.returncode, done.stderr) == (OK, b"")
+        assert re.search(rb"\brecords\W+2\b", done.stdout)
+        assert re.search(rb"\bfindings\W+0\b", done.stdout)
     damaged = bytearray(segment.read_bytes())
     damaged[20] ^= 1
     segment.write_bytes(damaged)

@@ -36,7 +36,7 @@ keep_line(void *arg, const char *text, size_t size)
 static int
 dump(const char *path, bool json)
 {
-    struct log_sink sink = {keep_line, &sink, json};
+    struct log_sink sink = {.line = keep_line, .arg = &sink, .json = json};
     outbuf_clear(&out);
     lines = 0;
     int code = log_tool_dump(simfs_fs(disk), path, &sink);
@@ -47,7 +47,7 @@ dump(const char *path, bool json)
 static int
 verify(const char *path, bool json)
 {
-    struct log_sink sink = {keep_line, &sink, json};
+    struct log_sink sink = {.line = keep_line, .arg = &sink, .json = json};
     outbuf_clear(&out);
     lines = 0;
     int code = log_tool_verify(simfs_fs(disk), path, &sink);
@@ -128,6 +128,30 @@ a_sound_log_is_sound(void **state)
     assert_true(lines > 2 && says("\"position\":"));
     assert_int_equal(dump(FIRST ".timeindex", false), 0);
     assert_true(says("timestamp="));
+}
+
+static int64_t told_batches;
+static int64_t told_bytes;
+
+static void
+hear_progress(void *arg, int64_t batches, int64_t bytes)
+{
+    assert_non_null(arg);
+    assert_int_equal(batches, told_batches + 1);
+    assert_true(bytes > told_bytes);
+    told_batches = batches;
+    told_bytes = bytes;
+}
+
+static void
+progress_is_told(void **state)
+{
+    (void)state;
+    struct log_sink sink = {.line = keep_line, .arg = &sink, .progress = hear_progress};
+    make_log();
+    outbuf_clear(&out);
+    assert_int_equal(log_tool_verify(simfs_fs(disk), "/data/topic/0", &sink), 0);
+    assert_int_equal(told_batches, 40);
 }
 
 static void
@@ -315,6 +339,7 @@ main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_sound_log_is_sound),
+        TEST(progress_is_told),
         TEST(a_running_log_is_sound),
         TEST(records_are_printed),
         TEST(a_bad_batch_is_found_and_those_behind_it_shown),
