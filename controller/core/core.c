@@ -323,19 +323,6 @@ ctl_deadline(const struct ctl *ctl)
 
 /* ---- what others see ------------------------------------------------------------------------- */
 
-static int64_t
-count_leaderless(const struct image *image)
-{
-    int64_t count = 0;
-    for (uint32_t i = 0; i < image_topic_count(image); i++) {
-        const struct image_topic *topic = image_topic_at(image, i);
-        for (uint32_t k = 0; k < topic->partition_count; k++) {
-            count += topic->partitions[k]->leader == -1;
-        }
-    }
-    return count;
-}
-
 void
 ctl_stats(const struct ctl *ctl, struct ctl_stats *ret_stats)
 {
@@ -358,7 +345,7 @@ ctl_stats(const struct ctl *ctl, struct ctl_stats *ret_stats)
     }
     ret_stats->topics = image_topic_count(ctl->image);
     ret_stats->partitions = image_partition_total(ctl->image);
-    ret_stats->leaderless = count_leaderless(ctl->image);
+    ret_stats->leaderless = image_leaderless_total(ctl->image);
     ret_stats->waiting = (int64_t)ctl->waiting_count;
 }
 

@@ -7,10 +7,16 @@
 #include "controller/core/ctl.h"
 
 struct candidate {
-    const struct broker_record *broker;
-    uint64_t leaders;
-    uint64_t replicas;
-    bool taken; /* by the partition that is being placed */
+    int32_t broker_id;
+    uint32_t rack; /* number of its rack, from 1; 0: none */
+    struct image_load load;
+};
+
+struct placement {
+    struct candidate *all; /* live brokers, in order of id */
+    uint32_t count;
+    struct candidate *taken[META_MAX_REPLICAS]; /* by the partition that is being placed */
+    uint32_t taken_count;
 };
 
 uint32_t
@@ -23,70 +29,83 @@ placement_live(const struct image *image)
     return live;
 }
 
-static struct candidate *
-find(struct candidate *all, uint32_t count, int32_t broker_id)
+/* ---- who there is ---------------------------------------------------------------------------- */
+
+/* The number of the first broker's rack that is the same one, so that racks compare quickly. */
+static uint32_t
+rack_of(const struct image *image, uint32_t index)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        if (all[i].broker->broker_id == broker_id) {
-            return &all[i];
+    struct bytes rack = image_broker_at(image, index)->rack;
+    for (uint32_t i = 0; rack.size > 0 && i <= index; i++) {
+        if (bytes_equal(image_broker_at(image, i)->rack, rack)) {
+            return i + 1;
         }
     }
-    return NULL;
+    return 0;
 }
 
 static void
-count_replicas(const struct partition_record *p, struct candidate *all, uint32_t count)
+gather(struct placement *place, const struct image *image, uint32_t live)
 {
-    for (uint32_t r = 0; r < p->replicas_count; r++) {
-        struct candidate *c = find(all, count, p->replicas[r]);
-        if (c != NULL) {
-            c->replicas++;
-            c->leaders += r == 0;
+    place->all = ctl_alloc(live * sizeof(*place->all));
+    for (uint32_t i = 0; i < image_broker_count(image); i++) {
+        int32_t broker_id = image_broker_at(image, i)->broker_id;
+        if (broker_is_live(image, broker_id)) {
+            place->all[place->count++] = (struct candidate){
+                .broker_id = broker_id, .rack = rack_of(image, i), .load = image_load_at(image, i)};
         }
     }
+    DMQ_ASSERT(place->count == live);
 }
 
-static void
-count_present(const struct image *image, struct candidate *all, uint32_t count)
-{
-    for (uint32_t i = 0; i < image_topic_count(image); i++) {
-        const struct image_topic *topic = image_topic_at(image, i);
-        for (uint32_t k = 0; k < topic->partition_count; k++) {
-            count_replicas(topic->partitions[k], all, count);
-        }
-    }
-}
+/* ---- choosing -------------------------------------------------------------------------------- */
 
 static bool
-rack_taken(const struct candidate *all, uint32_t count, const struct candidate *one)
+is_taken(const struct placement *place, const struct candidate *one)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        if (all[i].taken && one->broker->rack.size > 0 &&
-            bytes_equal(all[i].broker->rack, one->broker->rack)) {
+    for (uint32_t i = 0; i < place->taken_count; i++) {
+        if (place->taken[i] == one) {
             return true;
         }
     }
     return false;
 }
 
+static bool
+rack_taken(const struct placement *place, const struct candidate *one)
+{
+    for (uint32_t i = 0; one->rack != 0 && i < place->taken_count; i++) {
+        if (place->taken[i]->rack == one->rack) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+has_less(const struct candidate *one, const struct candidate *other, bool leader)
+{
+    if (leader && one->load.preferred != other->load.preferred) {
+        return one->load.preferred < other->load.preferred;
+    }
+    return one->load.replicas < other->load.replicas;
+}
+
 /* The best broker for the next replica of a partition. Racks come first: losing one must cost a
  * partition one replica at most. */
 static struct candidate *
-choose(struct candidate *all, uint32_t count, bool leader)
+choose(const struct placement *place, bool leader)
 {
     struct candidate *best = NULL;
     bool best_rack = false;
-    for (uint32_t i = 0; i < count; i++) {
-        struct candidate *c = &all[i];
-        if (c->taken) {
+    for (uint32_t i = 0; i < place->count; i++) {
+        struct candidate *c = &place->all[i];
+        if (is_taken(place, c)) {
             continue;
         }
-        bool rack = rack_taken(all, count, c);
-        bool better = best == NULL || rack < best_rack;
-        if (!better && rack == best_rack) {
-            bool fewer_leaders = leader && c->leaders != best->leaders;
-            better = fewer_leaders ? c->leaders < best->leaders : c->replicas < best->replicas;
-        }
+        bool rack = rack_taken(place, c);
+        bool better =
+            best == NULL || rack < best_rack || (rack == best_rack && has_less(c, best, leader));
         if (better) {
             best = c;
             best_rack = rack;
@@ -97,17 +116,15 @@ choose(struct candidate *all, uint32_t count, bool leader)
 }
 
 static void
-place_one(struct candidate *all, uint32_t count, uint32_t factor, int32_t *replicas)
+place_one(struct placement *place, uint32_t factor, int32_t *replicas)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        all[i].taken = false;
-    }
+    place->taken_count = 0;
     for (uint32_t r = 0; r < factor; r++) {
-        struct candidate *c = choose(all, count, r == 0);
-        c->taken = true;
-        c->replicas++;
-        c->leaders += r == 0;
-        replicas[r] = c->broker->broker_id;
+        struct candidate *c = choose(place, r == 0);
+        place->taken[place->taken_count++] = c;
+        c->load.replicas++;
+        c->load.preferred += r == 0;
+        replicas[r] = c->broker_id;
     }
 }
 
@@ -115,19 +132,12 @@ void
 placement_place(const struct image *image, uint32_t partition_count, uint32_t factor,
                 int32_t *replicas)
 {
-    uint32_t live = placement_live(image), count = 0;
-    DMQ_ASSERT(factor > 0 && factor <= live);
-    struct candidate *all = ctl_alloc(live * sizeof(*all));
-    for (uint32_t i = 0; i < image_broker_count(image); i++) {
-        const struct broker_record *broker = image_broker_at(image, i);
-        if (broker_is_live(image, broker->broker_id)) {
-            all[count++].broker = broker;
-        }
-    }
-    DMQ_ASSERT(count == live);
-    count_present(image, all, count);
+    struct placement place = {.count = 0};
+    uint32_t live = placement_live(image);
+    DMQ_ASSERT(factor > 0 && factor <= live && factor <= META_MAX_REPLICAS);
+    gather(&place, image, live);
     for (uint32_t i = 0; i < partition_count; i++) {
-        place_one(all, count, factor, &replicas[(size_t)i * factor]);
+        place_one(&place, factor, &replicas[(size_t)i * factor]);
     }
-    free(all);
+    free(place.all);
 }

@@ -97,6 +97,7 @@ image_free(struct image *image)
     }
     free(image->topics);
     free(image->brokers);
+    free(image->loads);
     free(image->undo);
     outbuf_deinit(&image->scratch);
     free(image);
@@ -209,6 +210,39 @@ image_broker_at(const struct image *image, uint32_t index)
     return image->brokers[index];
 }
 
+struct image_load
+image_load_at(const struct image *image, uint32_t index)
+{
+    DMQ_ASSERT(index < image->broker_count);
+    return image->loads[index];
+}
+
+/* Makes a place at index for one more. */
+static void
+insert_broker(struct image *image, uint32_t index)
+{
+    size_t behind = image->broker_count - index;
+    image->brokers = image_grow(image->brokers, image->broker_count, &image->broker_capacity,
+                                sizeof(*image->brokers));
+    image->loads =
+        image_grow(image->loads, image->broker_count, &image->load_capacity, sizeof(*image->loads));
+    memmove(image->brokers + index + 1, image->brokers + index, behind * sizeof(*image->brokers));
+    memmove(image->loads + index + 1, image->loads + index, behind * sizeof(*image->loads));
+    image->loads[index] = (struct image_load){0};
+    image->broker_count++;
+}
+
+/* Partitions name registered brokers only, so one that goes (its coming is undone) has none. */
+static void
+remove_broker(struct image *image, uint32_t index)
+{
+    size_t behind = image->broker_count - index - 1;
+    DMQ_ASSERT(image->loads[index].replicas == 0);
+    memmove(image->brokers + index, image->brokers + index + 1, behind * sizeof(*image->brokers));
+    memmove(image->loads + index, image->loads + index + 1, behind * sizeof(*image->loads));
+    image->broker_count--;
+}
+
 struct broker_record *
 image_set_broker(struct image *image, int32_t broker_id, struct broker_record *record)
 {
@@ -218,18 +252,12 @@ image_set_broker(struct image *image, int32_t broker_id, struct broker_record *r
     DMQ_ASSERT(record == NULL || record->broker_id == broker_id);
     DMQ_ASSERT(record != NULL || old != NULL);
     replace_digest(image, RECORD_BROKER, old, record);
-    size_t behind = image->broker_count - index - (known ? 1 : 0);
-    if (!known) {
-        image->brokers = image_grow(image->brokers, image->broker_count, &image->broker_capacity,
-                                    sizeof(*image->brokers));
-        memmove(image->brokers + index + 1, image->brokers + index,
-                behind * sizeof(*image->brokers));
-        image->broker_count++;
-    } else if (record == NULL) {
-        memmove(image->brokers + index, image->brokers + index + 1,
-                behind * sizeof(*image->brokers));
-        image->broker_count--;
+    if (record == NULL) {
+        remove_broker(image, index);
         return old;
+    }
+    if (!known) {
+        insert_broker(image, index);
     }
     image->brokers[index] = record;
     return old;
@@ -327,6 +355,35 @@ topic_node_free(struct topic_node *node)
     free(node);
 }
 
+/* What the image counts of partitions: one more or one less of this state. */
+static void
+count_partition(struct image *image, const struct partition_record *p, bool comes)
+{
+    uint32_t one = comes ? 1 : UINT32_MAX; /* unsigned arithmetic wraps */
+    image->partition_total += one;
+    image->leaderless_total += p->leader == -1 ? one : 0;
+    for (uint32_t i = 0; i < p->replicas_count; i++) {
+        uint32_t index = broker_index(image, p->replicas[i]);
+        DMQ_ASSERT(index < image->broker_count);
+        image->loads[index].replicas += one;
+        image->loads[index].preferred += i == 0 ? one : 0;
+    }
+}
+
+/* A partition's state comes in the place of another; either may be NULL. */
+static void
+replace_partition(struct image *image, const struct partition_record *old,
+                  const struct partition_record *record)
+{
+    replace_digest(image, RECORD_PARTITION, old, record);
+    if (old != NULL) {
+        count_partition(image, old, false);
+    }
+    if (record != NULL) {
+        count_partition(image, record, true);
+    }
+}
+
 /* The rows of a topic and its partitions come or go. */
 static void
 count_topic(struct image *image, const struct topic_node *node, bool comes)
@@ -335,13 +392,7 @@ count_topic(struct image *image, const struct topic_node *node, bool comes)
     replace_digest(image, RECORD_TOPIC, comes ? NULL : record, comes ? record : NULL);
     for (uint32_t i = 0; i < node->topic.partition_count; i++) {
         const struct partition_record *partition = node->partitions[i];
-        replace_digest(image, RECORD_PARTITION, comes ? NULL : partition, comes ? partition : NULL);
-    }
-    if (comes) {
-        image->partition_total += node->topic.partition_count;
-    } else {
-        DMQ_ASSERT(image->partition_total >= node->topic.partition_count);
-        image->partition_total -= node->topic.partition_count;
+        replace_partition(image, comes ? NULL : partition, comes ? partition : NULL);
     }
 }
 
@@ -433,6 +484,12 @@ image_partition_total(const struct image *image)
     return image->partition_total;
 }
 
+uint32_t
+image_leaderless_total(const struct image *image)
+{
+    return image->leaderless_total;
+}
+
 /* Partitions come and go at the end of their topic only. */
 struct partition_record *
 image_set_partition(struct image *image, struct topic_node *node, int32_t partition,
@@ -443,11 +500,10 @@ image_set_partition(struct image *image, struct topic_node *node, int32_t partit
     bool known = index < topic->partition_count;
     struct partition_record *old = known ? node->partitions[index] : NULL;
     DMQ_ASSERT(partition >= 0 && index <= topic->partition_count);
-    replace_digest(image, RECORD_PARTITION, old, record);
+    replace_partition(image, old, record);
     if (record == NULL) {
         DMQ_ASSERT(known && index + 1 == topic->partition_count);
         topic->partition_count--;
-        image->partition_total--;
         return old;
     }
     if (!known) {
@@ -455,7 +511,6 @@ image_set_partition(struct image *image, struct topic_node *node, int32_t partit
                                       &node->partition_capacity, sizeof(*node->partitions));
         topic->partitions = (const struct partition_record *const *)node->partitions;
         topic->partition_count++;
-        image->partition_total++;
     }
     node->partitions[index] = record;
     return old;

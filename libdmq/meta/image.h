@@ -63,8 +63,17 @@ const struct broker_record *image_broker_at(const struct image *image, uint32_t 
 uint32_t image_topic_count(const struct image *image);
 const struct image_topic *image_topic_at(const struct image *image, uint32_t index);
 
-/* Partitions of all topics together. */
+/* Partitions of all topics together, and those of them without a leader. */
 uint32_t image_partition_total(const struct image *image);
+uint32_t image_leaderless_total(const struct image *image);
+
+/* What a broker has to do with partitions; index as in image_broker_at. Kept up to date with each
+ * record, so that whoever places a topic need not look at all others. */
+struct image_load {
+    uint32_t replicas;  /* that it stores */
+    uint32_t preferred; /* of these, where it is the preferred leader */
+};
+struct image_load image_load_at(const struct image *image, uint32_t index);
 
 /* ---- changes --------------------------------------------------------------------------------- */
 

@@ -49,13 +49,16 @@ struct image {
     struct uuid cluster_id;
     int64_t next_producer_id;
     struct broker_record **brokers; /* in order of id */
+    struct image_load *loads;       /* of the broker at the same index */
     uint32_t broker_count;
     uint32_t broker_capacity;
+    uint32_t load_capacity;
     struct topic_node **topics; /* in order of name, but while loading */
     uint32_t topic_count;
     uint32_t topic_capacity;
     struct topic_node *by_id; /* the same topics */
     uint32_t partition_total;
+    uint32_t leaderless_total;
     bool loading;          /* topics come in any order and are sorted at the end */
     uint64_t digest_sum;   /* of the rows' digests, modulo 2^64: independent of their order */
     struct outbuf scratch; /* one record, encoded, for its digest */

@@ -1,5 +1,5 @@
 /* Everything that an image holds, as bytes to compare: each record of its snapshot with its size
- * before it, then version and term. */
+ * before it, then version and term. Also asserts that its counts are right. */
 #ifndef TESTS_SUPPORT_IMAGE_DUMP_H
 #define TESTS_SUPPORT_IMAGE_DUMP_H
 
