@@ -105,6 +105,32 @@ test_retriable_errors_are_retried_until_the_deadline(void **state)
     rig_deinit(&rig);
 }
 
+/* The broker waited for a controller as long as it could: what it says is what the caller hears. */
+static void
+test_a_refusal_shortly_before_the_deadline_is_handed_on(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_init(&rig, 1);
+    rig_open(&rig);
+    call(&rig, 5, API_CREATE_TOPIC, 30000);
+    rig_tick(&rig, 29790);
+    answer(&rig, API_CREATE_TOPIC, DMQ_ERR_NOT_CONTROLLER);
+    assert_true(is_waiting(&rig));
+    rig_tick(&rig, 20);
+    answer(&rig, API_CREATE_TOPIC, DMQ_ERR_NOT_CONTROLLER);
+    assert_int_equal(outcome(&rig), DMQ_ERR_NOT_CONTROLLER);
+    /* but not if an earlier try may have been carried out */
+    call(&rig, 5, API_CREATE_TOPIC, 1000);
+    answer(&rig, API_CREATE_TOPIC, DMQ_ERR_REQUEST_TIMED_OUT);
+    rig_tick(&rig, 900);
+    answer(&rig, API_CREATE_TOPIC, DMQ_ERR_NOT_CONTROLLER);
+    assert_true(is_waiting(&rig));
+    rig_tick(&rig, 100);
+    assert_int_equal(outcome(&rig), DMQ_ERR_TIMEOUT);
+    rig_deinit(&rig);
+}
+
 static void
 test_deadline_in_flight_is_a_timeout(void **state)
 {
@@ -295,6 +321,7 @@ main(void)
         cmocka_unit_test(test_lost_answer_is_asked_for_with_the_same_body),
         cmocka_unit_test(test_topic_deleted_by_a_lost_attempt_is_deleted),
         cmocka_unit_test(test_retriable_errors_are_retried_until_the_deadline),
+        cmocka_unit_test(test_a_refusal_shortly_before_the_deadline_is_handed_on),
         cmocka_unit_test(test_deadline_in_flight_is_a_timeout),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_cancelled_call_leaves_nothing),
