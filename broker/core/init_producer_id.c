@@ -1,8 +1,22 @@
 #include "broker/core/call.h"
 #include "broker/core/partition.h"
 
-/* INIT_PRODUCER_ID: one id from the broker's block; the next block is asked for when it is used up.
- * No id is ever given twice: what is left of a block at a restart is lost. */
+/* INIT_PRODUCER_ID: one id from the broker's block. The first block is asked for when the broker
+ * begins to serve, the next when one is used up, so that producers can start while no controller
+ * leads. No id is ever given twice: what is left of a block at a restart is lost. */
+
+void
+producer_ids_prepare(struct brk *brk)
+{
+    if (!brk->controller_up || !lifecycle_serves(brk) || brk->producer_ids_left > 0 ||
+        brk->producer_ids_request != 0) {
+        return;
+    }
+    const struct allocate_producer_ids_request request = {.broker_id = brk->config.broker_id,
+                                                          .broker_epoch = brk->broker_epoch};
+    brk->producer_ids_request =
+        controller_send(brk, API_ALLOCATE_PRODUCER_IDS, &request, NULL, 0, CALL_DEFAULT_TIMEOUT_MS);
+}
 
 static void
 hand_out(struct brk *brk, struct call *call)
@@ -12,15 +26,7 @@ hand_out(struct brk *brk, struct call *call)
     const struct init_producer_id_response response = {.producer_id = brk->next_producer_id++,
                                                        .producer_epoch = 0};
     call_answer(brk, call, &response, NULL, 0);
-}
-
-static void
-ask_for_block(struct brk *brk)
-{
-    const struct allocate_producer_ids_request request = {.broker_id = brk->config.broker_id,
-                                                          .broker_epoch = brk->broker_epoch};
-    brk->producer_ids_request =
-        controller_send(brk, API_ALLOCATE_PRODUCER_IDS, &request, NULL, 0, CALL_DEFAULT_TIMEOUT_MS);
+    producer_ids_prepare(brk);
 }
 
 static void
@@ -55,7 +61,7 @@ on_init_producer_id(struct brk *brk, struct call *call)
     call->stall_until_ms = 0;
     list_append(&brk->producer_id_calls, &call->stalled_link);
     call_park(brk, call, call_last_moment(call));
-    producer_ids_on_controller_up(brk);
+    producer_ids_prepare(brk);
 }
 
 void
@@ -102,19 +108,7 @@ producer_ids_on_reply(struct brk *brk, const struct brk_reply *reply)
         struct list *link = list_pop(&brk->producer_id_calls);
         hand_out(brk, LIST_ENTRY(link, struct call, stalled_link));
     }
-    if (!list_empty(&brk->producer_id_calls)) {
-        ask_for_block(brk);
-    }
     return true;
-}
-
-void
-producer_ids_on_controller_up(struct brk *brk)
-{
-    if (brk->controller_up && brk->producer_ids_request == 0 &&
-        !list_empty(&brk->producer_id_calls)) {
-        ask_for_block(brk);
-    }
 }
 
 /* A block that was given is lost with the answer; the next leader gives another. */

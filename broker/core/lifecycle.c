@@ -263,6 +263,7 @@ lifecycle_image_changed(struct brk *brk)
     bool known = self != NULL && uuid_equal(self->incarnation, brk->config.incarnation);
     if (known && brk->life == LIFE_FENCED && !self->fenced) {
         brk->life = LIFE_SERVING;
+        producer_ids_prepare(brk);
         if (!brk->stats.ready) {
             brk->stats.ready = true;
             brk_emit(brk, BRK_READY);
@@ -375,7 +376,7 @@ lifecycle_controller_up(struct brk *brk)
         heartbeat_now(brk);
     }
     forwards_on_controller_up(brk);
-    producer_ids_on_controller_up(brk);
+    producer_ids_prepare(brk);
     call_unstall_all(brk);
 }
 

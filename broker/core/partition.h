@@ -230,7 +230,7 @@ bool lifecycle_serves(const struct brk *brk);
 
 void push_on_persisted(struct brk *brk, const struct kv_pending *pending);
 bool producer_ids_on_reply(struct brk *brk, const struct brk_reply *reply);
-void producer_ids_on_controller_up(struct brk *brk);
+void producer_ids_prepare(struct brk *brk); /* asks for a block if there is none */
 void producer_ids_on_controller_down(struct brk *brk);
 void forwards_on_controller_up(struct brk *brk);
 void forwards_on_controller_down(struct brk *brk);
