@@ -207,9 +207,19 @@ wait_ready(struct dmq_client *client, int64_t timeout_ms, dmq_error *error)
                      client->url, trouble.text);
 }
 
+/* $DMQ_URL, or this machine, if none is given. */
+static const char *
+url_or_default(const char *url)
+{
+    if (url == NULL || *url == '\0') {
+        url = getenv("DMQ_URL");
+    }
+    return url == NULL || *url == '\0' ? URL_DEFAULT : url;
+}
+
 dmq_err
-dmq_client_open(const char *url, const dmq_option *options, size_t option_count, int64_t timeout_ms,
-                dmq_client **ret_client, dmq_error *error)
+dmq_client_start(const char *url, const dmq_option *options, size_t option_count,
+                 dmq_client **ret_client, dmq_error *error)
 {
     struct client_options values;
     struct client_address addresses[URL_MAX_ADDRESSES];
@@ -219,12 +229,7 @@ dmq_client_open(const char *url, const dmq_option *options, size_t option_count,
     if (ret_client == NULL) {
         return api_error(error, DMQ_ERR_INVALID_ARGUMENT, "ret_client is NULL");
     }
-    if (url == NULL || *url == '\0') {
-        url = getenv("DMQ_URL");
-    }
-    if (url == NULL || *url == '\0') {
-        url = URL_DEFAULT;
-    }
+    url = url_or_default(url);
     if (url_parse(url, addresses, &address_count, &msg) != DMQ_OK) {
         return api_result(error, &msg);
     }
@@ -236,6 +241,27 @@ dmq_client_open(const char *url, const dmq_option *options, size_t option_count,
     if (client == NULL || !start_thread(client)) {
         dmq_client_close(client);
         return api_error(error, DMQ_ERR_NOMEM, "no memory, files or threads for a client");
+    }
+    *ret_client = client;
+    return DMQ_OK;
+}
+
+dmq_err
+dmq_client_wait(dmq_client *client, int64_t timeout_ms, dmq_error *error)
+{
+    dmq_err err = client_check(client, error);
+    return err == DMQ_OK ? wait_ready(client, timeout_ms, error) : err;
+}
+
+dmq_err
+dmq_client_open(const char *url, const dmq_option *options, size_t option_count, int64_t timeout_ms,
+                dmq_client **ret_client, dmq_error *error)
+{
+    dmq_client *client;
+    dmq_err err =
+        dmq_client_start(url, options, option_count, ret_client == NULL ? NULL : &client, error);
+    if (err != DMQ_OK) {
+        return err;
     }
     err = wait_ready(client, timeout_ms, error);
     if (err != DMQ_OK) {

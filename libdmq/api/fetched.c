@@ -47,6 +47,8 @@ consumer_failed(struct dmq_consumer *consumer, const struct err_msg *failure)
 {
     gate_lock(&consumer->gate);
     consumer->failure = *failure;
+    /* For good: the failure is there to be taken for as long as the consumer lives. */
+    readiness_set(&consumer->client->readiness, &consumer->is_source, true);
     gate_wake(&consumer->gate);
     gate_unlock(&consumer->gate);
 }
@@ -150,7 +152,7 @@ pop(struct dmq_consumer *consumer, struct fetched *item)
         buf_unref(item->cursor.frame);
     }
     free(item);
-    if (consumer->queue == NULL) {
+    if (consumer->queue == NULL && consumer->failure.code == DMQ_OK) {
         readiness_set(&consumer->client->readiness, &consumer->is_source, false);
     }
 }
@@ -171,6 +173,7 @@ void
 fetched_drop_all(struct dmq_consumer *consumer)
 {
     fetched_drop(consumer, -1);
+    readiness_set(&consumer->client->readiness, &consumer->is_source, false);
 }
 
 /* Tells the machine that a partition stops here; with the gate held. */

@@ -388,6 +388,30 @@ dmq_producer_send_many(dmq_producer *producer, const char *topic, const dmq_reco
     return err;
 }
 
+dmq_err
+dmq_producer_prepare(dmq_producer *producer, const char *topic, int64_t timeout_ms,
+                     dmq_error *error)
+{
+    struct send_call call = {.timeout_ms = timeout_ms, .error = error};
+    dmq_err err = begin(producer, topic, &call);
+    if (err != DMQ_OK) {
+        return err;
+    }
+    while (!call.topic->known && err == DMQ_OK) {
+        err = producer->failure.code;
+        if (err != DMQ_OK) {
+            api_result(error, &producer->failure);
+        } else if (timeout_ms == 0) {
+            err = api_error(error, DMQ_ERR_BUFFER_FULL,
+                            "what topic '%s' consists of is not known yet", topic);
+        } else {
+            err = learn_topic(&call);
+        }
+    }
+    end(&call);
+    return err;
+}
+
 /* ---- sending and waiting
  * -----------------------------------------------------------------------*/
 

@@ -1,5 +1,6 @@
-/* The eventfd is level-triggered news: written when the first handle gets something, read when the
- * last one has nothing any more. Those who never ask for it pay nothing. */
+/* The eventfd is readable while any handle has something. It is written whenever one gets something
+ * after it had nothing, so that who watches for edges hears of each; read when the last one has
+ * nothing any more. Those who never ask for it pay nothing. */
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -61,7 +62,7 @@ readiness_set(struct readiness *readiness, bool *is_source, bool has_something)
     pthread_mutex_lock(&readiness->lock);
     DMQ_ASSERT(has_something || readiness->sources > 0);
     readiness->sources += has_something ? 1 : UINT32_MAX;
-    if (readiness->sources == (has_something ? 1 : 0)) {
+    if (has_something || readiness->sources == 0) {
         show(readiness, has_something);
     }
     pthread_mutex_unlock(&readiness->lock);

@@ -151,12 +151,20 @@ DMQ_EXPORT int32_t dmq_error_class(dmq_err code);
 DMQ_EXPORT dmq_err dmq_client_open(const char *url, const dmq_option *options, size_t option_count,
                                    int64_t timeout_ms, dmq_client **ret_client, dmq_error *error);
 
+/* The two halves of it, for who must not block or wants to be able to interrupt it. start makes the
+ * client and returns at once; it connects by itself. wait returns as open does, but the client
+ * stays open whatever it returns: call it again, or close. */
+DMQ_EXPORT dmq_err dmq_client_start(const char *url, const dmq_option *options, size_t option_count,
+                                    dmq_client **ret_client, dmq_error *error);
+DMQ_EXPORT dmq_err dmq_client_wait(dmq_client *client, int64_t timeout_ms, dmq_error *error);
+
 /* Ends the background thread and closes connections. Requests in flight are given up. */
 DMQ_EXPORT void dmq_client_close(dmq_client *client);
 
-/* Readable (poll, epoll, asyncio) when a delivery, a batch or an admin answer may be there: then
- * poll every producer and consumer until it has none. Owned by the client; never read or close it.
- */
+/* Readable (poll, epoll, asyncio) while a delivery or a batch, or the failure of a client that gave
+ * up, is there to be taken: poll every producer and consumer until it has none. With EPOLLET it
+ * tells of each handle that has something after it had nothing, so that one which is left alone
+ * keeps nobody from hearing of another. Owned by the client; never read or close it. */
 DMQ_EXPORT int dmq_client_fd(dmq_client *client);
 
 /* Makes every call that blocks on this client, now or next, return DMQ_ERR_INTERRUPTED once.
@@ -275,8 +283,14 @@ DMQ_EXPORT dmq_err dmq_producer_send(dmq_producer *producer, const char *topic,
                                      const dmq_record *record, int64_t timeout_ms,
                                      dmq_error *error);
 
-/* The same for count records, `stride` bytes apart, at one crossing. *ret_sent (may be NULL; set on
- * failure too) is how many were taken, in order. */
+/* Learns what a topic consists of, which the first send to it would wait for; timeout_ms 0 only
+ * tells whether that is known (else DMQ_ERR_BUFFER_FULL). It may be forgotten again: when the topic
+ * is deleted. */
+DMQ_EXPORT dmq_err dmq_producer_prepare(dmq_producer *producer, const char *topic,
+                                        int64_t timeout_ms, dmq_error *error);
+
+/* dmq_producer_send for count records, `stride` bytes apart, at one crossing. *ret_sent (may be
+ * NULL; set on failure too) is how many were taken, in order. */
 DMQ_EXPORT dmq_err dmq_producer_send_many(dmq_producer *producer, const char *topic,
                                           const dmq_record *records, size_t stride, size_t count,
                                           int64_t timeout_ms, size_t *ret_sent, dmq_error *error);

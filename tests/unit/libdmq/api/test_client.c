@@ -174,6 +174,56 @@ test_interrupt_from_a_signal_handler(void **state)
     tear_down(&f);
 }
 
+/* ---- without blocking ------------------------------------------------------------------------ */
+
+static void
+test_start_and_wait(void **state)
+{
+    struct fixture f;
+    dmq_client *client;
+    (void)state;
+    set_up(&f);
+    assert_int_equal(dmq_client_start("http://x", NULL, 0, &client, &f.error),
+                     DMQ_ERR_INVALID_ARGUMENT);
+    fake_broker_down(f.broker);
+    assert_int_equal(dmq_client_start(f.url, NULL, 0, &client, &f.error), DMQ_OK);
+    assert_int_equal(dmq_client_wait(client, TIMEOUT_MS, &f.error), DMQ_ERR_UNREACHABLE);
+    dmq_client_interrupt(client);
+    fake_broker_up(f.broker);
+    dmq_err err = DMQ_ERR_UNREACHABLE;
+    for (int i = 0; i < 1000 && err != DMQ_OK; i++) { /* interrupted, unreachable, then there */
+        err = dmq_client_wait(client, 20, &f.error);
+        usleep(1000);
+    }
+    assert_int_equal(err, DMQ_OK);
+    assert_int_equal(dmq_client_wait(client, 0, &f.error), DMQ_OK);
+    assert_int_equal(dmq_client_wait(NULL, 0, &f.error), DMQ_ERR_INVALID_ARGUMENT);
+    dmq_client_close(client);
+    tear_down(&f);
+}
+
+static void
+test_a_topic_is_prepared(void **state)
+{
+    struct fixture f;
+    (void)state;
+    set_up(&f);
+    open_producer(&f, NULL, NULL);
+    dmq_record record = record_of(0, "x");
+    assert_int_equal(dmq_producer_prepare(f.producer, "t", 0, &f.error), DMQ_ERR_BUFFER_FULL);
+    assert_int_equal(dmq_producer_send(f.producer, "t", &record, 0, &f.error), DMQ_ERR_BUFFER_FULL);
+    assert_int_equal(dmq_producer_prepare(f.producer, "t", TIMEOUT_MS, &f.error), DMQ_OK);
+    assert_int_equal(dmq_producer_prepare(f.producer, "t", 0, &f.error), DMQ_OK);
+    assert_int_equal(dmq_producer_send(f.producer, "t", &record, 0, &f.error), DMQ_OK);
+    assert_int_equal(dmq_producer_prepare(f.producer, "u", TIMEOUT_MS, &f.error),
+                     DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(dmq_producer_prepare(f.producer, "/", TIMEOUT_MS, &f.error),
+                     DMQ_ERR_INVALID_TOPIC);
+    assert_int_equal(dmq_producer_prepare(f.producer, NULL, 0, &f.error), DMQ_ERR_INVALID_ARGUMENT);
+    assert_int_equal(dmq_producer_flush(f.producer, TIMEOUT_MS, NULL, &f.error), DMQ_OK);
+    tear_down(&f);
+}
+
 /* ---- fork
  * --------------------------------------------------------------------------------------*/
 
@@ -490,6 +540,8 @@ main(void)
         cmocka_unit_test(test_options_of_handles),
         cmocka_unit_test(test_error_struct_of_another_size),
         cmocka_unit_test(test_interrupt_from_a_signal_handler),
+        cmocka_unit_test(test_start_and_wait),
+        cmocka_unit_test(test_a_topic_is_prepared),
         cmocka_unit_test(test_fork_is_noticed),
         cmocka_unit_test(test_signals_are_blocked_in_the_thread),
         cmocka_unit_test(test_log_goes_to_the_application),

@@ -2,6 +2,8 @@
 #include "tests/unit/libdmq/api/fixture.h"
 
 #include <poll.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 static void
 set_up_with(struct fixture *f, int count)
@@ -293,6 +295,40 @@ test_fd_tells_when_to_poll(void **state)
     tear_down(&f);
 }
 
+/* An application that watches for edges hears of the delivery, although it leaves the consumer
+ * alone; and of a client that was closed. */
+static void
+test_fd_tells_each_handle_apart(void **state)
+{
+    struct fixture f;
+    dmq_batch *batch;
+    dmq_delivery delivery;
+    (void)state;
+    set_up_with(&f, 1);
+    int watch = epoll_create1(0);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    assert_int_equal(epoll_ctl(watch, EPOLL_CTL_ADD, dmq_client_fd(f.client), &event), 0);
+    open_consumer(&f, NULL, NULL);
+    assert_int_equal(epoll_wait(watch, &event, 1, TIMEOUT_MS), 1); /* the first record */
+    assert_int_equal(epoll_wait(watch, &event, 1, 0), 0);
+    dmq_record record = record_of(1, "x");
+    record.opaque = 1;
+    assert_int_equal(dmq_producer_send(f.producer, "t", &record, TIMEOUT_MS, &f.error), DMQ_OK);
+    assert_int_equal(epoll_wait(watch, &event, 1, TIMEOUT_MS), 1);
+    assert_int_equal(dmq_producer_poll(f.producer, &delivery, sizeof(delivery), 1, 0), 1);
+    struct pollfd item = {.fd = dmq_client_fd(f.client), .events = POLLIN};
+    assert_int_equal(poll(&item, 1, 0), 1); /* the consumer has its own still */
+    assert_int_equal(dmq_consumer_fetch(f.consumer, 0, &batch, &f.error), DMQ_OK);
+    dmq_batch_unref(batch);
+    assert_int_equal(poll(&item, 1, 0), 0);
+    dmq_client_close(f.client);
+    assert_int_equal(epoll_wait(watch, &event, 1, TIMEOUT_MS), 1);
+    assert_int_equal(dmq_consumer_fetch(f.consumer, 0, &batch, &f.error), DMQ_ERR_CLOSED);
+    f.client = NULL;
+    close(watch);
+    tear_down(&f);
+}
+
 int
 main(void)
 {
@@ -307,6 +343,7 @@ main(void)
         cmocka_unit_test(test_fetch_goes_on_after_trouble),
         cmocka_unit_test(test_small_queue_still_gives_everything),
         cmocka_unit_test(test_fd_tells_when_to_poll),
+        cmocka_unit_test(test_fd_tells_each_handle_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
