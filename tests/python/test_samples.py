@@ -1,16 +1,24 @@
-"""The sample in the binding's README runs as it stands there."""
+"""The samples in the binding's README run as they stand there."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = Path(__file__).resolve().parents[2] / "bindings/python/README.md"
+SAMPLES = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.M | re.S)
 
 
-def test_the_sample_does_what_it_says():
-    (code,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.M | re.S)
+def test_there_are_samples():
+    assert len(SAMPLES) >= 2
+
+
+@pytest.mark.parametrize("code", SAMPLES)
+def test_the_sample_does_what_it_says(code):
     promised = [line.removeprefix("#> ") for line in code.splitlines() if line.startswith("#> ")]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
     assert promised and done.stdout.splitlines() == promised

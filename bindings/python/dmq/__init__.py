@@ -23,7 +23,15 @@ from ._native import lib as _lib
 from .client import Client, Topics, connect
 from .consumer import Batch, Consumer
 from .dev import DevCluster, dev
-from .errors import DeliveryError, Error, FatalError, MaybeDoneError, RetriableError
+from .errors import (
+    AbortError,
+    DeliveryError,
+    Error,
+    FatalError,
+    MaybeDoneError,
+    NotSupportedError,
+    RetriableError,
+)
 from .message import Ack, Message, Partition, Setting, Topic
 from .producer import Future, Producer
 
@@ -33,6 +41,7 @@ __version__: str = _ffi.string(_lib.dmq_version()).decode()
 globals().update(errors.BY_NAME)
 
 __all__ = [
+    "AbortError",
     "Ack",
     "Batch",
     "Client",
@@ -44,6 +53,7 @@ __all__ = [
     "Future",
     "MaybeDoneError",
     "Message",
+    "NotSupportedError",
     "Partition",
     "Producer",
     "RetriableError",

@@ -88,33 +88,60 @@ class Handle:
         free(pointer)
 
 
-class _Call:
-    """A call on a helper thread."""
+class Call:
+    """A call on another thread, which may be given up."""
 
     def __init__(self, function: Callable[[], Any], undo: Callable[[Any], None] | None) -> None:
         self._function = function
         self._undo = undo
         self._lock = threading.Lock()
-        self._given_up = False
+        self.is_given_up = False
         self.done = threading.Event()
         self.result: Any = None
         self.error: BaseException | None = None
 
     def run(self) -> None:
+        _here.call = self
         try:
-            self.result = self._function()
+            if not self.is_given_up:  # before it began
+                self.result = _persist(self._function)
         except BaseException as error:
             self.error = error
+        finally:
+            _here.call = None
         with self._lock:
-            if self._given_up and self.error is None and self._undo is not None:
-                self._undo(self.result)
+            if self.is_given_up:
+                self._undo_result()
             self.done.set()
 
     def give_up(self) -> None:
+        """Nobody waits any more: what it gives back goes to undo."""
         with self._lock:
-            self._given_up = True
-            if self.done.is_set() and self.error is None and self._undo is not None:
-                self._undo(self.result)
+            self.is_given_up = True
+            if self.done.is_set():
+                self._undo_result()
+
+    def _undo_result(self) -> None:
+        if self.result is not None and self._undo is not None:
+            self._undo(self.result)
+
+
+class _Here(threading.local):
+    call: Call | None = None  # that this thread is in
+
+
+_here = _Here()
+
+
+def _persist(function: Callable[[], T]) -> T:
+    """function(); again if it was interrupted although it was not meant: an interrupt reaches all
+    who wait on a client."""
+    while True:
+        try:
+            return function()
+        except errors.BY_CODE[lib.DMQ_ERR_INTERRUPTED]:
+            if _here.call is not None and _here.call.is_given_up:
+                raise
 
 
 def interruptible(
@@ -122,11 +149,12 @@ def interruptible(
     interrupt: Callable[[], None],
     undo: Callable[[T], None] | None = None,
 ) -> T:
-    """function(), which may block in C for long. Ctrl-C calls interrupt and raises; what function
-    gives back although nobody waits any more goes to undo."""
+    """function(), which may block in C for long, and may be called again if it is interrupted.
+    Ctrl-C calls interrupt and raises; what function gives back although nobody waits any more goes
+    to undo."""
     if threading.current_thread() is not threading.main_thread():
-        return function()  # no handler runs on this thread
-    call = _Call(function, undo)
+        return _persist(function)  # no handler runs on this thread
+    call = Call(function, undo)
     threading.Thread(target=call.run, name="dmq-call", daemon=True).start()
     try:
         call.done.wait()

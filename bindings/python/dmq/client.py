@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import uuid
 import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -47,6 +48,7 @@ class Topics:
         """Creates a topic; None: the cluster's defaults. With if_not_exists an existing one is left
         as it is, whatever it is like."""
         request = {
+            "requestId": uuid.uuid4().hex,  # asked for again, it is the same request
             "topicName": name,
             "partitionCount": -1 if partitions is None else partitions,
             "replicationFactor": -1 if replicas is None else replicas,
@@ -118,6 +120,9 @@ class Topics:
 
         return interruptible(call, client._interrupt)
 
+    def __repr__(self) -> str:
+        return f"<dmq.Topics of {self._client.url}>"
+
 
 def _setting(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -139,24 +144,37 @@ def _topic(answer: dict[str, Any]) -> Topic:
 class Client:
     """A connection to a cluster. Any number of threads may use it."""
 
-    def __init__(self, url: str | None = None, *, timeout: float = 10.0, **options: Any) -> None:
+    def __init__(
+        self, url: str | None = None, *, timeout: float | None = 10.0, **options: Any
+    ) -> None:
+        """What connect does; timeout None: waits for nothing."""
         self._children: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._publisher: Producer | None = None
         text = ffi.NULL if url is None else encode_name(url)
         array, count, kept = make_options(_library_options(options))
-
-        def call() -> Any:
-            handle, error = ffi.new("dmq_client **"), new_error()
-            ms = int(timeout * 1000)
-            check(lib.dmq_client_open(text, array, count, ms, handle, error), error)
-            return handle[0]
-
-        pointer = interruptible(call, lambda: None, lib.dmq_client_close)
+        made, error = ffi.new("dmq_client **"), new_error()
+        check(lib.dmq_client_start(text, array, count, made, error), error)
         del kept
-        self._handle = Handle(pointer, "client")
+        self._handle = Handle(made[0], "client")
         self.url = url if url is not None else os.environ.get("DMQ_URL", "dmq://127.0.0.1:9501")
         self.topics = Topics(self)
+        if timeout is not None:
+            self._wait(timeout)
+
+    def _wait(self, timeout: float) -> None:
+        """Until a broker has answered."""
+
+        def call() -> None:
+            error = new_error()
+            with self._handle as handle:
+                check(lib.dmq_client_wait(handle, int(timeout * 1000), error), error)
+
+        try:
+            interruptible(call, self._interrupt)
+        except BaseException:
+            self.close()
+            raise
 
     # ---- sending -------------------------------------------------------------------------------
 

@@ -202,6 +202,34 @@ class _Rest:
         return offset
 
 
+class Until:
+    """Which messages of a topic are below given ends, partition by partition."""
+
+    def __init__(self, consumer: "Consumer", topic: str, ends: dict[int, int]) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._ends = ends
+        self._open = {p for p, end in ends.items() if consumer.position(topic, p) < end}
+
+    def is_open(self) -> bool:
+        """Whether there is more to come."""
+        return bool(self._open)
+
+    def take(self, rest: _Rest) -> Iterator[Message]:
+        """Those of what was fetched."""
+        end = self._ends[rest.partition]
+        batch = rest.take(None)
+        if batch.offsets()[-1] < end:
+            yield from batch
+        elif rest.partition in self._open:
+            for message, offset in zip(batch, batch.offsets(), strict=True):
+                if offset >= end:
+                    break
+                yield message
+        if self._consumer.position(self._topic, rest.partition) >= end:
+            self._open.discard(rest.partition)
+
+
 class Consumer:
     """Reads all partitions of topics. Made by Client.consumer; used by one thread at a time.
 
@@ -260,22 +288,11 @@ class Consumer:
 
     def _until(self, topic: str, ends: dict[int, int]) -> Iterator[Message]:
         """Messages below the end of each partition; ends when all are reached."""
-        open_ = {p for p, end in ends.items() if self.position(topic, p) < end}
-        while open_:
+        until = Until(self, topic, ends)
+        while until.is_open():
             rest = self._fetch(None)
-            if rest is None:
-                continue
-            end = ends[rest.partition]
-            batch = rest.take(None)
-            if batch.offsets()[-1] < end:
-                yield from batch
-            elif rest.partition in open_:
-                for message, offset in zip(batch, batch.offsets(), strict=True):
-                    if offset >= end:
-                        break
-                    yield message
-            if self.position(topic, rest.partition) >= end:
-                open_.discard(rest.partition)
+            if rest is not None:
+                yield from until.take(rest)
 
     def batches(
         self, max_records: int | None = 500, timeout: float | None = None
@@ -381,14 +398,20 @@ class Consumer:
     # ---- end -----------------------------------------------------------------------------------
 
     def close(self) -> None:
+        """Ends it, and gives back what was fetched ahead. Messages that were read stay."""
         self._rest = None
-        self._handle.close(lambda _: None, lib.dmq_consumer_close)
+        self._handle.close(lambda _: self._client._interrupt(), lib.dmq_consumer_close)
 
     def __enter__(self) -> "Consumer":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        state = "open" if self._handle.is_open() else "closed"
+        topics = ", ".join(sorted(self._names))
+        return f"<dmq.Consumer {state} of {topics}>"
 
     def __del__(self) -> None:
         if hasattr(self, "_handle"):

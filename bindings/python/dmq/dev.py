@@ -99,6 +99,10 @@ class DevCluster:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        state = "closed" if self._process is None else "running"
+        return f"<dmq.DevCluster {state} {getattr(self, 'url', '')}>"
+
     def __del__(self) -> None:
         if getattr(self, "_process", None) is not None:
             self.close()

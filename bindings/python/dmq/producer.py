@@ -175,14 +175,16 @@ class Producer:
     send returns at once with a Future; nothing but a full buffer makes it wait. Leaving the `with`
     block flushes: it raises DeliveryError if a record was not stored since the last flush."""
 
-    def __init__(self, client: "Client", options: dict[str, Any]) -> None:
+    def __init__(
+        self, client: "Client", options: dict[str, Any], *, is_async: bool = False
+    ) -> None:
         array_, option_count, kept = make_options(options)
         made = ffi.new("dmq_producer **")
         error = new_error()
         with client._handle as handle:
             check(lib.dmq_producer_open(handle, array_, option_count, made, error), error)
         del kept
-        poller = lib.dmqpy_poller_new(made[0])
+        poller = lib.dmqpy_poller_new(made[0], is_async)
         if poller == ffi.NULL:
             lib.dmq_producer_close(made[0])
             raise MemoryError
@@ -273,6 +275,17 @@ class Producer:
                 return
             self._raise_unless_waiting(code, error, deadline)
 
+    def _prepare(self, topic: str, timeout: float) -> None:
+        """Waits until it is known what the topic consists of."""
+        route = self._route(topic)
+        error = new_error()
+        deadline = Deadline(timeout)
+        while True:
+            code = lib.dmqpy_prepare(route, deadline.slice_ms(), error)
+            if code == lib.DMQ_ERR_OK:
+                return
+            self._raise_unless_waiting(code, error, deadline)
+
     def _send_packed(self, topic: str, slots: Any, packed: Any, timeout: float) -> None:
         route = self._route(topic)
         error = new_error()
@@ -356,6 +369,10 @@ class Producer:
 
     def _wait_slice(self, slot: Any) -> None:
         lib.dmqpy_wait(self._poller, slot, SLICE_MS)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open"
+        return f"<dmq.Producer {state} {self._client.url}>"
 
     # ---- end -----------------------------------------------------------------------------------
 

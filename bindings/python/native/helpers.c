@@ -18,6 +18,7 @@ struct dmqpy_poller {
     dmq_producer *producer;
     uint32_t users; /* calls that are inside; atomic, as is_closing: sends take no lock */
     bool is_closing;
+    bool is_async;
     uint32_t sends;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
@@ -33,13 +34,14 @@ dmqpy_programs(void)
 /* ---- futures --------------------------------------------------------------------------------- */
 
 dmqpy_poller *
-dmqpy_poller_new(dmq_producer *producer)
+dmqpy_poller_new(dmq_producer *producer, int is_async)
 {
     dmqpy_poller *poller = calloc(1, sizeof(*poller));
     if (poller == NULL) {
         return NULL;
     }
     poller->producer = producer;
+    poller->is_async = is_async != 0;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -181,7 +183,7 @@ size_t
 dmqpy_poll(dmqpy_poller *poller)
 {
     size_t count = 0;
-    if (!enter(poller)) {
+    if (poller->is_async || !enter(poller)) {
         return 0;
     }
     pthread_mutex_lock(&poller->mutex);
@@ -312,6 +314,86 @@ dmqpy_send_packed(const dmqpy_route *route, dmqpy_slot *slot, dmqpy_packed *pack
             unpack(packed, slot, records, sent);
         }
     }
+    return err;
+}
+
+/* ---- sending without blocking ---------------------------------------------------------------- */
+
+dmq_err
+dmqpy_post_record(const dmqpy_route *route, uint64_t number, dmq_record *record, dmq_error *error)
+{
+    dmqpy_poller *poller = route->poller;
+    record->size = sizeof(*record);
+    record->opaque = number;
+    dmq_err err = DMQ_ERR_CLOSED;
+    if (enter(poller)) {
+        err = dmq_producer_send(poller->producer, route->topic, record, 0, error);
+        leave(poller);
+    }
+    return err;
+}
+
+dmq_err
+dmqpy_post(const dmqpy_route *route, uint64_t number, const char *key, int64_t key_size,
+           const char *value, int64_t value_size)
+{
+    dmq_record record = {.partition = DMQ_PARTITION_AUTO,
+                         .key = bytes_of(key, key_size),
+                         .value = bytes_of(value, value_size)};
+    return dmqpy_post_record(route, number, &record, NULL);
+}
+
+/* Whether it is to be told: a single record, or the last one of a slot, whose outcome it becomes.
+ */
+static bool
+settle(dmq_delivery *delivery)
+{
+    if (delivery->opaque % 2 == 1) {
+        return true;
+    }
+    dmqpy_slot *slot = (dmqpy_slot *)(uintptr_t)delivery->opaque;
+    deliver(delivery);
+    if (!dmqpy_is_done(slot)) {
+        return false;
+    }
+    delivery->code = slot->code;
+    delivery->partition = slot->partition;
+    delivery->offset = slot->offset;
+    delivery->timestamp = slot->timestamp;
+    return true;
+}
+
+size_t
+dmqpy_take(dmqpy_poller *poller, dmq_delivery *ret_done, size_t max)
+{
+    size_t done = 0;
+    size_t count = 1;
+    if (!enter(poller)) {
+        return 0;
+    }
+    while (count > 0 && done < max) {
+        dmq_delivery *at = ret_done + done;
+        count = dmq_producer_poll(poller->producer, at, sizeof(*at), max - done, 0);
+        for (size_t i = 0; i < count; i++) {
+            dmq_delivery delivery = at[i];
+            if (settle(&delivery)) {
+                ret_done[done++] = delivery;
+            }
+        }
+    }
+    leave(poller);
+    return done;
+}
+
+dmq_err
+dmqpy_prepare(const dmqpy_route *route, int64_t timeout_ms, dmq_error *error)
+{
+    dmqpy_poller *poller = route->poller;
+    if (!enter(poller)) {
+        return DMQ_ERR_CLOSED;
+    }
+    dmq_err err = dmq_producer_prepare(poller->producer, route->topic, timeout_ms, error);
+    leave(poller);
     return err;
 }
 

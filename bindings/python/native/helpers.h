@@ -29,8 +29,9 @@ typedef struct dmqpy_slot {
  * calls that other threads are in; calls that come later say DMQ_ERR_CLOSED, 0 or NULL. */
 typedef struct dmqpy_poller dmqpy_poller;
 
-/* Owns the producer from then on. NULL: out of memory; the producer is still the caller's. */
-dmqpy_poller *dmqpy_poller_new(dmq_producer *producer);
+/* Owns the producer from then on. NULL: out of memory; the producer is still the caller's.
+ * is_async: nothing is delivered but by dmqpy_take. */
+dmqpy_poller *dmqpy_poller_new(dmq_producer *producer, int is_async);
 void
 dmqpy_poller_close(dmqpy_poller *poller); /* once; everything but free may be called after it */
 void dmqpy_poller_free(dmqpy_poller *poller);
@@ -81,6 +82,24 @@ typedef struct dmqpy_packed {
 /* Sends what is left of packed; slot->pending counts all of packed from the first call on. */
 dmq_err dmqpy_send_packed(const dmqpy_route *route, dmqpy_slot *slot, dmqpy_packed *packed,
                           int64_t timeout_ms, dmq_error *error);
+
+/* ---- sending without blocking ----------------------------------------------------------------
+
+ * Of an is_async poller. The opaque of a single record is an odd number; of a send_many the address
+ * of its slot, which is even. One thread. */
+
+dmq_err dmqpy_post(const dmqpy_route *route, uint64_t number, const char *key, int64_t key_size,
+                   const char *value, int64_t value_size);
+
+dmq_err dmqpy_post_record(const dmqpy_route *route, uint64_t number, dmq_record *record,
+                          dmq_error *error);
+
+/* Takes up to `max` of what was delivered: single records, and each slot that is done thereby, with
+ * the code of its first that failed. Fewer than `max`: there is no more. */
+size_t dmqpy_take(dmqpy_poller *poller, dmq_delivery *ret_done, size_t max);
+
+/* Whether sends to the topic need not wait for what it consists of; `wait`: until that is known. */
+dmq_err dmqpy_prepare(const dmqpy_route *route, int64_t timeout_ms, dmq_error *error);
 
 /* dmq_producer_flush. */
 dmq_err dmqpy_flush(dmqpy_poller *poller, int64_t timeout_ms, uint64_t *ret_failed,
