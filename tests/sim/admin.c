@@ -1,6 +1,8 @@
 /* What administrators do, and what must come of it. Every name has one writer, or is asked for by
  * all with one request id, so that what an acknowledged request left is known: it must be there in
- * every later answer and at the end, under the same id; what was deleted must be gone. */
+ * every later answer and at the end, under the same id; what was deleted must be gone; partitions
+ * that were added stay, and a setting has a value that was asked for (a late copy of an earlier
+ * request may still come: the last one that does counts). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,8 @@
 #define MAX_CALLS 256
 #define MAX_PRESENT 12 /* of one writer */
 #define NOBODY (-1)
+#define MOST_PARTITIONS 6    /* of a topic that is grown */
+#define FIRST_RETENTION 1000 /* its values rise by one from here on */
 
 enum name_state {
     NAME_UNKNOWN, /* a request of unknown fate: nothing can be said */
@@ -27,11 +31,17 @@ struct admin_name {
     struct uuid request_id;
     struct uuid topic_id; /* of the first acknowledgement */
     enum name_state state;
-    int pending;      /* calls */
-    uint64_t changed; /* events when something was asked or answered last */
+    int32_t partitions; /* acknowledged */
+    int32_t partitions_asked;
+    int64_t retention_asked; /* FIRST_RETENTION: never */
+    bool altered;            /* acknowledged */
+    int pending;             /* calls */
+    uint64_t changed;        /* events when something was asked or answered last */
 };
 
-enum admin_kind { ADMIN_CREATE, ADMIN_DELETE, ADMIN_READ, ADMIN_TRANSFER };
+enum admin_kind { ADMIN_CREATE, ADMIN_DELETE, ADMIN_ALTER, ADMIN_GROW, ADMIN_READ, ADMIN_TRANSFER };
+
+static const char *const kind_names[] = {"create", "delete", "alter", "grow", "read", "transfer"};
 
 struct admin_call {
     const struct process *client;
@@ -132,6 +142,9 @@ new_name(struct process *client, const char *prefix)
     snprintf(name->name, sizeof(name->name), "%s-%" PRId32 "-%zu", prefix, client->id,
              admin->count);
     name->writer = client->number;
+    name->partitions = WORLD_PARTITIONS;
+    name->partitions_asked = WORLD_PARTITIONS;
+    name->retention_asked = FIRST_RETENTION;
     name->request_id = rng_uuid(&world->rng);
     return name;
 }
@@ -161,6 +174,37 @@ delete_topic(struct process *client, struct admin_name *name)
     note_call(client, ADMIN_DELETE, name);
     name->state = NAME_UNKNOWN;
     client_call_cluster(client, API_DELETE_TOPIC, &request);
+}
+
+static void
+alter(struct process *client, struct admin_name *name)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRId64, ++name->retention_asked);
+    struct config_change change = {.name = bytes_str("retention.ms"), .value = bytes_str(text)};
+    const struct alter_topic_request request = {
+        .topic_id = name->topic_id, .config = &change, .config_count = 1};
+    note_call(client, ADMIN_ALTER, name);
+    client_call_cluster(client, API_ALTER_TOPIC, &request);
+}
+
+static void
+grow(struct process *client, struct admin_name *name)
+{
+    const struct create_partitions_request request = {.topic_id = name->topic_id,
+                                                      .partition_count = ++name->partitions_asked};
+    note_call(client, ADMIN_GROW, name);
+    client_call_cluster(client, API_CREATE_PARTITIONS, &request);
+}
+
+static void
+change(struct process *client, struct admin_name *name)
+{
+    if (name->partitions_asked < MOST_PARTITIONS && rng_chance(&client->world->rng, 500)) {
+        grow(client, name);
+    } else {
+        alter(client, name);
+    }
 }
 
 static void
@@ -194,8 +238,10 @@ admin_work(struct process *client)
     uint64_t what = rng_below(&world->rng, 10);
     if (!world->healed && rng_chance(&world->rng, 20)) {
         transfer(client);
-    } else if (what < 4) {
+    } else if (what < 3) {
         read_all(client);
+    } else if (name != NULL && what < 5) {
+        change(client, name);
     } else if (world->options.topic_churn && name != NULL && (what < 7 || present >= MAX_PRESENT)) {
         delete_topic(client, name);
     } else if (world->options.topic_churn) {
@@ -250,6 +296,47 @@ take_deleted(struct process *client, struct admin_name *name, dmq_err err)
     }
 }
 
+/* The topic is there, for its creation was acknowledged and only this client could delete it. */
+static void
+take_changed(struct process *client, const struct admin_call *call, dmq_err err)
+{
+    struct world *world = client->world;
+    struct admin_name *name = call->name;
+    if (err == DMQ_ERR_UNKNOWN_TOPIC_ID || err == DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION) {
+        world_fail(world, "topic %s, created and not deleted, is unknown", name->name);
+    } else if (err != DMQ_OK) {
+        world->counts.admin_unknown++;
+    } else if (call->kind == ADMIN_ALTER) {
+        name->altered = true;
+        world->counts.topics_altered++;
+    } else {
+        name->partitions = name->partitions_asked;
+        world->counts.topics_grown++;
+    }
+}
+
+/* What a topic of one writer has must be what was acknowledged, or asked for since. */
+static void
+check_changes(struct world *world, const struct admin_name *name, int64_t partitions,
+              int64_t retention)
+{
+    if (name->writer == NOBODY) {
+        return;
+    }
+    if (partitions < name->partitions || partitions > name->partitions_asked) {
+        world_fail(world,
+                   "topic %s has %" PRId64 " partitions: %" PRId32 " were acknowledged, %" PRId32
+                   " asked for",
+                   name->name, partitions, name->partitions, name->partitions_asked);
+    }
+    bool asked = retention > FIRST_RETENTION && retention <= name->retention_asked;
+    bool untouched = !name->altered && retention == topic_config_of(NULL, 0).retention_ms;
+    if (!asked && !untouched) {
+        world_fail(world, "topic %s has retention.ms=%" PRId64 ", which is not what it was set to",
+                   name->name, retention);
+    }
+}
+
 static const struct topic_description *
 described(const struct describe_topics_response *response, const struct admin_name *name)
 {
@@ -278,6 +365,9 @@ check_read(struct world *world, const struct admin_call *call,
             world_fail(world, "a read misses topic %s, created before it", name->name);
         } else if (name->state == NAME_DELETED && same) {
             world_fail(world, "a read has topic %s, deleted before it", name->name);
+        } else if (name->state == NAME_PRESENT) {
+            const struct topic_config config = topic_config_of(topic->config, topic->config_count);
+            check_changes(world, name, topic->partition_count, config.retention_ms);
         }
         world->counts.admin_reads++;
         world->counts.late_creates += name->state == NAME_DELETED && topic != NULL;
@@ -326,9 +416,8 @@ admin_answered(struct process *client, uint64_t number, dmq_err err, struct buf 
     if (call.name != NULL) {
         call.name->pending--;
         call.name->changed = world->counts.events;
-        world_trace(world, "client %" PRId32 ": %s %s: %s", client->id,
-                    call.kind == ADMIN_CREATE ? "create" : "delete", call.name->name,
-                    err_name(err));
+        world_trace(world, "client %" PRId32 ": %s %s: %s", client->id, kind_names[call.kind],
+                    call.name->name, err_name(err));
     }
     switch (call.kind) {
     case ADMIN_CREATE:
@@ -336,6 +425,10 @@ admin_answered(struct process *client, uint64_t number, dmq_err err, struct buf 
         break;
     case ADMIN_DELETE:
         take_deleted(client, call.name, err);
+        break;
+    case ADMIN_ALTER:
+    case ADMIN_GROW:
+        take_changed(client, &call, err);
         break;
     case ADMIN_READ:
         take_read(client, &call, err, body);
@@ -391,6 +484,8 @@ admin_check_end(struct world *world)
             world_fail(world, "topic %s was deleted and is there", name->name);
         } else if (named != NULL && !uuid_equal(named->record->request_id, name->request_id)) {
             world_fail(world, "topic %s is of a request that nobody made", name->name);
+        } else if (name->state == NAME_PRESENT) {
+            check_changes(world, name, topic->partition_count, topic->config.retention_ms);
         }
     }
 }

@@ -242,6 +242,8 @@ struct world_options {
     X(rolls, "segments rolled")                                                                    \
     X(topics_created, "topics created")                                                            \
     X(topics_deleted, "topics deleted")                                                            \
+    X(topics_altered, "settings of topics altered")                                                \
+    X(topics_grown, "topics that got partitions")                                                  \
     X(creates_retried, "creates answered although the topic was there")                            \
     X(late_creates, "(topics made by a late copy of a create, after their deletion)")              \
     X(admin_unknown, "admin requests of unknown fate")                                             \
