@@ -124,12 +124,11 @@ ctl_on_alter_topic(struct ctl *ctl, struct call *call)
     struct uuid topic_id = topic->record->topic_id;
     if (settings.changed) {
         struct topic_record record = *topic->record;
-        bool became_sync =
-            topic->config.durability == DURABILITY_ASYNC && config.durability == DURABILITY_SYNC;
+        bool new_durability = topic->config.durability != config.durability;
         record.config = settings.entries;
         record.config_count = settings.count;
         ctl_propose(ctl, RECORD_TOPIC, &record);
-        change_settings(ctl, topic_id, became_sync);
+        change_settings(ctl, topic_id, new_durability);
     }
     ctl_call_set_topic(call, image_topic_by_id(ctl->image, topic_id));
     return DMQ_OK;

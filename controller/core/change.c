@@ -286,35 +286,35 @@ change_isr(struct ctl *ctl, const struct partition_record *from, const int32_t *
  *
  * Async takes effect at once. Sync does not: a new leader epoch starts, in which the leader counts
  * synced ends, but an unclean restart is judged by async until the leader knows that every member
- * has synced what can be read (DESIGN, "Durability"). */
+ * has synced what can be read (DESIGN, "Durability"). Either way the partition epoch rises, so that
+ * what a leader asks for by the former setting comes too late. */
 static bool
-follow_settings(const struct topic_config *config, struct draft *draft, bool became_sync)
+follow_settings(const struct topic_config *config, struct draft *draft, bool new_durability)
 {
     struct partition_record *p = &draft->record;
     int32_t min_isr = topic_config_min_isr(config, p->replicas_count);
-    bool other_isr = min_isr != p->min_isr;
-    bool becomes_async = config->durability == DURABILITY_ASYNC && p->durability == DURABILITY_SYNC;
-    bool new_epoch = became_sync && p->leader != -1; /* else the next election makes one */
-    if (other_isr) {
+    bool new_min_isr = min_isr != p->min_isr;
+    if (new_min_isr) {
         p->min_isr = min_isr;
         p->elr_count = p->isr_count > 0 ? 0 : p->elr_count;
     }
-    if (becomes_async) {
+    if (new_durability && config->durability == DURABILITY_ASYNC) {
         p->durability = DURABILITY_ASYNC;
+    } else if (new_durability && p->leader != -1) {
+        p->leader_epoch++; /* else the next election makes a new one */
     }
-    p->leader_epoch += new_epoch;
-    return other_isr || becomes_async || new_epoch;
+    return new_min_isr || new_durability;
 }
 
 void
-change_settings(struct ctl *ctl, struct uuid topic_id, bool became_sync)
+change_settings(struct ctl *ctl, struct uuid topic_id, bool new_durability)
 {
     struct draft draft;
     const struct image_topic *topic = image_topic_by_id(ctl->image, topic_id);
     DMQ_ASSERT(topic != NULL);
     for (uint32_t i = 0; i < topic->partition_count; i++) {
         draft_init(&draft, topic->partitions[i]);
-        if (follow_settings(&topic->config, &draft, became_sync)) {
+        if (follow_settings(&topic->config, &draft, new_durability)) {
             draft_propose(ctl, &draft);
             topic = image_topic_by_id(ctl->image, topic_id);
         }

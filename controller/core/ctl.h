@@ -382,8 +382,8 @@ void change_isr(struct ctl *ctl, const struct partition_record *from, const int3
                 uint32_t isr_count, int8_t durability);
 
 /* The settings of the topic changed, in the image as well: min ISR and durability of its partitions
- * follow. became_sync: durability was async until now. */
-void change_settings(struct ctl *ctl, struct uuid topic_id, bool became_sync);
+ * follow. new_durability: it is another one than before. */
+void change_settings(struct ctl *ctl, struct uuid topic_id, bool new_durability);
 
 /* Asserts what must hold of every partition. */
 void change_check(const struct image *image);
