@@ -64,6 +64,15 @@ struct recent {
     struct arena arena;          /* the list of records */
 };
 
+/* A push that is on its way to some broker, for others that lack the same. */
+struct shared_push {
+    struct buf *body; /* NULL: none */
+    int64_t from;     /* version before its first entry; a snapshot: 0 */
+    int64_t end;      /* version that it brings a broker to */
+    int64_t version;  /* committed when it was made */
+    int64_t term;
+};
+
 #define CTL_MAX_RECENT 1024
 #define CTL_MAX_RECENT_BYTES (64 * 1024 * 1024)
 
@@ -165,6 +174,8 @@ struct ctl {
     size_t recent_count;
     size_t recent_bytes;
     uint64_t last_push;
+    struct shared_push shared_range;
+    struct shared_push shared_image;
 
     struct ctl_stats stats;
 };
@@ -348,6 +359,9 @@ void push_forget(struct ctl *ctl);
 
 /* Sends each broker what it lacks, if it is connected and no push is on its way to it. */
 void push_all(struct ctl *ctl);
+
+/* This node does not lead any more, or nobody lacks anything. */
+void push_end_all(struct ctl *ctl);
 void push_on_done(struct ctl *ctl, const struct ctl_event *event);
 int64_t push_deadline(const struct ctl *ctl);
 void push_free(struct ctl *ctl);

@@ -2,7 +2,10 @@
  * and each heartbeat, say what a broker has applied: whatever is missing then is the next push, so
  * a lost one repairs itself. A broker whose version is not known gets an empty range, which it
  * answers with its version. One that is behind the entries kept in memory, or whose image differs,
- * gets a snapshot. */
+ * gets a snapshot.
+ *
+ * What a change costs must not grow with the number of brokers more than by what is sent: those
+ * that lack the same get the same bytes, encoded once. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -14,6 +17,13 @@
 #define MAX_PUSH_ENTRIES 1000
 #define MAX_PUSH_BYTES (4 * 1024 * 1024) /* of several entries; one goes whatever its size */
 #define RECENT_ARENA_BYTES (64 * 1024 * 1024)
+
+static void
+drop_shared(struct shared_push *shared)
+{
+    buf_unref(shared->body);
+    *shared = (struct shared_push){0};
+}
 
 /* ---- entries that are kept ------------------------------------------------------------------- */
 
@@ -68,9 +78,17 @@ push_forget(struct ctl *ctl)
 }
 
 void
+push_end_all(struct ctl *ctl)
+{
+    drop_shared(&ctl->shared_range);
+    drop_shared(&ctl->shared_image);
+}
+
+void
 push_free(struct ctl *ctl)
 {
     push_forget(ctl);
+    push_end_all(ctl);
     free(ctl->recent);
 }
 
@@ -134,24 +152,71 @@ encode_image(const struct ctl *ctl)
     return body;
 }
 
+/* Another reference to what was made for the same need; NULL: nothing was. */
+static struct buf *
+find_shared(const struct ctl *ctl, const struct shared_push *shared, int64_t from, int64_t *ret_end)
+{
+    bool same = shared->body != NULL && shared->from == from && shared->version == ctl->version &&
+                shared->term == ctl->leading_term;
+    if (!same) {
+        return NULL;
+    }
+    *ret_end = shared->end;
+    return buf_ref(shared->body);
+}
+
+static void
+keep_shared(const struct ctl *ctl, struct shared_push *shared, struct buf *body, int64_t from,
+            int64_t end)
+{
+    drop_shared(shared);
+    *shared = (struct shared_push){.body = buf_ref(body),
+                                   .from = from,
+                                   .end = end,
+                                   .version = ctl->version,
+                                   .term = ctl->leading_term};
+}
+
+static struct buf *
+share_range(struct ctl *ctl, int64_t from, int64_t *ret_end)
+{
+    struct buf *body = find_shared(ctl, &ctl->shared_range, from, ret_end);
+    if (body == NULL) {
+        body = encode_range(ctl, from, ret_end);
+        keep_shared(ctl, &ctl->shared_range, body, from, *ret_end);
+    }
+    return body;
+}
+
+static struct buf *
+share_image(struct ctl *ctl, int64_t *ret_end)
+{
+    struct buf *body = find_shared(ctl, &ctl->shared_image, 0, ret_end);
+    if (body == NULL) {
+        body = encode_image(ctl);
+        keep_shared(ctl, &ctl->shared_image, body, 0, ctl->version);
+    }
+    return body;
+}
+
 /* The next push to a broker; NULL if it lacks nothing, or the snapshot that it needs must wait for
  * the entry in flight, which the image holds already. */
 static struct buf *
-next_push(const struct ctl *ctl, const struct session *session, int64_t *ret_end)
+next_push(struct ctl *ctl, const struct session *session, int64_t *ret_end)
 {
     int64_t acked = session->acked_version;
     *ret_end = ctl->version;
     if (acked == -1) {
-        return encode_range(ctl, ctl->version, ret_end); /* empty: a question */
+        return share_range(ctl, ctl->version, ret_end); /* empty: a question */
     }
     if (acked == ctl->version && !session->digest_wrong) {
         return NULL;
     }
     bool kept = ctl->recent_count > 0 && recent_at(ctl, 0)->entry.version <= acked + 1;
     if (kept && !session->digest_wrong) {
-        return encode_range(ctl, acked, ret_end);
+        return share_range(ctl, acked, ret_end);
     }
-    return ctl->batch.state == BATCH_WRITING ? NULL : encode_image(ctl);
+    return ctl->batch.state == BATCH_WRITING ? NULL : share_image(ctl, ret_end);
 }
 
 /* One push at a time and broker: its answer decides what comes next, and a slow broker never
@@ -181,8 +246,13 @@ push_one(struct ctl *ctl, struct session *session)
 void
 push_all(struct ctl *ctl)
 {
+    bool any = false;
     for (size_t i = 0; i < ctl->session_count; i++) {
         push_one(ctl, &ctl->sessions[i]);
+        any |= ctl->sessions[i].push_number != 0;
+    }
+    if (!any) {
+        push_end_all(ctl);
     }
 }
 

@@ -118,6 +118,7 @@ end_to_lead(struct ctl *ctl)
 {
     ctl->leading = false;
     session_end_all(ctl);
+    push_end_all(ctl);
     seats_abandon(ctl);
     ctl_log(ctl, false, "not_leading_any_more term=%" PRId64, ctl->leading_term);
 }
@@ -256,8 +257,8 @@ quorum_compact(struct ctl *ctl)
     event.u.compact.index = ctl->version;
     event.u.compact.data = snapshot_encode(ctl);
     int64_t size = (int64_t)event.u.compact.data->size;
+    ctl->log_bytes = 0; /* also where Raft has no use for one now: not all of it again every step */
     if (quorum_step(ctl, &event) == RAFT_OK) {
-        ctl->log_bytes = 0;
         ctl->snapshot_size = size;
         ctl->stats.snapshots++;
     }
