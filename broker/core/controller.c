@@ -129,8 +129,10 @@ lose_leader(struct brk *brk)
 }
 
 static void
-give_up(struct brk *brk)
+give_up(struct brk *brk, bool reached)
 {
+    uint64_t bit = UINT64_C(1) << brk->seek.place;
+    brk->seek.reached = reached ? brk->seek.reached | bit : brk->seek.reached & ~bit;
     if (brk->seek.leader == id_at(brk, brk->seek.place)) {
         brk->seek.leader = -1;
     }
@@ -181,7 +183,7 @@ void
 controllers_on_down(struct brk *brk, int32_t id)
 {
     if (is_dialled(brk, id)) {
-        give_up(brk);
+        give_up(brk, false);
     }
 }
 
@@ -207,7 +209,7 @@ void
 controllers_refused(struct brk *brk)
 {
     DMQ_ASSERT(brk->controller_up);
-    give_up(brk);
+    give_up(brk, true);
 }
 
 bool
@@ -312,7 +314,7 @@ controllers_tick(struct brk *brk)
     }
     if (seek->answer_by_ms <= brk->now_ms) {
         brk_log(brk, true, "event=controller_silent controller=%d", id_at(brk, seek->place));
-        give_up(brk);
+        give_up(brk, false);
     }
 }
 

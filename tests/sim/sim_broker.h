@@ -21,7 +21,7 @@
 #define SIM_BROKER_ID 101
 #define SIM_BROKER_WALL_MS INT64_C(1700000000000) /* the time of day when now_ms is 0 */
 #define SIM_CONTROLLERS 3
-#define SIM_MAX_DIALS 64
+#define SIM_MAX_DIALS 128
 
 /* How one of the controllers behaves; what they decide comes from the one struct sim_controller. */
 struct sim_node {

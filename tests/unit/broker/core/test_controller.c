@@ -280,6 +280,23 @@ a_broker_that_stops_hands_over_to_the_next_leader(void **state)
     assert_int_equal(sim.exit_code, 0);
 }
 
+/* The one that led is still there, without a majority: it may lead again. */
+static void
+it_waits_for_one_that_does_not_lead_at_the_moment(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    all_name(-1);
+    sim.controllers[2].refuses = true;
+    sim.controllers[3].refuses = true;
+    sim_broker_sigterm(&sim); /* "I do not lead" */
+    sim_broker_wait(&sim, 4999);
+    assert_false(sim.exited);
+    sim_broker_wait(&sim, 100);
+    assert_true(sim.exited);
+    assert_int_equal(sim.exit_code, 0);
+}
+
 static void
 it_does_not_wait_where_all_are_gone(void **state)
 {
@@ -639,6 +656,7 @@ main(void)
         CASE(trap_26_the_leader_ends_a_replaced_broker),
         CASE(the_same_from_one_that_does_not_lead_ends_nothing),
         CASE(a_broker_that_stops_hands_over_to_the_next_leader),
+        CASE(it_waits_for_one_that_does_not_lead_at_the_moment),
         CASE(it_does_not_wait_where_all_are_gone),
         CASE(a_create_is_tried_again_with_its_request_id),
         CASE(without_a_request_id_it_is_maybe_done),
