@@ -13,7 +13,8 @@
 #include "libdmq/base/err.h"
 
 enum disk_op_kind {
-    DISK_OPEN,  /* recover the log of a partition, or create it; its first operation */
+    DISK_OPEN, /* recover the log of a partition, or create it; its first operation. Again, of a log
+                  that is open: cut it off */
     DISK_WRITE, /* one batch at a position of the newest segment */
     DISK_ROLL,  /* trim the newest segment to its size and begin one more */
     DISK_SYNC,  /* everything before it in the lane, of all logs, is durable when it comes back */
@@ -40,6 +41,8 @@ struct log_open {
     char label[320]; /* "orders-0": for people and for the name file */
     int64_t segment_bytes;
     int32_t index_interval_bytes;
+    bool cuts;     /* truncation: batches from `cut` on are removed, as if they were a torn tail */
+    int64_t cut;   /* not below the mark */
     bool clean;    /* mark is the exact end, checkpointed by a clean stop */
     bool marked;   /* mark is valid */
     int64_t start; /* log start: segments below it are removed, if that was not finished */

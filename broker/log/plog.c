@@ -562,6 +562,15 @@ void
 plog_remove(struct plog *log, struct plog_ops *out)
 {
     ask(log, out, DISK_REMOVE)->u.remove.start = log->start;
+void
+plog_lower_mark(struct plog *log, int64_t to)
+{
+    DMQ_ASSERT(to >= log->start && to <= log->end);
+    int64_t base = log->segments[segment_of(log, to)].base;
+    if (log->mark.offset > base) {
+        log->mark = (struct log_mark){
+            .segment = base, .pos = 0, .offset = base, .epoch = epochs_at(&log->epochs, base - 1)};
+    }
 }
 
 /* ---- what is kept in the key-value store ----------------------------------------------------- */

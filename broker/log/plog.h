@@ -128,6 +128,10 @@ void plog_sync_asked(struct plog *log, uint64_t sync);
 /* It came back well: true if the synced end rose. */
 bool plog_on_synced(struct plog *log, uint64_t sync);
 
+/* The log is to be cut at offset `to`, which recovery does: from now on its mark lies at or below
+ * it, where a segment begins. */
+void plog_lower_mark(struct plog *log, int64_t to);
+
 /* ---- what is kept in the key-value store ----------------------------------------------------- */
 
 struct log_mark plog_mark(const struct plog *log);     /* of the last SYNC that came back */

@@ -8,6 +8,9 @@
  *   A          its end is checked: last index entry to the end of the file
  *   B C D      walked whole: offsets, epochs, CRCs; producers replayed from the snapshot on
  *
+ * A log that is truncated (cuts) is recovered with an end that is given: what lies behind it goes
+ * the same way as a torn tail, and its producers are replayed to there.
+ *
  * After a clean stop the mark is the exact end, and D is checked as A is. A walk changes nothing;
  * only when the log is known to be sound, later segments are removed, newest first, so that there
  * never is a gap; then the last one is cut, and all this is synced before OPEN comes back:
@@ -247,6 +250,10 @@ accept_batch(void *arg, const struct batch_header *header, struct bytes batch, s
     struct log_recovered *r = rec->r;
     int64_t mark = r->mark.offset;
     (void)batch;
+    if (rec->open->cuts && batch_last_offset(header) >= rec->open->cut) {
+        err_set(why, DMQ_ERR_CORRUPT_BATCH, "the log is cut here");
+        return false;
+    }
     if (!epoch_fits(rec, header)) {
         err_set(why, DMQ_ERR_CORRUPT_BATCH, "leader epoch %" PRId32 " cannot stand here",
                 header->leader_epoch);
@@ -769,6 +776,7 @@ log_recover(struct fs *fs, const struct log_open *open, struct log_recovered **r
             struct err_msg *msg)
 {
     struct recovery rec = {.fs = fs, .open = open, .msg = msg};
+    DMQ_ASSERT(!open->cuts || (open->marked && !open->clean && open->mark.offset <= open->cut));
     *ret_recovered = NULL;
     rec.r = calloc(1, sizeof(*rec.r));
     if (rec.r == NULL) {

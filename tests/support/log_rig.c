@@ -120,6 +120,9 @@ log_rig_open(struct log_rig *rig)
     open->mark = rows.mark;
     open->epochs = rows.epochs;
     open->producers = rows.producers;
+    open->cuts = rig->cuts;
+    open->cut = rig->cut;
+    rig->cuts = false;
     rig->stored.clean = false; /* the core removes it before it opens a log */
     if (rig->lane == NULL) {
         rig->lane = plog_io_new(rig->fs);
@@ -142,6 +145,22 @@ log_rig_open(struct log_rig *rig)
         rig->opened.u.recovered = NULL;
     }
     return rig->opened.err;
+}
+
+dmq_err
+log_rig_truncate(struct log_rig *rig, int64_t to)
+{
+    log_rig_run(rig);
+    plog_lower_mark(rig->log, to);
+    log_rig_checkpoint(rig);
+    buf_unref(rig->stored.producers);
+    rig->stored.producers = NULL;
+    plog_free(rig->log);
+    rig->log = NULL;
+    rig->number--; /* the same log for the lane */
+    rig->cuts = true;
+    rig->cut = to;
+    return log_rig_open(rig);
 }
 
 struct buf *

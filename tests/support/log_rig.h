@@ -37,6 +37,8 @@ struct log_rig {
     struct disk_op queue[256]; /* asked for, not carried out */
     size_t queued;
     uint64_t id;
+    bool cuts; /* the next OPEN cuts the log */
+    int64_t cut;
     uint32_t number;         /* of the log: a new one at each start */
     struct disk_done opened; /* what OPEN said; its recovered is taken */
     bool clean;              /* OPEN found a clean stop */
@@ -57,6 +59,9 @@ void log_rig_deinit(struct log_rig *rig);
 
 /* OPEN; the result, rig->log is set if it can be used. */
 dmq_err log_rig_open(struct log_rig *rig);
+
+/* Cuts the log at an offset between two batches, as the core does for a follower. */
+dmq_err log_rig_truncate(struct log_rig *rig, int64_t to);
 
 /* Appends a batch of count records with values of value_size bytes; its base offset, or -1 -
  * sequence verdict if it was refused. */

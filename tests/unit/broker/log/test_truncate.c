@@ -1,0 +1,176 @@
+/* Truncation: a follower's log is cut where the leader's parts from it. Every place of a log of
+ * many segments is cut once; epochs, producers and indexes go with the records. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "tests/sim/simfs.h"
+#include "tests/support/log_model.h"
+
+#define BATCHES 40
+
+static struct simfs *disk;
+static struct log_rig rig;
+static struct log_model model;
+
+static int
+setup(void **state)
+{
+    (void)state;
+    disk = simfs_new(1);
+    simfs_make_folder(disk, "/data");
+    log_rig_init(&rig, simfs_fs(disk), "/data/topic/0");
+    rig.segment_bytes = 1000;
+    rig.index_interval_bytes = 200;
+    rig.hot_bytes = 0;
+    model = (struct log_model){0};
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    log_rig_deinit(&rig);
+    log_model_deinit(&model);
+    simfs_free(disk);
+    return 0;
+}
+
+/* One batch of one record; its sequence is its offset. Other epochs, other values. */
+static int64_t
+append(int32_t epoch)
+{
+    struct rig_batch batch = RIG_BATCH;
+    int64_t base = plog_end(rig.log);
+    batch.seed = (uint64_t)base * 100 + (uint64_t)epoch;
+    batch.value_size = 60;
+    batch.producer_id = 7;
+    batch.producer_epoch = 0;
+    batch.base_sequence = (int32_t)base;
+    batch.timestamp = 1000 + 10 * base;
+    struct buf *buf = rig_batch_encode(&batch);
+    int64_t got = log_rig_append_buf(&rig, buf, epoch);
+    if (got >= 0) {
+        log_model_add(&model, buf, base, epoch);
+    }
+    buf_unref(buf);
+    return got;
+}
+
+static void
+make_log(bool synced)
+{
+    assert_int_equal(log_rig_open(&rig), DMQ_OK);
+    for (int i = 0; i < BATCHES; i++) {
+        assert_int_equal(append(i / 10), i);
+    }
+    if (synced) {
+        log_rig_sync(&rig);
+        log_rig_checkpoint(&rig);
+    } else {
+        log_rig_run(&rig);
+    }
+}
+
+static void
+check_log(void)
+{
+    assert_int_equal(plog_end(rig.log), log_model_end(&model));
+    const char *wrong = log_model_check(&model, &rig);
+    if (wrong != NULL) {
+        fail_msg("%s", wrong);
+    }
+}
+
+/* Cuts, goes on in another epoch, and is found like that by the next process. */
+static void
+cut_and_go_on(int64_t to, bool synced, enum simfs_crash how)
+{
+    int64_t end;
+    make_log(synced);
+    assert_int_equal(log_rig_truncate(&rig, to), DMQ_OK);
+    assert_true(log_model_cut(&model, to));
+    check_log();
+    assert_int_equal(plog_last_epoch(rig.log), to == 0 ? -1 : (int32_t)(to - 1) / 10);
+    assert_int_equal(plog_end_of_epoch(rig.log, 9, &end), plog_last_epoch(rig.log));
+    assert_int_equal(append(5), to); /* the producer's sequence is that of the cut log */
+    log_rig_sync(&rig);
+    log_rig_checkpoint(&rig);
+    assert_int_equal(plog_synced_end(rig.log), to + 1);
+    check_log();
+    log_rig_kill(&rig);
+    simfs_crash(disk, how, 3);
+    assert_int_equal(log_rig_open(&rig), DMQ_OK);
+    check_log();
+    assert_int_equal(append(6), to + 1);
+}
+
+static void
+every_place_is_cut(void **state)
+{
+    for (int64_t to = 0; to < BATCHES; to++) {
+        cut_and_go_on(to, to % 2 == 0, to % 3 == 0 ? SIMFS_LOSE : SIMFS_KEEP);
+        teardown(state);
+        setup(state);
+    }
+}
+
+/* Between the lowered mark and the cut, and right behind the cut: what was not cut is cut again by
+ * the next follower's fetch; nothing is damaged, and nothing below the cut is lost. */
+static void
+a_crash_around_the_cut(void **state)
+{
+    static const enum simfs_crash hows[] = {SIMFS_LOSE, SIMFS_KEEP, SIMFS_TEAR};
+    for (int64_t to = 1; to < BATCHES; to += 6) {
+        for (int i = 0; i < 6; i++) {
+            make_log(true);
+            if (i < 3) {
+                plog_lower_mark(rig.log, to);
+                log_rig_checkpoint(&rig);
+                buf_unref(rig.stored.producers);
+                rig.stored.producers = NULL;
+            } else {
+                assert_int_equal(log_rig_truncate(&rig, to), DMQ_OK);
+            }
+            log_rig_kill(&rig);
+            simfs_crash(disk, hows[i % 3], (uint64_t)to);
+            assert_int_equal(log_rig_open(&rig), DMQ_OK);
+            assert_int_equal(plog_end(rig.log), i < 3 ? BATCHES : to);
+            assert_true(log_model_cut(&model, plog_end(rig.log)));
+            check_log();
+            teardown(state);
+            setup(state);
+        }
+    }
+}
+
+static void
+a_mark_that_is_low_enough_stays(void **state)
+{
+    (void)state;
+    make_log(false);
+    struct log_mark before = plog_mark(rig.log);
+    plog_lower_mark(rig.log, BATCHES);
+    assert_int_equal(plog_mark(rig.log).offset, before.offset);
+    log_rig_sync(&rig);
+    assert_int_equal(plog_mark(rig.log).offset, BATCHES);
+    plog_lower_mark(rig.log, BATCHES / 2);
+    assert_true(plog_mark(rig.log).offset <= BATCHES / 2);
+    assert_int_equal(plog_mark(rig.log).offset, plog_mark(rig.log).segment);
+    assert_int_equal(plog_mark(rig.log).pos, 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(every_place_is_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_crash_around_the_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_mark_that_is_low_enough_stays, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
