@@ -8,6 +8,9 @@
  *   lifecycle.c  start, registration, heartbeats, stop
  *   push.c       metadata comes in
  *   partition.c  the only place that knows both log and replica
+ *   follow.c     what we follow: fetches, and progress told
+ *   isr.c        what we lead: changes of the ISR, progress heard
+ *   truncate.c   a follower's log is cut
  *   sync.c       group commit
  *   space.c      a full disk
  *   retention.c  old segments go
@@ -29,6 +32,7 @@
 #include "libdmq/meta/image.h"
 #include "libdmq/wire/codec.h"
 
+struct follow;
 struct partition;
 struct call;
 struct watch;
@@ -49,6 +53,7 @@ enum kv_purpose {
     KV_IMAGE,      /* the image is durable: answer the push */
     KV_CHECKPOINT, /* marks */
     KV_LOG_STARTS, /* raised log starts: segments below them may go */
+    KV_LOWERED,    /* a log's mark lies below where it is to be cut */
     KV_REMOVED,    /* rows of a log whose topic was deleted */
     KV_CLOSED      /* clean checkpoints: the process may end */
 };
@@ -56,6 +61,7 @@ enum kv_purpose {
 struct kv_pending {
     uint64_t id;
     enum kv_purpose purpose;
+    uint32_t log;    /* KV_LOWERED: its number */
     int64_t version; /* KV_IMAGE */
     int64_t term;
     struct call *call; /* KV_IMAGE: the push to answer; NULL: none */
@@ -119,6 +125,12 @@ struct brk {
     struct connection *connections;
     struct watch *effect_watches; /* by id of a disk effect */
     struct watch *peer_watches;   /* by tag of a request to the controller */
+
+    /* replication */
+    struct follow *follows;    /* leaders of what we follow, by broker id */
+    struct partition *altered; /* those with an ISR change on its way, by its tag */
+    int64_t follow_retry_ms;   /* a partition whose fetch failed is tried again; INT64_MAX: none */
+    int64_t replica_tick_ms;   /* leaders look who lags; INT64_MAX: nobody follows us */
 
     /* group commit */
     struct list unsynced; /* partitions whose log has an end above its synced end */

@@ -102,6 +102,7 @@ void on_fetch(struct brk *brk, struct call *call);
 void on_list_offsets(struct brk *brk, struct call *call);
 void on_init_producer_id(struct brk *brk, struct call *call);
 void on_forward(struct brk *brk, struct call *call);
+void on_replica_progress(struct brk *brk, struct call *call);
 void on_push_metadata(struct brk *brk, struct call *call);
 
 /* ---- and how those that park go on ----------------------------------------------------------- */

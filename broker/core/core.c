@@ -42,10 +42,12 @@ brk_effect_deinit(struct brk_effect *effect)
         free(effect->u.kv.memory);
         break;
     case BRK_CONTROLLER_SEND:
+    case BRK_PEER_SEND:
         buf_unref(effect->u.send.body);
         free_frames(effect->u.send.frames, effect->u.send.count);
         break;
     case BRK_CONTROLLER_CONNECT:
+    case BRK_PEER_CONNECT:
     case BRK_CLUSTER:
     case BRK_READY:
     case BRK_LOG:
@@ -135,6 +137,8 @@ brk_new(const struct brk_config *config)
     brk->checkpoint_sync_due_ms = INT64_MAX;
     brk->heartbeat_due_ms = INT64_MAX;
     brk->stop_deadline_ms = INT64_MAX;
+    brk->follow_retry_ms = INT64_MAX;
+    brk->replica_tick_ms = INT64_MAX;
     list_init(&brk->calls);
     list_init(&brk->stalled);
     list_init(&brk->unsynced);
@@ -168,6 +172,7 @@ brk_free(struct brk *brk)
         HASH_DEL(brk->log_rows, rows);
         rows_free(rows);
     }
+    follow_free_all(brk);
     DMQ_ASSERT(brk->connections == NULL && brk->effect_watches == NULL);
     heap_deinit(&brk->deadlines);
     image_free(brk->image);
@@ -246,6 +251,8 @@ on_kv_done(struct brk *brk, uint64_t id, dmq_err err)
         brk_exit(brk, 1);
     } else if (pending->purpose == KV_IMAGE) {
         push_on_persisted(brk, pending);
+    } else if (pending->purpose == KV_LOWERED) {
+        truncate_on_lowered(brk, pending->log);
     } else {
         lifecycle_kv_done(brk, pending->purpose);
     }
@@ -259,8 +266,9 @@ on_reply(struct brk *brk, const struct brk_reply *reply)
     struct call *call = watch_take_peer(brk, (uint64_t)reply->tag);
     if (call != NULL) {
         forward_on_reply(brk, call, reply);
-    } else if (!lifecycle_on_reply(brk, reply) && !producer_ids_on_reply(brk, reply) &&
-               reply->count > 0 && controllers_is_stray(brk, reply->tag)) {
+    } else if (!isr_on_reply(brk, reply) && !lifecycle_on_reply(brk, reply) &&
+               !producer_ids_on_reply(brk, reply) && reply->count > 0 &&
+               controllers_is_stray(brk, reply->tag)) {
         controllers_heard(brk, DMQ_OK);
     }
     for (size_t i = 0; i < reply->count; i++) {
@@ -282,6 +290,8 @@ on_tick(struct brk *brk)
     space_tick(brk);
     controllers_tick(brk);
     retention_tick(brk);
+    isr_tick(brk);
+    follow_tick(brk);
     lifecycle_tick(brk);
 }
 
@@ -337,6 +347,13 @@ brk_step(struct brk *brk, struct brk_event *event, struct brk_effects *out)
     case BRK_CONTROLLER_REPLY:
         on_reply(brk, &event->u.reply);
         break;
+    case BRK_PEER_UP:
+    case BRK_PEER_DOWN:
+        follow_on_link(brk, event->u.peer, event->kind == BRK_PEER_UP);
+        break;
+    case BRK_PEER_REPLY:
+        follow_on_reply(brk, &event->u.reply);
+        break;
     case BRK_STOP:
         lifecycle_stop(brk);
         break;
@@ -345,6 +362,7 @@ brk_step(struct brk *brk, struct brk_event *event, struct brk_effects *out)
         break;
     }
     sync_emit(brk);
+    follow_emit(brk);
     check_invariants(brk);
     brk->out = NULL;
 }
@@ -365,6 +383,7 @@ brk_deadline(const struct brk *brk)
     due = earlier(due, space_deadline(brk));
     due = earlier(due, controllers_deadline(brk));
     due = earlier(due, retention_deadline(brk));
+    due = earlier(due, earlier(brk->follow_retry_ms, brk->replica_tick_ms));
     due = earlier(due, brk->sync_id == 0 ? brk->sync_due_ms : INT64_MAX);
     return earlier(due, call == NULL ? INT64_MAX : call->key);
 }
@@ -404,6 +423,7 @@ brk_partition_view(const struct brk *brk, struct uuid topic_id, int32_t partitio
                                             .synced_end = plog_synced_end(p->log),
                                             .high_watermark = p->replica.high_watermark,
                                             .leader_epoch = p->replica.leader_epoch,
-                                            .leader = p->replica.role == REPLICA_LEADER};
+                                            .leader = p->replica.role == REPLICA_LEADER,
+                                            .follower = p->replica.role == REPLICA_FOLLOWER};
     return true;
 }

@@ -69,8 +69,11 @@ enum brk_event_kind {
     BRK_CONTROLLER_DOWN, /* it ended, or could not be made; the shell has given it up. Requests
                             without answer get no event of their own */
     BRK_CONTROLLER_REPLY,
-    BRK_STOP, /* SIGTERM: hand over, close cleanly, then BRK_EXIT */
-    BRK_TICK  /* brk_deadline has passed */
+    BRK_PEER_UP,    /* a connection that BRK_PEER_CONNECT asked for is open */
+    BRK_PEER_DOWN,  /* it ended; the shell makes another one by itself */
+    BRK_PEER_REPLY, /* what came of a BRK_PEER_SEND; exactly once, unless it was one-way */
+    BRK_STOP,       /* SIGTERM: hand over, close cleanly, then BRK_EXIT */
+    BRK_TICK        /* brk_deadline has passed */
 };
 
 struct brk_row {
@@ -80,7 +83,7 @@ struct brk_row {
 
 #define BRK_MAX_FRAMES 1026 /* header, body, attachments */
 
-/* What came of a BRK_CONTROLLER_SEND. */
+/* What came of a BRK_CONTROLLER_SEND or a BRK_PEER_SEND. */
 struct brk_reply {
     int64_t tag;
     struct buf **frames; /* as in a request; the first is the header */
@@ -111,6 +114,7 @@ struct brk_event {
             dmq_err err;
         } kv_done;
         struct brk_reply reply;
+        int32_t peer; /* PEER_UP, PEER_DOWN: id of the broker */
         struct {
             int32_t id;     /* of the controller */
             int32_t leader; /* UP: who leads, as it says itself; -1: it does not know */
@@ -127,10 +131,13 @@ enum brk_effect_kind {
     BRK_CONTROLLER_CONNECT, /* to this controller, anew, instead of the former connection: no event
                                of that one follows. Comes back as UP, or as DOWN */
     BRK_CONTROLLER_SEND,    /* a request to the controller that is connected */
-    BRK_CLUSTER, /* note the cluster id in the folder's identity, synced, before going on */
-    BRK_READY,   /* registered and unfenced, once */
-    BRK_LOG,     /* a line for the log */
-    BRK_EXIT     /* end the process with this code */
+    BRK_PEER_CONNECT, /* to the node port of a broker, and again whenever that ends; instead of
+                         the connection to it that there was */
+    BRK_PEER_SEND,    /* a request to it; without an answer if it is one-way */
+    BRK_CLUSTER,      /* note the cluster id in the folder's identity, synced, before going on */
+    BRK_READY,        /* registered and unfenced, once */
+    BRK_LOG,          /* a line for the log */
+    BRK_EXIT          /* end the process with this code */
 };
 
 struct brk_effect {
@@ -151,7 +158,14 @@ struct brk_effect {
             bool sync;
         } kv;
         struct {
-            int64_t tag; /* comes back in BRK_CONTROLLER_REPLY */
+            int32_t broker_id;
+            char host[256];
+            int32_t port;
+        } connect;
+        struct {
+            int32_t peer; /* BRK_PEER_SEND: id of the broker */
+            bool one_way;
+            int64_t tag; /* comes back in BRK_CONTROLLER_REPLY, BRK_PEER_REPLY */
             int16_t api_key;
             struct buf *body;    /* owned */
             struct buf **frames; /* attachments, as in reply */
@@ -223,6 +237,7 @@ struct brk_partition_view {
     int64_t high_watermark;
     int32_t leader_epoch;
     bool leader;
+    bool follower;
 };
 bool brk_partition_view(const struct brk *brk, struct uuid topic_id, int32_t partition,
                         struct brk_partition_view *ret_view);

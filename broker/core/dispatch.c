@@ -57,6 +57,9 @@ call_dispatch(struct brk *brk, struct call *call)
     case API_REMOVE_CONTROLLER:
         on_forward(brk, call);
         break;
+    case API_REPLICA_PROGRESS:
+        on_replica_progress(brk, call);
+        break;
     case API_PUSH_METADATA:
         on_push_metadata(brk, call);
         break;

@@ -14,7 +14,16 @@ struct fetch_part {
     struct partition *p; /* valid within one step; NULL: an error */
     struct buf *data;    /* the attachment; NULL: none */
     bool reading;        /* a reader was asked */
+    bool told;           /* the replica has heard of this follower's fetch */
 };
+
+/* A consumer reads what is safe; a follower what there is, for its copy makes it safe. */
+static int64_t
+limit_of(const struct call *call, const struct partition *p)
+{
+    const struct fetch_request *request = call->request;
+    return request->replica_id < 0 ? p->replica.high_watermark : plog_end(p->log);
+}
 
 void
 fetch_free_parts(struct call *call)
@@ -62,6 +71,44 @@ out_of_range(const struct partition *p, int64_t offset, struct err_msg *ret_err)
             (long long)plog_start(p->log), (long long)p->replica.high_watermark, (long long)offset);
 }
 
+/* A follower's fetch offset is evidence: the replica hears of it, once, before anything is
+ * answered. False if there is nothing to send: its log diverges, or it is refused. */
+static bool
+tell_replica(struct brk *brk, struct call *call, uint32_t index)
+{
+    const struct fetch_request *request = call->request;
+    const struct fetch_partition *from = &request->partitions[index];
+    struct fetch_part *part = &call->u.fetch[index];
+    struct replica_effects effects;
+    struct replica_event event = {.kind = REPLICA_FETCHED};
+    if (part->told) {
+        return true;
+    }
+    part->told = true;
+    struct replica_fetched *fetched = &event.u.fetched;
+    *fetched = (struct replica_fetched){.follower = request->replica_id,
+                                        .broker_epoch = request->broker_epoch,
+                                        .leader_epoch = from->leader_epoch,
+                                        .last_epoch = from->last_fetched_epoch,
+                                        .end = from->log_end,
+                                        .synced_end = from->synced_end};
+    fetched->ours.end = plog_start(part->p->log);
+    fetched->ours.epoch =
+        plog_end_of_epoch(part->p->log, from->last_fetched_epoch, &fetched->ours.end);
+    partition_step(brk, part->p, event, &effects);
+    if (effects.err != DMQ_OK || from->log_end != from->fetch_offset) {
+        set_error(call, part, effects.err != DMQ_OK ? effects.err : DMQ_ERR_INVALID_REQUEST,
+                  "the follower is not known like that here");
+        return false;
+    }
+    if (effects.diverges) {
+        part->result.diverging_epoch = effects.theirs.epoch;
+        part->result.diverging_end = effects.theirs.end;
+        part->p = NULL;
+    }
+    return !effects.diverges;
+}
+
 /* Looks at one partition; returns how many bytes it has for the asker, at least if `enough`. */
 static size_t
 survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
@@ -70,7 +117,8 @@ survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
     const struct fetch_partition *from = &request->partitions[index];
     struct fetch_part *part = &call->u.fetch[index];
     struct err_msg err;
-    *part = (struct fetch_part){.result = {.topic_id = from->topic_id,
+    *part = (struct fetch_part){.told = part->told,
+                                .result = {.topic_id = from->topic_id,
                                            .partition = from->partition,
                                            .high_watermark = -1,
                                            .last_stable_offset = -1,
@@ -84,6 +132,9 @@ survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
         set_error(call, part, failed, err.text);
         return 0;
     }
+    if (request->replica_id >= 0 && !tell_replica(brk, call, index)) {
+        return enough; /* at once */
+    }
     const struct partition *p = part->p;
     part->result.high_watermark = p->replica.high_watermark;
     part->result.last_stable_offset = p->replica.high_watermark;
@@ -94,7 +145,7 @@ survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
         set_error(call, part, err.code, err.text);
         return 0;
     }
-    return plog_available(p->log, from->fetch_offset, p->replica.high_watermark, enough);
+    return plog_available(p->log, from->fetch_offset, limit_of(call, p), enough);
 }
 
 /* The batches of a hot read as one frame: the very buffer of the producer where that is one
@@ -128,8 +179,7 @@ collect(struct brk *brk, struct call *call, uint32_t index, uint32_t budget)
     struct plog_read read;
     uint32_t most = from->max_bytes > 0 ? (uint32_t)from->max_bytes : 0;
     most = most < budget ? most : budget;
-    dmq_err err =
-        plog_read(part->p->log, from->fetch_offset, part->p->replica.high_watermark, most, &read);
+    dmq_err err = plog_read(part->p->log, from->fetch_offset, limit_of(call, part->p), most, &read);
     DMQ_ASSERT(err == DMQ_OK);
     if (!read.hot) {
         part->reading = true;
@@ -154,8 +204,7 @@ collect_all(struct brk *brk, struct call *call)
     bool any = false;
     for (uint32_t i = 0; i < request->partitions_count; i++) {
         const struct fetch_part *part = &call->u.fetch[i];
-        if (part->p == NULL ||
-            request->partitions[i].fetch_offset >= part->p->replica.high_watermark ||
+        if (part->p == NULL || request->partitions[i].fetch_offset >= limit_of(call, part->p) ||
             (any && left == 0)) {
             continue;
         }
@@ -170,13 +219,14 @@ collect_all(struct brk *brk, struct call *call)
     }
 }
 
-/* Waits for the high watermark of any of the partitions. */
+/* Waits for the high watermark of any of the partitions, or for its end. */
 static void
 park(struct brk *brk, struct call *call, int64_t until_ms)
 {
     const struct fetch_request *request = call->request;
     for (uint32_t i = 0; i < request->partitions_count; i++) {
-        watch_partition(brk, call, WATCH_DATA, i, call->u.fetch[i].p, 0);
+        watch_partition(brk, call, request->replica_id < 0 ? WATCH_DATA : WATCH_END, i,
+                        call->u.fetch[i].p, 0);
     }
     call_park(brk, call, until_ms);
 }
@@ -214,8 +264,8 @@ void
 on_fetch(struct brk *brk, struct call *call)
 {
     const struct fetch_request *request = call->request;
-    if (request->replica_id >= 0) {
-        call_fail(brk, call, DMQ_ERR_INVALID_REQUEST, "replication is not supported yet");
+    if (request->replica_id >= 0 && call->listener == LISTENER_CLIENT) {
+        call_fail(brk, call, DMQ_ERR_CLUSTER_DENIED, "followers fetch at the node port");
         return;
     }
     for (uint32_t i = 0; i < request->partitions_count; i++) {
@@ -231,6 +281,7 @@ on_fetch(struct brk *brk, struct call *call)
     }
     call->u.fetch = arena_alloc(&call->arena, request->partitions_count * sizeof(*call->u.fetch));
     DMQ_ASSERT(call->u.fetch != NULL);
+    memset(call->u.fetch, 0, request->partitions_count * sizeof(*call->u.fetch));
     try_fetch(brk, call);
 }
 

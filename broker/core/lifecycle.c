@@ -243,6 +243,7 @@ lifecycle_kv_done(struct brk *brk, enum kv_purpose purpose)
         brk_exit(brk, 0);
         break;
     case KV_REMOVED:
+    case KV_LOWERED:
     case KV_IMAGE:
         break;
     }
@@ -387,6 +388,7 @@ lifecycle_controller_down(struct brk *brk)
     brk->register_id = 0;
     brk->heartbeat_id = 0;
     producer_ids_on_controller_down(brk);
+    isr_on_controller_down(brk);
     forwards_on_controller_down(brk);
 }
 

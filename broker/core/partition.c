@@ -96,12 +96,47 @@ partition_may_come(dmq_err err)
 /* ---- the two machines joined ----------------------------------------------------------------- */
 
 static void
+carry_out(struct brk *brk, struct partition *p, const struct replica_effects *effects)
+{
+    if (effects->hw_advanced && p->state == PARTITION_OPEN) {
+        checkpoint_dirty(brk, p);
+    }
+    if (effects->state_changed && p->replica.role == REPLICA_LEADER &&
+        !replica_has_min_isr(&p->replica)) {
+        watch_below_min_isr(brk, p);
+    }
+    if (effects->isr_change) {
+        isr_ask(brk, p, &effects->change);
+    }
+    if (effects->truncate && effects->below_hw) {
+        brk_log(brk, true,
+                "event=safe_records_lost partition=%s from=%lld high_watermark=%lld text=\"the "
+                "leader does not have what was safe: it was elected uncleanly\"",
+                p->label, (long long)effects->truncate_to, (long long)p->replica.high_watermark);
+    }
+    if (effects->truncate) {
+        truncate_begin(brk, p);
+    }
+    if (effects->progress) {
+        follow_owe_progress(p);
+    }
+}
+
+void
+partition_step(struct brk *brk, struct partition *p, struct replica_event event,
+               struct replica_effects *ret_effects)
+{
+    event.now_ms = brk->now_ms;
+    replica_step(&p->replica, &event, ret_effects);
+    watch_progress(brk, p, ret_effects->hw_advanced);
+    carry_out(brk, p, ret_effects);
+}
+
+static void
 step_replica(struct brk *brk, struct partition *p, struct replica_event event)
 {
     struct replica_effects effects;
-    event.now_ms = brk->now_ms;
-    replica_step(&p->replica, &event, &effects);
-    watch_progress(brk, p, effects.hw_advanced);
+    partition_step(brk, p, event, &effects);
 }
 
 /* What the log asks for goes down the lane in its order. */
@@ -113,6 +148,18 @@ emit_ops(struct brk *brk, const struct plog_ops *ops)
     }
 }
 
+static void
+appended(struct brk *brk, struct partition *p, size_t size)
+{
+    sync_want(brk, p);
+    brk->stats.batches_appended++;
+    brk->stats.bytes_appended += (int64_t)size;
+    space_appended(brk, size);
+    step_replica(brk, p,
+                 (struct replica_event){.kind = REPLICA_APPENDED, .u.end = plog_end(p->log)});
+    watch_appended(brk, p);
+}
+
 int64_t
 partition_append(struct brk *brk, struct partition *p, struct buf *buf,
                  const struct batch_header *header)
@@ -122,13 +169,20 @@ partition_append(struct brk *brk, struct partition *p, struct buf *buf,
     const struct plog_batch batch = {.buf = buf, .from = 0, .header = header};
     int64_t base = plog_append(p->log, &batch, p->replica.leader_epoch, brk->now_ms, &ops);
     emit_ops(brk, &ops);
-    sync_want(brk, p);
-    brk->stats.batches_appended++;
-    brk->stats.bytes_appended += (int64_t)header->size;
-    space_appended(brk, header->size);
-    step_replica(brk, p,
-                 (struct replica_event){.kind = REPLICA_APPENDED, .u.end = plog_end(p->log)});
+    appended(brk, p, header->size);
     return base;
+}
+
+/* Its offset and epoch are those that the leader has stamped. */
+void
+partition_append_fetched(struct brk *brk, struct partition *p, const struct plog_batch *batch)
+{
+    struct plog_ops ops = {.count = 0};
+    DMQ_ASSERT(p->state == PARTITION_OPEN && p->replica.role == REPLICA_FOLLOWER);
+    int64_t base = plog_append(p->log, batch, batch->header->leader_epoch, brk->now_ms, &ops);
+    DMQ_ASSERT(base == batch->header->base_offset);
+    emit_ops(brk, &ops);
+    appended(brk, p, batch->header->size);
 }
 
 void
@@ -164,9 +218,8 @@ segment_bytes(const struct brk *brk, const struct image_topic *topic)
     return brk->config.segment_bytes;
 }
 
-/* Names the log's folder, and says nothing else of it yet. */
-static struct log_open *
-name_log(const struct brk *brk, const struct partition *p)
+struct log_open *
+partition_name_log(const struct brk *brk, const struct partition *p)
 {
     struct log_open *open = brk_alloc(sizeof(*open));
     char id[UUID_TEXT_SIZE];
@@ -179,7 +232,7 @@ name_log(const struct brk *brk, const struct partition *p)
 static void
 open_log(struct brk *brk, struct partition *p, const struct image_topic *topic)
 {
-    struct log_open *open = name_log(brk, p);
+    struct log_open *open = partition_name_log(brk, p);
     p->segment_bytes = segment_bytes(brk, topic);
     open->segment_bytes = p->segment_bytes;
     open->index_interval_bytes = brk->config.index_interval_bytes;
@@ -216,6 +269,7 @@ partition_new(struct brk *brk, struct partition_key key, const struct image_topi
     list_init(&p->hw_watches);
     list_init(&p->sync_watches);
     list_init(&p->data_watches);
+    list_init(&p->end_watches);
     HASH_ADD(by_key, brk->partitions, key, sizeof(p->key), p);
     HASH_ADD(by_number, brk->numbered, number, sizeof(p->number), p);
     open_log(brk, p, topic);
@@ -227,7 +281,9 @@ void
 partition_free(struct brk *brk, struct partition *p)
 {
     DMQ_ASSERT(list_empty(&p->hw_watches) && list_empty(&p->sync_watches));
-    DMQ_ASSERT(list_empty(&p->data_watches));
+    DMQ_ASSERT(list_empty(&p->data_watches) && list_empty(&p->end_watches));
+    follow_forget(p);
+    isr_forget(brk, p);
     list_remove(&p->unsynced_link);
     list_remove(&p->dirty_link);
     brk->stuck -= p->stuck_count > 0 ? 1 : 0;
@@ -240,7 +296,7 @@ partition_free(struct brk *brk, struct partition *p)
 }
 
 /* The topic was deleted: by its id, so that a new one of the same name is another partition. */
-static void
+void
 partition_remove(struct brk *brk, struct partition *p)
 {
     watch_abandon(brk, p);
@@ -251,8 +307,8 @@ partition_remove(struct brk *brk, struct partition *p)
     struct kv_batch batch = {0};
     kv_batch_remove_log(&batch, p->key);
     kv_batch_emit(brk, &batch, KV_REMOVED, false);
-    brk_disk(brk,
-             (struct disk_op){.kind = DISK_DELETE, .log = p->number, .u.open = name_log(brk, p)});
+    brk_disk(brk, (struct disk_op){
+                      .kind = DISK_DELETE, .log = p->number, .u.open = partition_name_log(brk, p)});
     partition_free(brk, p);
 }
 
@@ -306,9 +362,12 @@ members_of(const struct brk *brk, const struct partition_record *record,
 
 /* Whatever the image says now. A role is for a whole leader epoch: an epoch that began while the
  * log could not be used is not led later. */
-static void
-reconcile_role(struct brk *brk, struct partition *p)
+void
+partition_reconcile_role(struct brk *brk, struct partition *p)
 {
+    if (p->truncating) {
+        return; /* when that is done */
+    }
     const struct partition_record *record =
         image_partition(brk->image, p->key.topic_id, p->key.partition);
     const struct image_topic *topic = image_topic_by_id(brk->image, p->key.topic_id);
@@ -331,6 +390,7 @@ reconcile_role(struct brk *brk, struct partition *p)
                                         .isr_count = record->isr_count,
                                         .isr = record->isr};
     step_replica(brk, p, (struct replica_event){.kind = REPLICA_ROLE, .u.image = image});
+    follow_update(brk, p);
     if (was_async && !p->replica.async && list_linked(&p->unsynced_link)) {
         sync_want(brk, p); /* what is not synced of it is asked for at once */
     }
@@ -354,7 +414,7 @@ partition_reconcile(struct brk *brk, struct uuid topic_id, int32_t partition)
         const struct partition_key key = {topic_id, partition};
         partition_new(brk, key, image_topic_by_id(brk->image, topic_id));
     } else if (p->log != NULL) {
-        reconcile_role(brk, p);
+        partition_reconcile_role(brk, p);
     }
 }
 
@@ -370,7 +430,7 @@ partition_reconcile_settings(struct brk *brk, struct uuid topic_id)
         p->segment_bytes = segment_bytes(brk, topic);
         if (p->log != NULL) {
             plog_set_segment_bytes(p->log, p->segment_bytes);
-            reconcile_role(brk, p);
+            partition_reconcile_role(brk, p);
         }
     }
 }
@@ -398,24 +458,36 @@ partition_set_offline(struct brk *brk, struct partition *p, const char *why)
     watch_abandon(brk, p);
 }
 
+/* A log that is cut is recovered too, with an end that was given. */
+static void
+take_recovered(struct brk *brk, struct partition *p, struct log_recovered *recovered)
+{
+    plog_free(p->log);
+    p->log =
+        plog_new(&(struct plog_config){.number = p->number,
+                                       .segment_bytes = p->segment_bytes,
+                                       .hot_bytes = (size_t)brk->config.hot_bytes,
+                                       .index_interval_bytes = brk->config.index_interval_bytes},
+                 recovered);
+    p->snapshot = plog_recovered_snapshot(p->log);
+    if (p->truncating) {
+        truncate_on_opened(brk, p);
+        return;
+    }
+    int64_t checkpointed = p->replica.high_watermark;
+    p->replica.high_watermark = 0;
+    step_replica(brk, p,
+                 (struct replica_event){.kind = REPLICA_OPENED,
+                                        .u.opened = {plog_end(p->log), checkpointed}});
+}
+
 void
 partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done)
 {
     brk->opening--;
     if (done->u.recovered != NULL) {
-        p->log = plog_new(
-            &(struct plog_config){.number = p->number,
-                                  .segment_bytes = p->segment_bytes,
-                                  .hot_bytes = (size_t)brk->config.hot_bytes,
-                                  .index_interval_bytes = brk->config.index_interval_bytes},
-            done->u.recovered);
+        take_recovered(brk, p, done->u.recovered);
         done->u.recovered = NULL; /* taken */
-        p->snapshot = plog_recovered_snapshot(p->log);
-        int64_t checkpointed = p->replica.high_watermark;
-        p->replica.high_watermark = 0;
-        step_replica(brk, p,
-                     (struct replica_event){.kind = REPLICA_OPENED,
-                                            .u.opened = {plog_end(p->log), checkpointed}});
     }
     p->state = PARTITION_OPEN;
     if (done->err != DMQ_OK) {
@@ -435,7 +507,7 @@ partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done
         if (p->state == PARTITION_OPEN && plog_synced_end(p->log) < plog_end(p->log)) {
             sync_want(brk, p);
         }
-        reconcile_role(brk, p);
+        partition_reconcile_role(brk, p);
         call_unstall_all(brk);
     }
     lifecycle_log_settled(brk);

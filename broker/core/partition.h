@@ -28,6 +28,7 @@ struct partition {
     int64_t segment_bytes; /* at which its log rolls */
     struct plog *log;      /* from OPEN on; NULL before */
     struct replica replica;
+    bool truncating;       /* OPENING again: its log is being cut */
     bool removed;          /* the topic is gone, but its log still recovers */
     struct disk_op *stuck; /* came back because the disk was full; in the order of the lane */
     size_t stuck_count;
@@ -40,6 +41,14 @@ struct partition {
     struct list hw_watches;
     struct list sync_watches;
     struct list data_watches;
+    struct list end_watches;   /* fetches of followers */
+    struct follow *follow;     /* whom it follows; NULL: nobody */
+    struct list follow_link;   /* in follow->partitions */
+    int64_t follow_due_ms;     /* not asked for before */
+    bool owes_progress;        /* synced more since its fetch went out */
+    int64_t isr_tag;           /* of the ISR change on its way; 0: none */
+    int32_t isr_epoch;         /* and its partition epoch */
+    UT_hash_handle by_isr_tag; /* in brk->altered */
     struct list unsynced_link; /* in brk->unsynced */
     struct list dirty_link;    /* in brk->dirty */
     UT_hash_handle by_key;
@@ -65,9 +74,25 @@ dmq_err partition_locate(struct brk *brk, struct uuid topic_id, int32_t partitio
 /* Whether such an answer of partition_locate may soon be another one. */
 bool partition_may_come(dmq_err err);
 
+/* Tells the replica what happened, and everyone else what followed. */
+void partition_step(struct brk *brk, struct partition *p, struct replica_event event,
+                    struct replica_effects *ret_effects);
+
 /* Appends a checked batch whose sequence is new; returns its base offset. */
 int64_t partition_append(struct brk *brk, struct partition *p, struct buf *buf,
                          const struct batch_header *header);
+
+/* Appends a batch of the leader's that follows our end, as it is. */
+void partition_append_fetched(struct brk *brk, struct partition *p, const struct plog_batch *batch);
+
+/* Names the log's folder, and says nothing else of it yet. */
+struct log_open *partition_name_log(const struct brk *brk, const struct partition *p);
+
+/* Makes its role that of the image; not while it is being truncated. */
+void partition_reconcile_role(struct brk *brk, struct partition *p);
+
+/* Its topic is gone: with its log and its rows. */
+void partition_remove(struct brk *brk, struct partition *p);
 
 /* Completions of its log. */
 void partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done);
@@ -79,6 +104,35 @@ void partition_set_offline(struct brk *brk, struct partition *p, const char *why
 
 /* Forgets it; nothing on disk changes. */
 void partition_free(struct brk *brk, struct partition *p);
+
+/* ---- follow.c -------------------------------------------------------------------------------- */
+
+/* Its role changed: it follows somebody else, or nobody. */
+void follow_update(struct brk *brk, struct partition *p);
+void follow_forget(struct partition *p);
+void follow_owe_progress(struct partition *p);
+
+/* At the end of each step: asks every leader that is not being asked. */
+void follow_emit(struct brk *brk);
+void follow_on_link(struct brk *brk, int32_t broker_id, bool up);
+void follow_on_reply(struct brk *brk, const struct brk_reply *reply);
+void follow_image_changed(struct brk *brk);
+void follow_tick(struct brk *brk);
+void follow_free_all(struct brk *brk);
+
+/* ---- isr.c ----------------------------------------------------------------------------------- */
+
+void isr_ask(struct brk *brk, struct partition *p, const struct replica_isr_change *change);
+bool isr_on_reply(struct brk *brk, const struct brk_reply *reply);
+void isr_on_controller_down(struct brk *brk);
+void isr_forget(struct brk *brk, struct partition *p);
+void isr_tick(struct brk *brk);
+
+/* ---- truncate.c ------------------------------------------------------------------------------ */
+
+void truncate_begin(struct brk *brk, struct partition *p);
+void truncate_on_lowered(struct brk *brk, uint32_t log);
+void truncate_on_opened(struct brk *brk, struct partition *p);
 
 /* ---- sync.c ---------------------------------------------------------------------------------- */
 
@@ -158,6 +212,8 @@ void kv_batch_remove(struct kv_batch *batch, struct bytes key);
 void kv_batch_log_row(struct kv_batch *batch, struct partition_key key, enum log_row_kind kind,
                       struct bytes value);
 void kv_batch_mark(struct kv_batch *batch, struct partition_key key, const struct mark_row *row);
+void kv_batch_remove_log_row(struct kv_batch *batch, struct partition_key key,
+                             enum log_row_kind kind);
 void kv_batch_remove_log(struct kv_batch *batch, struct partition_key key);
 
 /* Hands the batch to the store; true completion is KV_DONE with what is pending. */

@@ -81,6 +81,25 @@ sequence_error(enum plog_sequence sequence, const struct batch_header *header, s
     DMQ_UNREACHABLE();
 }
 
+/* Below min ISR an acknowledgement by all could not come: surely not written, unless it is the
+ * repetition of one that is there already. */
+static dmq_err
+check_min_isr(const struct call *call, const struct partition *p, enum plog_sequence sequence,
+              struct err_msg *err)
+{
+    const struct produce_request *request = call->request;
+    if (request->acks != ACKS_ALL || p->replica.role != REPLICA_LEADER ||
+        replica_has_min_isr(&p->replica)) {
+        return DMQ_OK;
+    }
+    bool there = sequence == PLOG_DUPLICATE;
+    return err_set(err,
+                   there ? DMQ_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND : DMQ_ERR_NOT_ENOUGH_REPLICAS,
+                   "%s has %d replicas in sync, min.insync.replicas is %d: %s", p->label,
+                   replica_isr_size(&p->replica), p->replica.min_isr,
+                   there ? "the batch is stored, but not yet safe" : "nothing was written");
+}
+
 static void
 produce_one(struct brk *brk, struct call *call, uint32_t index)
 {
@@ -106,6 +125,9 @@ produce_one(struct brk *brk, struct call *call, uint32_t index)
     enum plog_sequence sequence = plog_check_sequence(p->log, &header, &base, &end);
     if (sequence == PLOG_NEW || sequence == PLOG_GAP || sequence == PLOG_UNKNOWN) {
         failed = space_check(brk, p, &err); /* of a gap, too: what is missing was refused for it */
+    }
+    if (failed == DMQ_OK && (sequence == PLOG_NEW || sequence == PLOG_DUPLICATE)) {
+        failed = check_min_isr(call, p, sequence, &err);
     }
     if (failed != DMQ_OK) {
         set_error(result, call, failed, err.text);
@@ -185,7 +207,10 @@ on_produce(struct brk *brk, struct call *call)
 void
 produce_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err)
 {
-    if (err != DMQ_OK) {
+    if (err == DMQ_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND) {
+        set_error(&call->u.produce[index], call, err,
+                  "the batch is stored, but fewer replicas than min.insync.replicas are in sync");
+    } else if (err != DMQ_OK) {
         set_error(&call->u.produce[index], call, DMQ_ERR_MAYBE_WRITTEN,
                   "the broker lost the partition after the batch was appended: it may be stored");
     }

@@ -68,6 +68,7 @@ react(struct brk *brk, const struct meta_rows *rows)
     if (brokers) {
         partition_reconcile_all(brk); /* leaders go by their members' epochs */
     }
+    follow_image_changed(brk);
     lifecycle_image_changed(brk);
     call_unstall_all(brk);
 }

@@ -183,13 +183,19 @@ kv_batch_mark(struct kv_batch *batch, struct partition_key key, const struct mar
 }
 
 void
+kv_batch_remove_log_row(struct kv_batch *batch, struct partition_key key, enum log_row_kind kind)
+{
+    uint8_t row_key[KEY_SIZE];
+    encode_key(key, kind, row_key);
+    kv_batch_remove(batch, bytes_of(row_key, sizeof(row_key)));
+}
+
+void
 kv_batch_remove_log(struct kv_batch *batch, struct partition_key key)
 {
     static const enum log_row_kind kinds[] = {LOG_ROW_MARK, LOG_ROW_EPOCHS, LOG_ROW_PRODUCERS};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        uint8_t row_key[KEY_SIZE];
-        encode_key(key, kinds[i], row_key);
-        kv_batch_remove(batch, bytes_of(row_key, sizeof(row_key)));
+        kv_batch_remove_log_row(batch, key, kinds[i]);
     }
 }
 

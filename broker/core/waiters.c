@@ -54,6 +54,9 @@ watch_partition(struct brk *brk, struct call *call, enum watch_kind kind, uint32
     case WATCH_DATA:
         list_append(&p->data_watches, &watch->link);
         break;
+    case WATCH_END:
+        list_append(&p->end_watches, &watch->link);
+        break;
     default:
         DMQ_UNREACHABLE();
     }
@@ -151,8 +154,21 @@ watch_progress(struct brk *brk, struct partition *p, bool moved)
 }
 
 void
+watch_appended(struct brk *brk, struct partition *p)
+{
+    fire_all(brk, &p->end_watches, DMQ_OK);
+}
+
+void
+watch_below_min_isr(struct brk *brk, struct partition *p)
+{
+    fire_all(brk, &p->hw_watches, DMQ_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND);
+}
+
+void
 watch_abandon(struct brk *brk, struct partition *p)
 {
+    fire_all(brk, &p->end_watches, DMQ_ERR_NOT_LEADER);
     fire_all(brk, &p->hw_watches, DMQ_ERR_NOT_LEADER);
     fire_all(brk, &p->sync_watches, DMQ_ERR_NOT_LEADER);
     fire_all(brk, &p->data_watches, DMQ_ERR_NOT_LEADER);

@@ -17,6 +17,7 @@ enum watch_kind {
     WATCH_HW,     /* the high watermark of a partition reaches offset */
     WATCH_SYNCED, /* its synced end reaches offset */
     WATCH_DATA,   /* its high watermark moves at all */
+    WATCH_END,    /* its end moves at all */
     WATCH_EFFECT, /* a disk effect comes back */
     WATCH_PEER    /* the controller answers */
 };
@@ -43,6 +44,12 @@ void watch_cancel_all(struct brk *brk, struct call *call);
 /* Fires what a partition's high watermark and synced end satisfy now; `moved`: also every
  * WATCH_DATA. */
 void watch_progress(struct brk *brk, struct partition *p, bool moved);
+
+/* Fires every WATCH_END. */
+void watch_appended(struct brk *brk, struct partition *p);
+
+/* The ISR is too small for what was appended to be acknowledged. */
+void watch_below_min_isr(struct brk *brk, struct partition *p);
 
 /* Ends all that waits for a partition which this broker does not lead any more, or lost. */
 void watch_abandon(struct brk *brk, struct partition *p);

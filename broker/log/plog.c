@@ -562,6 +562,10 @@ void
 plog_remove(struct plog *log, struct plog_ops *out)
 {
     ask(log, out, DISK_REMOVE)->u.remove.start = log->start;
+}
+
+/* ---- truncation ------------------------------------------------------------------------------ */
+
 void
 plog_lower_mark(struct plog *log, int64_t to)
 {

@@ -205,10 +205,7 @@ controller_link_send(struct node *node, struct brk_effect *effect)
                                               : peer_send(node->controller, &call, clock_ms());
     if (failed != DMQ_OK) {
         log_warn("controller_send_failed api=%d error=%s", call.api_key, err_name(failed));
-        node->unsent = realloc(node->unsent, (node->unsent_count + 1) * sizeof(*node->unsent));
-        DMQ_ASSERT(node->unsent != NULL);
-        node->unsent[node->unsent_count++] =
-            (struct unsent){.tag = effect->u.send.tag, .err = failed};
+        node_note_unsent(node, BRK_CONTROLLER_REPLY, effect->u.send.tag, failed);
     }
     brk_effect_deinit(effect);
 }

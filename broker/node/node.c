@@ -72,6 +72,12 @@ carry_out(struct node *node, struct brk_effect *effect)
     case BRK_CONTROLLER_SEND:
         controller_link_send(node, effect);
         break;
+    case BRK_PEER_CONNECT:
+        peer_links_connect(node, effect);
+        break;
+    case BRK_PEER_SEND:
+        peer_links_send(node, effect);
+        break;
     case BRK_CLUSTER:
         note_cluster(node, effect->u.cluster_id);
         break;
@@ -107,12 +113,20 @@ step(struct node *node, struct brk_event *event)
 }
 
 void
+node_note_unsent(struct node *node, enum brk_event_kind kind, int64_t tag, dmq_err err)
+{
+    node->unsent = realloc(node->unsent, (node->unsent_count + 1) * sizeof(*node->unsent));
+    DMQ_ASSERT(node->unsent != NULL);
+    node->unsent[node->unsent_count++] = (struct unsent){.kind = kind, .tag = tag, .err = err};
+}
+
+void
 node_step(struct node *node, struct brk_event *event)
 {
     step(node, event);
     while (node->unsent_count > 0) {
         const struct unsent unsent = node->unsent[--node->unsent_count];
-        struct brk_event failed = {.kind = BRK_CONTROLLER_REPLY};
+        struct brk_event failed = {.kind = unsent.kind};
         failed.u.reply.tag = unsent.tag;
         failed.u.reply.err = unsent.err;
         step(node, &failed);
@@ -129,7 +143,9 @@ arm_timer(struct node *node)
 {
     int64_t due = brk_deadline(node->brk);
     int64_t link = controller_link_deadline(node);
+    int64_t peers = peer_links_deadline(node);
     due = link < due ? link : due;
+    due = peers < due ? peers : due;
     if (due == INT64_MAX || (node->timer_id != NO_TIMER && node->timer_due <= due)) {
         return;
     }
@@ -162,6 +178,7 @@ on_timer(zloop_t *loop, int timer_id, void *arg)
     if (controller_link_deadline(node) <= now) {
         controller_link_process(node);
     }
+    peer_links_process_due(node, now);
     if (brk_deadline(node->brk) <= now) {
         node_step(node, &(struct brk_event){.kind = BRK_TICK});
     }
@@ -412,6 +429,7 @@ node_close(struct node *node)
 {
     lanes_stop(node->lanes);
     controller_link_close(node);
+    peer_links_close(node);
     http_stop(node->http);
     brk_effects_deinit(&node->effects);
     brk_free(node->brk);

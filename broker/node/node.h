@@ -13,10 +13,12 @@
 #include "libdmq/net/router.h"
 #include "libdmq/os/folder.h"
 
+struct follow_link;
 struct http_server; /* libdmq/http/http.h */
 
-/* A request to the controller that could not be sent. */
+/* A request that could not be sent. */
 struct unsent {
+    enum brk_event_kind kind; /* of what tells the core */
     int64_t tag;
     dmq_err err;
 };
@@ -42,8 +44,9 @@ struct node {
     size_t controller_socket_count;
     struct unsent *unsent; /* told after the step */
     size_t unsent_count;
-    struct http_server *http;     /* NULL: no httpPort */
-    struct brk_service *services; /* of services.json, for the core: controllers, then brokers */
+    struct follow_link *peer_links; /* peer_links.c */
+    struct http_server *http;       /* NULL: no httpPort */
+    struct brk_service *services;   /* of services.json, for the core: controllers, then brokers */
     int signal_fd;
     int timer_id;      /* of the loop; -1: none */
     int64_t timer_due; /* when it fires */
@@ -56,6 +59,9 @@ int node_run(const struct daemon_conf *conf);
 
 /* One event in, its effects carried out. */
 void node_step(struct node *node, struct brk_event *event);
+
+/* The core hears of it after the step that runs. */
+void node_note_unsent(struct node *node, enum brk_event_kind kind, int64_t tag, dmq_err err);
 
 /* At the end of every handler of the loop: what a zloop handler returns. */
 int node_settle(struct node *node);
@@ -72,6 +78,15 @@ int64_t controller_link_deadline(const struct node *node);
 
 /* Carries out BRK_CONTROLLER_SEND; takes what it owns. */
 void controller_link_send(struct node *node, struct brk_effect *effect);
+
+/* ---- peer_links.c ---------------------------------------------------------------------------- */
+
+/* Carry out BRK_PEER_CONNECT and BRK_PEER_SEND; the latter takes what it owns. */
+void peer_links_connect(struct node *node, const struct brk_effect *effect);
+void peer_links_send(struct node *node, struct brk_effect *effect);
+int64_t peer_links_deadline(const struct node *node);
+void peer_links_process_due(struct node *node, int64_t now_ms);
+void peer_links_close(struct node *node);
 
 /* ---- http_pages.c ---------------------------------------------------------------------------- */
 

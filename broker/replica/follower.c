@@ -71,7 +71,7 @@ follower_on_answered(struct replica *replica, const struct replica_answered *ans
 void
 follower_on_truncated(struct replica *replica, int64_t end)
 {
-    DMQ_ASSERT(replica->truncating && end == replica->truncate_to);
+    DMQ_ASSERT(replica->truncating && end <= replica->truncate_to);
     replica->truncating = false;
     replica->end = end;
     replica->synced_end = replica->synced_end < end ? replica->synced_end : end;

@@ -227,5 +227,11 @@ bool
 replica_has_min_isr(const struct replica *replica)
 {
     DMQ_ASSERT(replica->role == REPLICA_LEADER);
-    return __builtin_popcountll(replica->isr) >= replica->min_isr;
+    return replica_isr_size(replica) >= replica->min_isr;
+}
+
+int
+replica_isr_size(const struct replica *replica)
+{
+    return __builtin_popcountll(replica->isr);
 }

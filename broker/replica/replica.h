@@ -230,5 +230,6 @@ bool replica_wants_fetch(const struct replica *replica);
 
 /* Whether acks=all may be appended: |ISR| >= min ISR (trap 12). */
 bool replica_has_min_isr(const struct replica *replica);
+int replica_isr_size(const struct replica *replica);
 
 #endif

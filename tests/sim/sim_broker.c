@@ -188,6 +188,11 @@ carry_out(struct sim_broker *sim, struct brk_effect *effect)
         sim->exited = true;
         sim->exit_code = effect->u.exit_code;
         break;
+    case BRK_PEER_CONNECT: /* every topic has one replica here */
+        break;
+    case BRK_PEER_SEND:
+        brk_effect_deinit(effect);
+        break;
     case BRK_CLUSTER:
     case BRK_LOG:
         break;

@@ -187,6 +187,21 @@ encode(const struct struct_desc *desc, const void *msg)
     return buf;
 }
 
+/* One broker is all there is: only the durability can be another. */
+static struct buf *
+alter_partition(struct sim_controller *ctl, const struct alter_partition_request *request)
+{
+    struct partition_record p = *image_partition(ctl->image, request->topic_id, request->partition);
+    DMQ_ASSERT(p.partition_epoch == request->partition_epoch && request->isr_count == 1);
+    p.durability = request->durability;
+    p.partition_epoch++;
+    add_record(ctl, RECORD_PARTITION, &p);
+    commit(ctl);
+    const struct alter_partition_response response = {.partition_epoch =
+                                                          request->partition_epoch + 1};
+    return encode(desc_alter_partition_response(), &response);
+}
+
 static struct buf *
 answer_body(struct sim_controller *ctl, int api_key, const void *request)
 {
@@ -202,6 +217,9 @@ answer_body(struct sim_controller *ctl, int api_key, const void *request)
         const struct broker_heartbeat_response response = {.version = image_version(ctl->image),
                                                            .may_shut_down = status->want_shutdown};
         return encode(desc_broker_heartbeat_response(), &response);
+    }
+    if (api_key == API_ALTER_PARTITION) {
+        return alter_partition(ctl, request);
     }
     DMQ_ASSERT(api_key == API_ALLOCATE_PRODUCER_IDS);
     const struct allocate_producer_ids_response response = {

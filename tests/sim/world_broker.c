@@ -79,6 +79,11 @@ carry_out(struct process *p, struct brk_effect *effect)
     case BRK_CONTROLLER_SEND:
         send_to_controller(p, effect);
         break;
+    case BRK_PEER_CONNECT: /* every topic has one replica here */
+        break;
+    case BRK_PEER_SEND:
+        brk_effect_deinit(effect);
+        break;
     case BRK_CLUSTER:
         p->cluster_id = effect->u.cluster_id;
         break;
