@@ -64,7 +64,6 @@ class Copy:
             return int(begun[-1]) if begun else 1, said.removeprefix("dmq: ")[:60]
         return None
 
-
     def found_by_crashes(self):
         """crash_broker has one script a seed, and all its crash points."""
         command = [self.build / "bin" / "crash_broker", "1"]
