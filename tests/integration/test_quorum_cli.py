@@ -9,6 +9,7 @@ import time
 
 import pytest
 from cluster import BIN
+from daemons import Daemon, free_ports
 from quorum import Quorum
 
 OK, ERROR, UNHEALTHY = 0, 1, 10
@@ -132,3 +133,105 @@ def test_health_names_brokers_and_partitions(folder):
         assert re.search(r"^102 +127\.0\.0\.1:1 +r2 +never came +1 +0 +0$", text, re.M)
         info = json.loads(dmq(quorum, "cluster", "info", "--json").stdout)
         assert [b["registered"] for b in info["brokers"]] == [True, False]
+
+
+class Brokers(Quorum):
+    """One controller and three brokers."""
+
+    def __init__(self, folder):
+        super().__init__(folder, ids=(1,))
+        self.more = {}
+        for number in (102, 103):
+            port, peer_port = free_ports(2)
+            self.brokers.append(
+                {"id": number, "host": "127.0.0.1", "port": port, "peerPort": peer_port}
+            )
+            own = self.folder / f"broker-{number}"
+            own.mkdir()
+            self.more[number] = Daemon(own, "dmq-broker", number, self.services)
+        self.services.write_text(self.services_text(self.ports))
+
+    def __enter__(self):
+        super().__enter__()
+        for broker in self.more.values():
+            broker.spawn()
+        for broker in self.more.values():
+            broker.wait_ready()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        for broker in self.more.values():
+            if broker.process.poll() is None:
+                broker.kill()
+        super().__exit__(kind, error, trace)
+
+
+def produce(quorum, topic, text):
+    return subprocess.run(
+        [BIN / "dmq", "produce", topic],
+        input=text,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "DMQ_URL": quorum.url},
+    )
+
+
+def test_brokers_fail_and_min_isr_is_lowered(folder):
+    with Brokers(folder) as quorum:
+        made = json.loads(dmq(quorum, "topic", "create", "orders", "--json").stdout)
+        assert made["replicationFactor"] == 3
+        (partition,) = made["partitions"]
+        assert sorted(partition["replicas"]) == sorted(partition["isr"]) == [101, 102, 103]
+        settings = json.loads(dmq(quorum, "topic", "config", "orders", "--json").stdout)
+        value = {s["name"]: s["value"] for s in settings["settings"]}
+        assert value["min.insync.replicas"] == "2"
+        assert produce(quorum, "orders", b"a\n").returncode == OK
+        assert problems(quorum) == []
+
+        quorum.more[103].kill()
+        wait_until(lambda: "partitions that lack replicas in sync: orders-0" in problems(quorum))
+        assert any(p.startswith("broker 103 does not serve") for p in problems(quorum))
+        assert produce(quorum, "orders", b"b\n").returncode == OK
+
+        quorum.more[102].kill()
+        below = "partitions below min.insync.replicas, which refuse acks=all: orders-0"
+        wait_until(lambda: below in problems(quorum))
+        done = dmq(quorum, "topic", "config", "orders", "min.insync.replicas=4")
+        assert done.returncode == ERROR and b"above the replication factor 3" in done.stderr
+        assert dmq(quorum, "topic", "config", "orders", "min.insync.replicas=1").returncode == OK
+        assert produce(quorum, "orders", b"c\n").returncode == OK  # without a restart
+
+        for broker in quorum.more.values():
+            broker.spawn()
+        wait_until(lambda: problems(quorum) == [])
+        assert dmq(quorum, "topic", "config", "orders", "min.insync.replicas=").returncode == OK
+        done = dmq(quorum, "consume", "orders", "--exit-at-end")
+        assert done.stdout == b"a\nb\nc\n"
+
+
+def test_partitions_are_spread(folder):
+    with Brokers(folder) as quorum:
+        done = dmq(quorum, "topic", "create", "orders", "--replication-factor", "2")
+        assert done.returncode == OK, done.stderr
+        done = dmq(quorum, "topic", "add-partitions", "orders", "5", "--json")
+        grown = json.loads(done.stdout)["partitions"]
+        leads = [p["leader"] for p in grown]
+        assert {n: leads.count(n) for n in leads} == {101: 2, 102: 2, 103: 2}
+        assert all(len(set(p["replicas"])) == 2 for p in grown)
+        brokers = json.loads(dmq(quorum, "cluster", "brokers", "--json").stdout)["brokers"]
+        assert [(b["id"], b["leaders"], b["replicas"]) for b in brokers] == [
+            (101, 2, 4),
+            (102, 2, 4),
+            (103, 2, 4),
+        ]
+        text = b"".join(b"%d\n" % i for i in range(60))
+        done = subprocess.run(
+            [BIN / "dmq", "produce", "orders", "--key-field", "1"],
+            input=text,
+            capture_output=True,
+            env={**os.environ, "DMQ_URL": quorum.url},
+            timeout=60,
+        )
+        assert done.returncode == OK, done.stderr
+        read = dmq(quorum, "consume", "orders", "--exit-at-end").stdout
+        assert sorted(read.split()) == sorted(text.split())
