@@ -17,10 +17,13 @@
 every call that blocks.
 """
 
-from . import errors
+from . import codes, errors
 from ._native import ffi as _ffi
 from ._native import lib as _lib
 from .client import Client, Topics, connect
+
+# One class per code of the table in dmq/errors.h: dmq.UnknownTopicOrPartitionError, ...
+from .codes import *  # noqa: F403
 from .consumer import Batch, Consumer
 from .dev import DevCluster, dev
 from .errors import (
@@ -36,9 +39,6 @@ from .message import Ack, Message, Partition, Setting, Topic
 from .producer import Future, Producer
 
 __version__: str = _ffi.string(_lib.dmq_version()).decode()
-
-# One class per code of the table in dmq/errors.h: dmq.UnknownTopicOrPartitionError, ...
-globals().update(errors.BY_NAME)
 
 __all__ = [
     "AbortError",
@@ -63,5 +63,5 @@ __all__ = [
     "connect",
     "dev",
     "errors",
-    *errors.BY_NAME,
 ]
+__all__ += codes.__all__

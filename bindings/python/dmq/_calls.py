@@ -5,6 +5,7 @@ there for long. Calls that can be made again wait in slices; a call that cannot 
 runs on a helper thread, while the main thread waits in Python and interrupts the library if a
 handler raises."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -50,17 +51,26 @@ class Deadline:
 
 
 class Handle:
-    """A handle of the library: `with handle as pointer` uses it; close waits for those who do."""
+    """A handle of the library: `with handle as pointer` uses it; close waits for those who do.
 
-    __slots__ = ("_changed", "_pointer", "_users", "_what")
+    A forked child has none of the threads that were inside, and a lock that one of them held is
+    held for ever: there, nothing is touched."""
+
+    __slots__ = ("_changed", "_pointer", "_process", "_users", "_what")
 
     def __init__(self, pointer: Any, what: str) -> None:
         self._pointer = pointer
+        self._process = os.getpid()
         self._what = what
         self._users = 0
         self._changed = threading.Condition()
 
+    def check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise errors.from_code(lib.DMQ_ERR_FORKED)
+
     def __enter__(self) -> Any:
+        self.check_process()
         with self._changed:
             if self._pointer is None:
                 raise errors.from_code(lib.DMQ_ERR_CLOSED, f"the {self._what} is closed")
@@ -78,6 +88,9 @@ class Handle:
 
     def close(self, hurry: Callable[[Any], None], free: Callable[[Any], None]) -> None:
         """Frees it when nobody uses it any more; hurry(pointer) makes those who do come out."""
+        if os.getpid() != self._process:
+            self._pointer = None  # it is the parent's
+            return
         with self._changed:
             pointer, self._pointer = self._pointer, None
             if pointer is None:

@@ -203,10 +203,12 @@ class Client:
         return Producer(self, _library_options(options))
 
     def _get_publisher(self) -> Producer:
-        with self._lock:
-            if self._publisher is None:
-                self._publisher = Producer(self, {})
-            return self._publisher
+        found = self._publisher
+        if found is None:
+            self._handle.check_process()  # a forked child may never get the lock
+            with self._lock:
+                found = self._publisher = self._publisher or Producer(self, {})
+        return found
 
     # ---- reading -------------------------------------------------------------------------------
 

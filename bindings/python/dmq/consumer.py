@@ -106,6 +106,7 @@ class Batch(Sequence[Message]):
         return self._keys
 
     def offsets(self) -> Sequence[int]:
+        """The offset of each message."""
         if self._offsets is None:
             first = lib.dmqpy_message(self._handle, self._start).offset
             last = lib.dmqpy_message(self._handle, self._start + self._count - 1).offset

@@ -121,7 +121,10 @@ BY_CODE: dict[int, type[Error]] = _make_classes()
 BY_NAME: dict[str, type[Error]] = {kind.__name__: kind for kind in BY_CODE.values()}
 
 
-_HINT = re.compile(r"(did you mean [^()?]*\?)")
+# What of a sentence tells what to do.
+_HINT = re.compile(
+    r"(did you mean [^()?]*\?|open a new one in the child|is the cluster running[^()]*)"
+)
 
 
 def from_code(code: int, message: str = "") -> Error:

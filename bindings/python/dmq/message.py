@@ -16,38 +16,44 @@ Place = int | str | datetime
 
 
 class Ack(NamedTuple):
-    """Where a record was stored. offset is -1 with acks=0."""
+    """Where a record was stored: topic, partition, offset (-1 with acks=0), timestamp (ms since
+    1970)."""
 
     topic: str
     partition: int
     offset: int
-    timestamp: int  # ms since 1970
+    timestamp: int
 
 
 class Partition(NamedTuple):
-    """A partition as the cluster describes it."""
+    """A partition as the cluster describes it: its number, partition; its leader (a broker's id;
+    -1: none at the moment) and leader_epoch (how many it had); the brokers that hold it, replicas,
+    and those of them that are in sync, isr."""
 
     partition: int
-    leader: int  # broker id; -1: none at the moment
+    leader: int
     leader_epoch: int
     replicas: list[int]
     isr: list[int]
 
 
 class Setting(NamedTuple):
-    """A setting of a topic: what is in force, and whether the topic itself sets it."""
+    """A setting of a topic: its name; the value in force; is_default, whether the topic itself does
+    not set it; the default; type, what a value must be, and help, what it does, both for people."""
 
     name: str
     value: str
     is_default: bool
     default: str
-    type: str  # what a value must be, for people
+    type: str
     help: str
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as the cluster describes it."""
+    """A topic as the cluster describes it: name; id, which another topic of that name would not
+    have; replicas, how many each partition has; config, the settings that it sets itself;
+    partitions."""
 
     name: str
     id: str
@@ -77,18 +83,22 @@ class Message(tuple[Any, ...]):
 
     @property
     def key(self) -> bytes | None:
+        """The record's key; None: it has none."""
         return self._batch.keys()[self._index]
 
     @property
     def topic(self) -> str:
+        """The topic that it was read from."""
         return self._batch.topic
 
     @property
     def partition(self) -> int:
+        """The number of its partition."""
         return self._batch.partition
 
     @property
     def offset(self) -> int:
+        """Its position in the partition."""
         return self._batch.offsets()[self._index]
 
     @property
@@ -98,6 +108,7 @@ class Message(tuple[Any, ...]):
 
     @property
     def time(self) -> datetime:
+        """The timestamp, in UTC."""
         return datetime.fromtimestamp(self.timestamp / 1000, UTC)
 
     @property
@@ -107,6 +118,7 @@ class Message(tuple[Any, ...]):
 
     @property
     def header_list(self) -> list[tuple[str, bytes | None]]:
+        """All headers, in order, also those of one name."""
         return self._batch.headers(self._index)
 
     def text(self) -> str:
@@ -114,6 +126,7 @@ class Message(tuple[Any, ...]):
         return (self.value or b"").decode()
 
     def json(self) -> Any:
+        """The value as JSON; None for null."""
         return json.loads(self.value or b"null")
 
     def __eq__(self, other: object) -> bool:

@@ -69,6 +69,7 @@ class Future:
         if lib.dmqpy_is_done(self._slots + self._index):
             function(self)
         else:
+            self._producer._check_process()
             self._producer._callbacks.add(self, function)
 
     def _error(self, slot: Any) -> errors.Error | None:
@@ -299,6 +300,8 @@ class Producer:
     def _raise_unless_waiting(self, code: int, error: Any, deadline: Deadline) -> None:
         if code == lib.DMQ_ERR_CLOSED:
             raise errors.from_code(code, "the producer is closed")
+        if code == lib.DMQ_ERR_FORKED:
+            raise errors.from_code(code)
         waits = code in (lib.DMQ_ERR_BUFFER_FULL, lib.DMQ_ERR_TIMEOUT, lib.DMQ_ERR_INTERRUPTED)
         if not waits or deadline.is_over():
             raise raised(code, error)
@@ -344,6 +347,8 @@ class Producer:
             lost = failed[0]  # so far, or for good: the next slice tells
         if code == lib.DMQ_ERR_CLOSED:
             raise errors.from_code(code, "the producer is closed")
+        if code == lib.DMQ_ERR_FORKED:
+            raise errors.from_code(code)
         lost = max(lost, failed[0])
         if lost > 0:
             text = ffi.string(error.message).decode(errors="replace")
@@ -358,14 +363,17 @@ class Producer:
         """Until the slot is done or the producer is closed."""
         deadline = Deadline(timeout)
         while not self._is_closed:
-            if os.getpid() != self._process:
-                raise errors.from_code(lib.DMQ_ERR_FORKED)
+            self._check_process()
             if lib.dmqpy_wait(self._poller, slot, deadline.slice_ms()):
                 return
             if deadline.is_over():
                 raise errors.from_code(
                     lib.DMQ_ERR_TIMEOUT, f"not acknowledged within {timeout} s: it may be stored"
                 )
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise errors.from_code(lib.DMQ_ERR_FORKED)
 
     def _wait_slice(self, slot: Any) -> None:
         lib.dmqpy_wait(self._poller, slot, SLICE_MS)
@@ -378,6 +386,9 @@ class Producer:
 
     def close(self) -> None:
         """Gives up what was not delivered: flush first."""
+        if os.getpid() != self._process:
+            self._is_closed = True  # it is the parent's, and so are those who are inside
+            return
         with self._client._lock:
             if self._is_closed:
                 return

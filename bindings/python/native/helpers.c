@@ -19,6 +19,7 @@ struct dmqpy_poller {
     uint32_t users; /* calls that are inside; atomic, as is_closing: sends take no lock */
     bool is_closing;
     bool is_async;
+    uint32_t forks; /* of the process that made it */
     uint32_t sends;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
@@ -31,6 +32,23 @@ dmqpy_programs(void)
     return DMQPY_PROGRAMS;
 }
 
+/* How often the process has been forked off another: a child's threads are gone, and so whatever
+ * they were to give back, such as a lock. */
+static uint32_t fork_count;
+static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+
+static void
+count_fork(void)
+{
+    fork_count++;
+}
+
+static void
+watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, count_fork);
+}
+
 /* ---- futures --------------------------------------------------------------------------------- */
 
 dmqpy_poller *
@@ -40,6 +58,8 @@ dmqpy_poller_new(dmq_producer *producer, int is_async)
     if (poller == NULL) {
         return NULL;
     }
+    pthread_once(&fork_once, watch_forks);
+    poller->forks = fork_count;
     poller->producer = producer;
     poller->is_async = is_async != 0;
     pthread_condattr_t attr;
@@ -56,12 +76,22 @@ dmqpy_poller_new(dmq_producer *producer, int is_async)
 static bool
 enter(dmqpy_poller *poller)
 {
+    if (poller->forks != fork_count) {
+        return false;
+    }
     __atomic_fetch_add(&poller->users, 1, __ATOMIC_SEQ_CST);
     if (!__atomic_load_n(&poller->is_closing, __ATOMIC_SEQ_CST)) {
         return true;
     }
     __atomic_fetch_sub(&poller->users, 1, __ATOMIC_SEQ_CST);
     return false;
+}
+
+/* Why `enter` did not let in. */
+static dmq_err
+refusal(const dmqpy_poller *poller)
+{
+    return poller->forks != fork_count ? DMQ_ERR_FORKED : DMQ_ERR_CLOSED;
 }
 
 static void
@@ -85,7 +115,7 @@ dmqpy_poller_close(dmqpy_poller *poller)
 void
 dmqpy_poller_free(dmqpy_poller *poller)
 {
-    if (poller != NULL) {
+    if (poller != NULL && poller->forks == fork_count) { /* destroying waits for the waiters */
         pthread_cond_destroy(&poller->cond);
         pthread_mutex_destroy(&poller->mutex);
         free(poller);
@@ -228,7 +258,7 @@ dmqpy_send_record(const dmqpy_route *route, uintptr_t slot, dmq_record *record, 
     *(dmqpy_slot *)slot = (dmqpy_slot){.pending = 1, .offset = -1};
     record->size = sizeof(*record);
     record->opaque = slot;
-    dmq_err err = DMQ_ERR_CLOSED;
+    dmq_err err = refusal(poller);
     if (enter(poller)) {
         err = dmq_producer_send(poller->producer, route->topic, record, timeout_ms, error);
         leave(poller);
@@ -300,7 +330,7 @@ dmqpy_send_packed(const dmqpy_route *route, dmqpy_slot *slot, dmqpy_packed *pack
     dmq_err err = DMQ_OK;
     while (packed->sent < packed->count && err == DMQ_OK) {
         if (!enter(poller)) {
-            return DMQ_ERR_CLOSED;
+            return refusal(poller);
         }
         dmqpy_packed before = *packed;
         size_t count = unpack(packed, slot, records, RECORDS_MAX);
@@ -325,7 +355,7 @@ dmqpy_post_record(const dmqpy_route *route, uint64_t number, dmq_record *record,
     dmqpy_poller *poller = route->poller;
     record->size = sizeof(*record);
     record->opaque = number;
-    dmq_err err = DMQ_ERR_CLOSED;
+    dmq_err err = refusal(poller);
     if (enter(poller)) {
         err = dmq_producer_send(poller->producer, route->topic, record, 0, error);
         leave(poller);
@@ -390,7 +420,7 @@ dmqpy_prepare(const dmqpy_route *route, int64_t timeout_ms, dmq_error *error)
 {
     dmqpy_poller *poller = route->poller;
     if (!enter(poller)) {
-        return DMQ_ERR_CLOSED;
+        return refusal(poller);
     }
     dmq_err err = dmq_producer_prepare(poller->producer, route->topic, timeout_ms, error);
     leave(poller);
@@ -401,7 +431,7 @@ dmq_err
 dmqpy_flush(dmqpy_poller *poller, int64_t timeout_ms, uint64_t *ret_failed, dmq_error *error)
 {
     if (!enter(poller)) {
-        return DMQ_ERR_CLOSED;
+        return refusal(poller);
     }
     dmq_err err = dmq_producer_flush(poller->producer, timeout_ms, ret_failed, error);
     leave(poller);

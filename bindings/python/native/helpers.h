@@ -26,7 +26,8 @@ typedef struct dmqpy_slot {
 
 /* A producer as the binding uses it. It takes deliveries for all threads that wait: one of them
  * polls, the others wait for it, and it hands over when its own are there. Closing it waits for
- * calls that other threads are in; calls that come later say DMQ_ERR_CLOSED, 0 or NULL. */
+ * calls that other threads are in; calls that come later say DMQ_ERR_CLOSED or 0; in a forked
+ * child, DMQ_ERR_FORKED or 0. */
 typedef struct dmqpy_poller dmqpy_poller;
 
 /* Owns the producer from then on. NULL: out of memory; the producer is still the caller's.

@@ -2,6 +2,8 @@
  * classes under dmq.Error in Python. Numbers below 1000 are those of Kafka's protocol, where it has
  * the error; ours start at 1000. Numbers are never reused.
  *
+ * Who adds a row runs tests/python/test_types.py, which lists the classes for type checkers.
+ *
  * X(NAME, number, class, text): the text says what happened; the sentence that comes with a
  * particular error (struct dmq_error) adds where and what to do. */
 #ifndef DMQ_ERRORS_H

@@ -21,7 +21,10 @@ gives up waiting: a record that was sent may be stored. A client is of the loop 
 in.
 """
 
-from .. import errors
+from .. import codes, errors
+
+# One class per code of the table in dmq/errors.h: dmq.UnknownTopicOrPartitionError, ...
+from ..codes import *  # noqa: F403
 from ..consumer import Batch
 from ..errors import (
     AbortError,
@@ -37,9 +40,6 @@ from .client import Client, Topics, connect
 from .consumer import Consumer
 from .dev import DevCluster, dev
 from .producer import Future, Producer
-
-# One class per code of the table in dmq/errors.h: dmq.UnknownTopicOrPartitionError, ...
-globals().update(errors.BY_NAME)
 
 __all__ = [
     "AbortError",
@@ -64,5 +64,5 @@ __all__ = [
     "connect",
     "dev",
     "errors",
-    *errors.BY_NAME,
 ]
+__all__ += codes.__all__
