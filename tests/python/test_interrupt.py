@@ -112,7 +112,11 @@ def test_the_client_goes_on_after_ctrl_c(cluster, c, topic):
 
 def test_ctrl_c_of_one_thread_leaves_the_others_alone(cluster, c, topic):
     found = []
-    calls = [c.topics.list, lambda: c.topics.partitions(topic), lambda: c.topics.create("made")]
+    calls = [
+        c.topics.list,
+        lambda: c.topics.partitions(topic),
+        lambda: c.topics.create(f"{topic}-made"),
+    ]
     workers = [threading.Thread(target=lambda call=call: found.append(call())) for call in calls]
     with stopped_broker(cluster):
         for worker in workers:
@@ -122,4 +126,4 @@ def test_ctrl_c_of_one_thread_leaves_the_others_alone(cluster, c, topic):
             c._interrupt()
     for worker in workers:
         worker.join(20)
-    assert len(found) == 3 and "made" in c.topics.list()
+    assert len(found) == 3 and f"{topic}-made" in c.topics.list()

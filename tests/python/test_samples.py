@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).resolve().parents[2] / "bindings/python/README.md"
-SAMPLES = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.M | re.S)
+ALL = re.findall(r"^```python\n(.*?)^```$", README.read_text(), re.M | re.S)
+TESTS = [code for code in ALL if code.startswith("def test_")]
+SAMPLES = [code for code in ALL if code not in TESTS]
 
 
 def test_there_are_samples():
-    assert len(SAMPLES) >= 2
+    assert len(SAMPLES) >= 2 and len(TESTS) == 1
 
 
 @pytest.mark.parametrize("code", SAMPLES)
