@@ -86,6 +86,7 @@ struct seek {
     int32_t leader;       /* who leads as far as is known; -1: nobody knows */
     uint64_t tried;       /* bits of the places of this round */
     uint64_t reached;     /* and of those that said something */
+    uint64_t strange;     /* and of those that belong to another cluster */
     int reached_last;     /* how many did in the last round that found no leader */
     int64_t retry_at_ms;  /* end of the pause; INT64_MAX: none */
     int64_t pause_ms;     /* the next one */
@@ -142,6 +143,7 @@ struct brk {
     uint64_t space_id;    /* of the SPACE in flight; 0: none */
     int64_t space_due_ms; /* when the next one is asked for */
     int64_t space_free;   /* as last measured; -1: not yet */
+    int64_t reserve;      /* below so much free produce is refused */
     int64_t space_budget; /* bytes to append before it is measured again, whatever the time */
     bool disk_full;       /* produce is refused */
     size_t stuck;         /* partitions with operations that came back */

@@ -84,6 +84,15 @@ forget_round(struct seek *seek)
     seek->place = -1;
     seek->tried = 0;
     seek->reached = 0;
+    seek->strange = 0;
+}
+
+/* A broker whose folder is of another cluster than all controllers will not get anywhere by
+ * waiting. One that served already goes on: somebody may just be starting the wrong controllers. */
+static bool
+is_lost(const struct brk *brk)
+{
+    return brk->seek.strange == brk->seek.tried && brk->broker_epoch < 0;
 }
 
 /* Nobody leads, or nobody that can be reached. */
@@ -91,6 +100,14 @@ static void
 end_round(struct brk *brk)
 {
     struct seek *seek = &brk->seek;
+    if (is_lost(brk)) {
+        brk_log(brk, true,
+                "event=refused error=%s text=\"data folder %s is of another cluster than the "
+                "controllers of services.json: give the services.json of its cluster, or an empty "
+                "--data\"",
+                err_name(DMQ_ERR_INCONSISTENT_CLUSTER_ID), brk->config.data_dir);
+        brk_exit(brk, 1);
+    }
     seek->reached_last = count_bits(seek->reached);
     forget_round(seek);
     seek->retry_at_ms = brk->now_ms + seek->pause_ms;
@@ -180,9 +197,12 @@ controllers_on_up(struct brk *brk, int32_t id, int32_t leader)
 }
 
 void
-controllers_on_down(struct brk *brk, int32_t id)
+controllers_on_down(struct brk *brk, int32_t id, dmq_err why)
 {
     if (is_dialled(brk, id)) {
+        if (why == DMQ_ERR_INCONSISTENT_CLUSTER_ID) {
+            brk->seek.strange |= UINT64_C(1) << brk->seek.place;
+        }
         give_up(brk, false);
     }
 }
@@ -229,6 +249,7 @@ controllers_heard(struct brk *brk, dmq_err err)
     }
     seek->tried = UINT64_C(1) << seek->place;
     seek->reached = 0;
+    seek->strange = 0;
     seek->pause_ms = FIRST_PAUSE_MS;
     seek->answer_by_ms = INT64_MAX;
 }

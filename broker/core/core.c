@@ -342,7 +342,7 @@ brk_step(struct brk *brk, struct brk_event *event, struct brk_effects *out)
         controllers_on_up(brk, event->u.controller.id, event->u.controller.leader);
         break;
     case BRK_CONTROLLER_DOWN:
-        controllers_on_down(brk, event->u.controller.id);
+        controllers_on_down(brk, event->u.controller.id, event->u.controller.err);
         break;
     case BRK_CONTROLLER_REPLY:
         on_reply(brk, &event->u.reply);

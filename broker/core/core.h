@@ -49,7 +49,7 @@ struct brk_config {
     int64_t segment_bytes;        /* log.segment.bytes: where the topic does not say */
     int64_t hot_bytes;            /* log.hot.bytes: of a partition, beyond what is not written */
     int64_t retention_check_ms;   /* log.retention.check.interval.ms; 0: never */
-    int64_t reserve_bytes;        /* log.disk.reserve.bytes */
+    int64_t reserve_bytes;        /* log.disk.reserve.bytes; -1: by the size of the disk */
     int32_t index_interval_bytes; /* log.index.interval.bytes */
     const struct brk_service *controllers; /* borrowed; outlives the core; one at least */
     size_t controller_count;
@@ -118,6 +118,7 @@ struct brk_event {
         struct {
             int32_t id;     /* of the controller */
             int32_t leader; /* UP: who leads, as it says itself; -1: it does not know */
+            dmq_err err;    /* DOWN: why; DMQ_OK: not known */
         } controller;
     } u;
 };

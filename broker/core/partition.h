@@ -232,7 +232,7 @@ bool checkpoint_remove_clean(struct brk *brk); /* start; false if there was none
 
 void controllers_start(struct brk *brk);
 void controllers_on_up(struct brk *brk, int32_t id, int32_t leader);
-void controllers_on_down(struct brk *brk, int32_t id);
+void controllers_on_down(struct brk *brk, int32_t id, dmq_err why);
 
 /* A controller that pushes leads; `newer`: in a term that is news. */
 void controllers_named(struct brk *brk, int32_t id, bool newer);

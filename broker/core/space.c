@@ -21,6 +21,9 @@
  * the first did not fit comes back as well, and its order is that of the lane. */
 
 #define CHECK_MS 1000
+#define MOST_RESERVE                                                                               \
+    ((int64_t)256 << 20) /* where the setting does not say: a twentieth of the disk */
+#define RESERVE_SHARE 20
 #define LEAST_BUDGET (1 << 20)
 #define GONE_BYTES (1 << 20) /* with less than this even the store may find no space */
 
@@ -78,8 +81,7 @@ space_check(const struct brk *brk, const struct partition *p, struct err_msg *er
                    "nothing was written to %s: the disk of broker %d has %" PRId64
                    " MiB left, and log.disk.reserve.bytes keeps %" PRId64
                    " MiB free; reads and deletes go on, and so does produce once there is space",
-                   p->label, brk->config.broker_id, brk->space_free >> 20,
-                   brk->config.reserve_bytes >> 20);
+                   p->label, brk->config.broker_id, brk->space_free >> 20, brk->reserve >> 20);
 }
 
 static void
@@ -89,12 +91,11 @@ set_full(struct brk *brk, bool full)
         return;
     }
     brk->disk_full = full;
-    brk_log(brk, full,
-            "event=%s dir=%s free_bytes=%" PRId64 " reserve_bytes=%" PRId64 " text=\"%s\"",
-            full ? "disk_full" : "disk_has_space", brk->config.data_dir, brk->space_free,
-            brk->config.reserve_bytes,
-            full ? "produce is refused; make space or lower log.disk.reserve.bytes"
-                 : "produce goes on");
+    brk_log(
+        brk, full, "event=%s dir=%s free_bytes=%" PRId64 " reserve_bytes=%" PRId64 " text=\"%s\"",
+        full ? "disk_full" : "disk_has_space", brk->config.data_dir, brk->space_free, brk->reserve,
+        full ? "produce is refused; make space or lower log.disk.reserve.bytes"
+             : "produce goes on");
 }
 
 /* ---- what came back -------------------------------------------------------------------------- */
@@ -195,17 +196,28 @@ go_on_all(struct brk *brk, int64_t left)
     }
 }
 
+static int64_t
+reserve_of(const struct brk *brk, uint64_t disk_bytes)
+{
+    if (brk->config.reserve_bytes >= 0) {
+        return brk->config.reserve_bytes;
+    }
+    int64_t share = (int64_t)(disk_bytes / RESERVE_SHARE);
+    return share < MOST_RESERVE ? share : MOST_RESERVE;
+}
+
 void
 space_on_done(struct brk *brk, const struct disk_done *done)
 {
-    int64_t reserve = brk->config.reserve_bytes;
     DMQ_ASSERT(done->id == brk->space_id);
     brk->space_id = 0;
     brk->space_due_ms = brk->now_ms + CHECK_MS;
     if (done->err != DMQ_OK) {
         return; /* what was measured before goes on to hold */
     }
-    brk->space_free = done->u.free < INT64_MAX ? (int64_t)done->u.free : INT64_MAX;
+    int64_t reserve = reserve_of(brk, done->u.space.total);
+    brk->reserve = reserve;
+    brk->space_free = done->u.space.free < INT64_MAX ? (int64_t)done->u.space.free : INT64_MAX;
     brk->space_budget = (brk->space_free - reserve) / 4;
     brk->space_budget = brk->space_budget < LEAST_BUDGET ? LEAST_BUDGET : brk->space_budget;
     if (brk->life < LIFE_CLOSING) {

@@ -11,6 +11,7 @@
 
 #include "libdmq/base/buf.h"
 #include "libdmq/base/err.h"
+#include "libdmq/base/fs.h"
 
 enum disk_op_kind {
     DISK_OPEN, /* recover the log of a partition, or create it; its first operation. Again, of a log
@@ -124,8 +125,8 @@ struct disk_done {
         struct {
             int64_t offset; /* -1: none below the limit */
             int64_t timestamp;
-        } found;       /* FIND_TIME */
-        uint64_t free; /* SPACE: bytes */
+        } found;               /* FIND_TIME */
+        struct fs_space space; /* SPACE */
     } u;
 };
 

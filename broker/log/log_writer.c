@@ -10,6 +10,7 @@
 #define STEP_MIN ((uint64_t)64 << 10)
 #define STEP_MAX ((uint64_t)64 << 20)
 #define STEP_SYNCS 16 /* a step lasts for about so many syncs */
+#define STEP_SHARE 64 /* and takes at most this part of the space that is left on the disk */
 
 /* Up to this many bytes a sync, space is made by writing zeroes, in steps of at most ZERO_STEP_MAX;
  * beyond, writing everything twice costs more than it saves, and space is reserved. */
@@ -130,15 +131,21 @@ rate_of(const struct log_writer *writer, uint64_t end)
     return writer->sync_bytes > now ? writer->sync_bytes : now;
 }
 
+/* Where little space is left, one log must not take it from the others. */
 static uint64_t
-step_for(uint64_t rate)
+step_for(const struct log_writer *writer, uint64_t rate)
 {
     uint64_t most = rate <= ZERO_RATE_MAX ? ZERO_STEP_MAX : STEP_MAX;
     uint64_t step = STEP_MIN;
+    struct fs_space space;
+    if (writer->fs->ops->space(writer->fs, writer->dir, &space) == 0 &&
+        space.free / STEP_SHARE < most) {
+        most = space.free / STEP_SHARE;
+    }
     while (step < most && step < rate * STEP_SYNCS) {
         step *= 2;
     }
-    return step;
+    return step < most ? step : most;
 }
 
 /* Makes space for what ends at end, if it lacks, and a step beyond. At a low rate that is for the
@@ -151,7 +158,7 @@ make_space(struct log_writer *writer, uint64_t end, uint64_t *ret_zeroes)
         return 0;
     }
     uint64_t rate = rate_of(writer, end);
-    uint64_t target = (end + step_for(rate) + PAGE - 1) / PAGE * PAGE;
+    uint64_t target = (end + step_for(writer, rate) + PAGE - 1) / PAGE * PAGE;
     uint64_t most = (uint64_t)writer->segment_bytes;
     if (target > most) {
         target = end > most ? end : most;

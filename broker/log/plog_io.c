@@ -599,7 +599,7 @@ carry_out_space(struct plog_io_lane *lane, size_t i)
     char room[LOG_ERRNO_SIZE];
     char text[sizeof(lane->dones[i].text)];
     const char *dir = (const char *)lane->ops[i].u.space.dir->data;
-    int error = lane->fs->ops->space(lane->fs, dir, &lane->dones[i].u.free);
+    int error = lane->fs->ops->space(lane->fs, dir, &lane->dones[i].u.space);
     if (error != 0) {
         snprintf(text, sizeof(text), "the free space cannot be told: %s", log_errno(error, room));
         set_error(&lane->dones[i], DMQ_ERR_IO, text);

@@ -122,10 +122,11 @@ log_unreachable(struct node *node, const struct peer_event *from)
 }
 
 static void
-step_down(struct node *node)
+step_down(struct node *node, dmq_err why)
 {
     struct brk_event event = {.kind = BRK_CONTROLLER_DOWN};
     event.u.controller.id = node->controller_id;
+    event.u.controller.err = why;
     give_up(node);
     node_step(node, &event);
 }
@@ -154,12 +155,12 @@ take_event(struct node *node, struct peer_event *event)
         break;
     case PEER_CONNECT_FAILED:
         log_unreachable(node, event);
-        step_down(node);
+        step_down(node, event->err);
         break;
     case PEER_DISCONNECTED:
         log_warn("controller_disconnected controller=%d text=\"%s\"", node->controller_id,
                  event->text);
-        step_down(node);
+        step_down(node, event->err);
         break;
     case PEER_RESPONSE:
     case PEER_FAILED:

@@ -29,6 +29,12 @@ struct fs_sync {
     int error;            /* what it came to */
 };
 
+/* Free is an estimate: others write too, and files are made of blocks. */
+struct fs_space {
+    uint64_t free; /* bytes that can still be written */
+    uint64_t total;
+};
+
 struct fs_ops {
     int (*open)(struct fs *fs, const char *path, unsigned flags, struct fs_file **ret_file);
     void (*close)(struct fs_file *file);
@@ -50,9 +56,8 @@ struct fs_ops {
     int (*rename)(struct fs *fs, const char *from, const char *to);
     int (*unlink)(struct fs *fs, const char *path);
     int (*rmdir)(struct fs *fs, const char *path);
-    /* Bytes that can still be written to the file system that holds the path: an estimate, for
-     * others write too, and files are made of blocks. */
-    int (*space)(struct fs *fs, const char *path, uint64_t *ret_free);
+    /* The file system that holds the path. */
+    int (*space)(struct fs *fs, const char *path, struct fs_space *ret_space);
     /* When a file's contents last changed, in ms since 1970. */
     int (*modified)(struct fs *fs, const char *path, int64_t *ret_ms);
     /* Calls found for each name in the folder, in no order, without "." and "..". found returns 0

@@ -231,7 +231,7 @@ posix_rmdir(struct fs *fs, const char *path)
 }
 
 static int
-posix_space(struct fs *fs, const char *path, uint64_t *ret_free)
+posix_space(struct fs *fs, const char *path, struct fs_space *ret_space)
 {
     struct statvfs st;
     int rc;
@@ -242,7 +242,8 @@ posix_space(struct fs *fs, const char *path, uint64_t *ret_free)
     if (rc != 0) {
         return errno;
     }
-    *ret_free = (uint64_t)st.f_bavail * (uint64_t)st.f_frsize;
+    *ret_space = (struct fs_space){.free = (uint64_t)st.f_bavail * (uint64_t)st.f_frsize,
+                                   .total = (uint64_t)st.f_blocks * (uint64_t)st.f_frsize};
     return 0;
 }
 

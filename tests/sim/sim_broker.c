@@ -320,6 +320,8 @@ dial(struct sim_broker *sim)
     sim->dialled = 0;
     if (sim->controllers[id].refuses) {
         event.kind = BRK_CONTROLLER_DOWN;
+        event.u.controller.err =
+            sim->controllers[id].strange ? DMQ_ERR_INCONSISTENT_CLUSTER_ID : DMQ_ERR_NETWORK;
         step(sim, &event);
     } else if (!sim->controllers[id].mute) {
         sim->connected = id;

@@ -28,6 +28,7 @@ struct sim_node {
     int32_t leader; /* who leads, as it says in its hello; -1: it does not know. Only one that says
                        itself answers requests, the others refuse */
     bool refuses;   /* connections */
+    bool strange;   /* because it belongs to another cluster */
     bool mute;      /* takes everything, says nothing */
 };
 

@@ -408,7 +408,7 @@ sim_rmdir(struct fs *fs, const char *path)
 }
 
 static int
-sim_space(struct fs *fs, const char *path, uint64_t *ret_free)
+sim_space(struct fs *fs, const char *path, struct fs_space *ret_space)
 {
     struct simfs *disk = of(fs);
     struct sim_place place;
@@ -418,7 +418,8 @@ sim_space(struct fs *fs, const char *path, uint64_t *ret_free)
         return error;
     }
     uint64_t used = simfs_used(disk);
-    *ret_free = used < disk->capacity ? disk->capacity - used : 0;
+    *ret_space = (struct fs_space){.free = used < disk->capacity ? disk->capacity - used : 0,
+                                   .total = disk->capacity};
     return 0;
 }
 

@@ -364,13 +364,14 @@ static void
 space_is_what_the_capacity_leaves(void **state)
 {
     (void)state;
-    uint64_t space = 0;
+    struct fs_space space = {0, 0};
     simfs_set_capacity(disk, simfs_used(disk) + 100);
     assert_int_equal(fs->ops->space(fs, "/d", &space), 0);
-    assert_int_equal(space, 100);
+    assert_int_equal(space.free, 100);
+    assert_int_equal(space.total, simfs_used(disk) + 100);
     simfs_set_capacity(disk, 0);
     assert_int_equal(fs->ops->space(fs, "/d", &space), 0);
-    assert_int_equal(space, 0);
+    assert_int_equal(space.free, 0);
     simfs_fail(disk, SIMFS_SPACE, EIO, 0, 1);
     assert_int_equal(fs->ops->space(fs, "/d", &space), EIO);
 }

@@ -85,6 +85,45 @@ one_that_does_not_know_is_left_for_the_next(void **state)
     assert_int_equal(dials(2), 12);
 }
 
+static void
+all_are(bool strange)
+{
+    for (int id = 1; id <= SIM_CONTROLLERS; id++) {
+        sim.controllers[id].refuses = true;
+        sim.controllers[id].strange = strange;
+    }
+}
+
+/* The folder, or services.json, is the wrong one: waiting does not help. */
+static void
+controllers_of_another_cluster_end_it(void **state)
+{
+    (void)state;
+    all_are(true);
+    sim_broker_start(&sim);
+    assert_true(sim.exited);
+    assert_int_equal(sim.exit_code, 1);
+    assert_int_equal(dials(3), 123);
+}
+
+/* One that is not of another cluster may come back, and one that served goes on. */
+static void
+some_of_another_cluster_do_not(void **state)
+{
+    (void)state;
+    all_are(true);
+    sim.controllers[2].strange = false;
+    sim_broker_start(&sim);
+    assert_false(sim.exited);
+    sim.controllers[2] = (struct sim_node){.leader = 2};
+    sim_broker_wait(&sim, 1000);
+    assert_true(sim.ready);
+    all_are(true);
+    sim_broker_disconnect(&sim);
+    sim_broker_wait(&sim, 3000);
+    assert_false(sim.exited);
+}
+
 /* A hello that names a dead leader leads nowhere, and names it once a round only. */
 static void
 a_round_dials_each_once_and_then_pauses(void **state)
@@ -646,6 +685,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(the_paired_one_says_who_leads),
         CASE(one_that_does_not_know_is_left_for_the_next),
+        CASE(controllers_of_another_cluster_end_it),
+        CASE(some_of_another_cluster_do_not),
         CASE(a_round_dials_each_once_and_then_pauses),
         CASE(the_first_pause_is_short),
         CASE(one_that_leads_by_its_word_only_is_not_dialled_in_a_loop),

@@ -121,6 +121,26 @@ produce_is_refused_at_the_reserve_and_goes_on_by_itself(void **state)
     assert_int_equal(end_of(0), 2);
 }
 
+/* Where the setting does not say how much. */
+static void
+a_small_disk_has_a_small_reserve(void **state)
+{
+    (void)state;
+    start(-1);
+    simfs_set_capacity(sim.disk, simfs_used(sim.disk) + 100000);
+    sim_broker_wait(&sim, 1100);
+    assert_int_equal(produce(0, &(struct sim_batch){.value = "a"}).err, DMQ_OK);
+    char value[95500];
+    memset(value, 'x', sizeof(value) - 1);
+    value[sizeof(value) - 1] = '\0';
+    assert_int_equal(produce(0, &(struct sim_batch){.value = value}).err, DMQ_OK);
+    sim_broker_wait(&sim, 1100);
+    assert_true(is_full());
+    simfs_set_capacity(sim.disk, UINT64_MAX); /* 256 MiB are enough there */
+    sim_broker_wait(&sim, 1100);
+    assert_false(is_full());
+}
+
 /* What a delete gives back is found by itself. */
 static void
 a_delete_makes_room(void **state)
@@ -344,6 +364,7 @@ main(void)
 #define TEST_FULL(f) cmocka_unit_test_setup_teardown(f, setup_without_reserve, teardown)
     const struct CMUnitTest tests[] = {
         TEST(produce_is_refused_at_the_reserve_and_goes_on_by_itself),
+        cmocka_unit_test_teardown(a_small_disk_has_a_small_reserve, teardown),
         TEST(a_delete_makes_room),
         TEST(a_fast_writer_is_stopped_before_the_disk_is_full),
         TEST(retries_are_answered_at_the_reserve),

@@ -258,6 +258,17 @@ space_is_made_in_steps_that_follow_the_rate(void **state)
     assert_int_equal(size, 1 << 20); /* never beyond the segment */
 }
 
+/* One log does not take what is left from the others. */
+static void
+little_space_is_not_made_ahead_of_one_log(void **state)
+{
+    (void)state;
+    simfs_set_capacity(disk, simfs_used(disk) + 640000);
+    uint64_t made = made_by(2, 100000, 3);
+    assert_in_range(made, 1, 10000 + 4096);
+    assert_true(simfs_counts(disk)->calls[SIMFS_ALLOCATE] > 0);
+}
+
 static void
 a_close_ends_files_exactly(void **state)
 {
@@ -459,6 +470,7 @@ main(void)
         TEST(new_names_are_synced_with_the_first_sync),
         TEST(a_roll_trims_and_syncs_the_segment_that_ended),
         TEST(space_is_made_in_steps_that_follow_the_rate),
+        TEST(little_space_is_not_made_ahead_of_one_log),
         TEST(a_close_ends_files_exactly),
         TEST(closes_of_a_run_are_synced_together),
         TEST(a_close_that_cannot_sync_is_not_the_others),
