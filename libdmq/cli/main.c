@@ -181,10 +181,26 @@ run_command(const struct command *command, struct args *args, const char **words
     return command->run(&cli);
 }
 
+/* What people try first: `dmq help topic create` is `dmq topic create --help`, `dmq --version` is
+ * `dmq version`. */
+static void
+take_habits(int argc, char **argv)
+{
+    static char help[] = "--help";
+    static char version[] = "version";
+    if (argc > 1 && strcmp(argv[1], "help") == 0) {
+        memmove(&argv[1], &argv[2], (size_t)(argc - 2) * sizeof(argv[0]));
+        argv[argc - 1] = help;
+    } else if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+        argv[1] = version;
+    }
+}
+
 int
 main(int argc, char **argv)
 {
     struct args args;
+    take_habits(argc, argv);
     const char **words = calloc((size_t)argc + 1, sizeof(words[0]));
     if (words == NULL || !args_init(&args, argc, argv)) {
         free(words);

@@ -189,6 +189,16 @@ def test_wrong_usage_exits_2_and_helps(arguments, said):
     assert said in done.stderr.decode()
 
 
+def test_what_people_try_first():
+    assert dmq("help").stdout == dmq("--help").stdout
+    assert dmq("help", "topic").stdout == dmq("topic", "--help").stdout
+    assert dmq("help", "topic", "create").stdout == dmq("topic", "create", "--help").stdout
+    assert dmq("help", "broker").stdout == dmq("broker", "--help").stdout
+    assert dmq("--version").stdout == dmq("version").stdout
+    done = dmq("help", "topci")
+    assert done.returncode == USAGE and b"did you mean 'topic'?" in done.stderr
+
+
 def test_version():
     done = dmq("version")
     assert re.fullmatch(rb"dmq \d+\.\d+\.\d+, libdmq \d+\.\d+\.\d+\n", done.stdout)
