@@ -399,9 +399,9 @@ int
 main(int argc, char **argv)
 {
     struct bench b = {.now_ms = 1};
-    int32_t topics = argc > 1 ? atoi(argv[1]) : 1000;
-    int32_t partitions = argc > 2 ? atoi(argv[2]) : 100;
-    b.brokers = argc > 3 ? atoi(argv[3]) : 100;
+    int32_t topics = argc > 1 ? (int32_t)strtol(argv[1], NULL, 10) : 1000;
+    int32_t partitions = argc > 2 ? (int32_t)strtol(argv[2], NULL, 10) : 100;
+    b.brokers = argc > 3 ? (int32_t)strtol(argv[3], NULL, 10) : 100;
     if (topics < 1 || partitions < 1 || b.brokers < REPLICAS) {
         fprintf(stderr, "usage: bench_metadata [TOPICS [PARTITIONS_OF_EACH [BROKERS]]]\n");
         return 2;
