@@ -25,4 +25,15 @@ void quorum_check(struct process *p);
 /* Whether the controllers can do without the disk of this one for ever. */
 bool quorum_can_spare(struct world *world, const struct process *lost);
 
+/* ---- leases.c -------------------------------------------------------------------------------- */
+
+#define SESSION_MS 2000 /* broker.session.timeout.ms */
+
+/* The controller had a heartbeat of the broker, or an answer; or its port refused. */
+void leases_heard(struct process *controller, const struct process *broker);
+void leases_refused(struct process *controller, const struct process *broker);
+
+/* After an event of the controller. */
+void leases_check(struct process *controller);
+
 #endif

@@ -248,6 +248,7 @@ check(struct process *p)
         broker_check(p);
     } else if (p->kind == PROCESS_CONTROLLER) {
         quorum_check(p);
+        leases_check(p);
     }
     if (p->kind != PROCESS_CLIENT) {
         metadata_check(p);

@@ -126,6 +126,21 @@ struct effect {
     } u;
 };
 
+struct seen_lease {
+    int64_t epoch;
+    bool fenced;
+};
+
+/* Of a controller: what it has heard of brokers, by number of the process (leases.c). */
+struct lease_watch {
+    int64_t heard_us[WORLD_MAX_PROCESSES];
+    int64_t refused_us[WORLD_MAX_PROCESSES];
+    struct seen_lease seen[WORLD_MAX_PROCESSES];
+    int64_t led_us; /* it leads since then */
+    int64_t term;
+    int64_t version; /* of the image that was looked at last */
+};
+
 struct process {
     struct world *world;
     enum process_kind kind;
@@ -154,6 +169,7 @@ struct process {
     /* what dies with it */
     struct brk *brk;
     struct ctl *ctl;
+    struct lease_watch leases; /* a controller's */
     struct sim_client *client;
     struct kv *kv;
     struct raft_store *raft_store; /* a controller's */
@@ -248,6 +264,7 @@ struct world_options {
     X(late_creates, "(topics made by a late copy of a create, after their deletion)")              \
     X(admin_unknown, "admin requests of unknown fate")                                             \
     X(admin_reads, "linearizable reads checked")                                                   \
+    X(fenced, "brokers fenced")                                                                    \
     X(registrations, "broker epochs given")                                                        \
     X(versions, "metadata versions checked")                                                       \
     X(sends, "records sent")                                                                       \

@@ -11,7 +11,6 @@
 #include "libdmq/wire/codec.h"
 #include "tests/sim/quorum.h"
 
-#define SESSION_MS 2000
 #define DATA_DIR "/data"
 
 static void step(struct process *p, struct ctl_event *event);
@@ -190,6 +189,7 @@ controller_tick(struct process *p)
 void
 controller_refused(struct process *p, const struct process *gone)
 {
+    leases_refused(p, gone);
     enum ctl_event_kind kind = gone->kind == PROCESS_BROKER ? CTL_PEER_GONE : CTL_MATE_GONE;
     step(p, &(struct ctl_event){.kind = kind, .u.peer = gone->id});
 }
@@ -260,6 +260,20 @@ controller_link(struct process *p, struct link *link, bool up)
     step(p, &(struct ctl_event){.kind = kind, .u.peer = link->to->id});
 }
 
+static int16_t
+api_of(const struct message *message)
+{
+    struct request_header header;
+    struct arena arena;
+    struct err_msg err;
+    arena_init(&arena, 4096);
+    dmq_err failed =
+        msg_decode(desc_request_header(), 0, buf_bytes(message->frames[1]), &arena, &header, &err);
+    DMQ_ASSERT(failed == DMQ_OK);
+    arena_deinit(&arena);
+    return header.api_key;
+}
+
 void
 controller_receive(struct process *p, struct link *link, int direction, struct message *message)
 {
@@ -272,9 +286,15 @@ controller_receive(struct process *p, struct link *link, int direction, struct m
         event.u.request.frames = message->frames + 1;
         event.u.request.count = message->count - 1;
         event.u.request.peer = "sim";
+        if (link->from->kind == PROCESS_BROKER && api_of(message) == API_BROKER_HEARTBEAT) {
+            leases_heard(p, link->from);
+        }
         message->count = 0;
         step(p, &event);
     } else if (request_answered(link, message, &tag, &err)) {
+        if (link->to->kind == PROCESS_BROKER && err == DMQ_OK) {
+            leases_heard(p, link->to);
+        }
         call_ended(p, link, tag, err,
                    message->count > 1 ? buf_bytes(message->frames[1]) : (struct bytes){NULL, 0});
     }
@@ -377,6 +397,7 @@ controller_start(struct process *p)
                    p->id);
     }
     quorum_loaded(p, &saved);
+    memset(&p->leases, 0, sizeof(p->leases));
     make_core(p);
     dial_mates(p);
     event.u.started = &saved;

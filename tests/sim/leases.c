@@ -1,0 +1,74 @@
+/* Who may be fenced: a broker that its controller has not heard of for a whole session since it
+ * leads, or whose port refused. A new leader, or one that was paused, fences nobody else (traps 27
+ * and 28). */
+#include <inttypes.h>
+
+#include "controller/core/ctl.h"
+#include "tests/sim/quorum.h"
+
+#define TOLERANCE_US (SESSION_MS * MS / 50 + 2 * MS) /* clocks are a little fast or slow */
+
+void
+leases_heard(struct process *controller, const struct process *broker)
+{
+    controller->leases.heard_us[broker->number] = controller->world->now_us;
+}
+
+void
+leases_refused(struct process *controller, const struct process *broker)
+{
+    controller->leases.refused_us[broker->number] = controller->world->now_us;
+}
+
+static void
+check_fenced(struct process *p, const struct process *broker)
+{
+    const struct lease_watch *leases = &p->leases;
+    int64_t heard = leases->heard_us[broker->number];
+    int64_t since = heard > leases->led_us ? heard : leases->led_us;
+    bool refused = leases->refused_us[broker->number] >= heard &&
+                   leases->refused_us[broker->number] >= leases->led_us;
+    p->world->counts.fenced++;
+    if (!refused && p->world->now_us - since < SESSION_MS * (int64_t)MS - TOLERANCE_US) {
+        world_fail(p->world,
+                   "controller %" PRId32 " fences broker %" PRId32 ", heard of %" PRId64 " ms ago",
+                   p->id, broker->id, (p->world->now_us - since) / MS);
+    }
+}
+
+/* What the image says of every broker now, an entry that is on its way included. */
+static void
+look_at_brokers(struct process *p, bool check)
+{
+    const struct image *image = p->ctl->image;
+    for (uint32_t i = 0; i < image_broker_count(image); i++) {
+        const struct broker_record *record = image_broker_at(image, i);
+        const struct process *broker = world_by_id(p->world, PROCESS_BROKER, record->broker_id);
+        struct seen_lease *seen = &p->leases.seen[broker->number];
+        bool falls = seen->epoch == record->broker_epoch && !seen->fenced && record->fenced;
+        if (check && falls && !record->shutting_down) {
+            check_fenced(p, broker);
+        }
+        seen->epoch = record->broker_epoch;
+        seen->fenced = record->fenced;
+    }
+}
+
+void
+leases_check(struct process *p)
+{
+    const struct ctl *ctl = p->ctl;
+    if (!ctl->leading) {
+        p->leases.term = 0;
+        return;
+    }
+    bool begins = p->leases.term != ctl->leading_term;
+    if (begins) {
+        p->leases.term = ctl->leading_term;
+        p->leases.led_us = p->world->now_us;
+    }
+    if (begins || p->leases.version != image_version(ctl->image)) {
+        p->leases.version = image_version(ctl->image);
+        look_at_brokers(p, !begins);
+    }
+}
