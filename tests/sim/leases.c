@@ -3,14 +3,20 @@
  * and 28). */
 #include <inttypes.h>
 
+#include "broker/core/brk.h"
 #include "controller/core/ctl.h"
 #include "tests/sim/quorum.h"
 
 #define TOLERANCE_US (SESSION_MS * MS / 50 + 2 * MS) /* clocks are a little fast or slow */
 
+/* A process that is not registered yet renews nothing. */
 void
 leases_heard(struct process *controller, const struct process *broker)
 {
+    const struct broker_record *record = image_broker(controller->ctl->image, broker->id);
+    if (!broker->alive || record == NULL || broker->brk->broker_epoch != record->broker_epoch) {
+        return;
+    }
     controller->leases.heard_us[broker->number] = controller->world->now_us;
 }
 

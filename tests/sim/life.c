@@ -57,7 +57,7 @@ world_deinit(struct world *world)
     struct heap_node *node;
     while ((node = heap_min(&world->heap)) != NULL) {
         heap_remove(&world->heap, node);
-        free(LIST_ENTRY(node, struct world_event, node));
+        world_event_free(LIST_ENTRY(node, struct world_event, node));
     }
     for (int i = 0; i < world->process_count; i++) {
         process_free(world->processes[i]);

@@ -13,6 +13,7 @@
 #define NOTICE_US (20 * MS)     /* until a dialler hears that its connection ended */
 #define SILENCE_US (6 * SECOND) /* heartbeats are missed for so long */
 #define MAX_REDIAL_US (300 * MS)
+#define STRAGGLE_US (2 * SECOND)
 
 /* ---- where they are -------------------------------------------------------------------------- */
 
@@ -92,16 +93,37 @@ message_free(struct message *message)
     free(message);
 }
 
+/* What the kernel of the dialler has already taken arrives although it has closed, or died: also
+ * after what a newer connection brings. */
+static void
+straggle(struct link *link, struct message *message)
+{
+    struct world *world = link->from->world;
+    world->counts.stragglers++;
+    world_at(world, world->now_us + rng_range(&world->rng, 0, STRAGGLE_US),
+             (struct world_event){.kind = WORLD_STRAGGLE,
+                                  .process = link->to,
+                                  .life = link->to->life,
+                                  .link = link,
+                                  .number = link->generation,
+                                  .straggler = message});
+}
+
 static void
 lose_messages(struct link *link)
 {
-    struct world_counts *counts = &link->from->world->counts;
-    uint64_t *lost[2] = {&counts->requests_lost, &counts->answers_lost};
+    struct world *world = link->from->world;
+    uint64_t *lost[2] = {&world->counts.requests_lost, &world->counts.answers_lost};
     for (int direction = 0; direction < 2; direction++) {
         struct list *place;
         while ((place = list_pop(&link->queue[direction])) != NULL) {
-            (*lost[direction])++;
-            message_free(LIST_ENTRY(place, struct message, link));
+            struct message *message = LIST_ENTRY(place, struct message, link);
+            if (direction == 0 && link->to->alive && rng_chance(&world->rng, 300)) {
+                straggle(link, message);
+            } else {
+                (*lost[direction])++;
+                message_free(message);
+            }
         }
     }
 }
@@ -139,12 +161,12 @@ link_send(struct link *link, int direction, struct buf **frames, size_t count)
 
 /* The routing id that a server sees: the link and its connection. */
 static struct buf *
-routing_id(const struct link *link)
+routing_id(const struct link *link, uint64_t generation)
 {
     struct buf *id = buf_new(16);
     DMQ_ASSERT(id != NULL);
     put_be64(id->data, link->number);
-    put_be64(id->data + 8, link->generation);
+    put_be64(id->data + 8, generation);
     return id;
 }
 
@@ -163,13 +185,13 @@ link_reply(struct process *from, struct bytes id, struct buf **frames, size_t co
 
 /* Each end has its own copy of the bytes, as over TCP; a server sees who asks. */
 static void
-arrive(struct link *link, int direction, struct message *message)
+arrive(struct link *link, int direction, uint64_t generation, struct message *message)
 {
     struct buf **frames = malloc((message->count + 1) * sizeof(*frames));
     size_t count = 0;
     DMQ_ASSERT(frames != NULL);
     if (direction == 0) {
-        frames[count++] = routing_id(link);
+        frames[count++] = routing_id(link, generation);
     }
     for (size_t i = 0; i < message->count; i++) {
         frames[count++] = buf_copy(buf_bytes(message->frames[i]));
@@ -211,7 +233,7 @@ link_deliver(struct link *link, uint64_t number)
     }
     struct list *place = list_pop(&link->queue[direction]);
     struct message *message = LIST_ENTRY(place, struct message, link);
-    arrive(link, direction, message);
+    arrive(link, direction, link->generation, message);
     receive(link, direction, message);
     message_free(message);
 }
@@ -224,6 +246,14 @@ link_hasten(struct link *link)
             post_delivery(link, direction, link->from->world->now_us + draw_delay(link, direction));
         }
     }
+}
+
+void
+link_straggle(struct link *link, uint64_t generation, struct message *message)
+{
+    arrive(link, 0, generation, message);
+    receive(link, 0, message);
+    message_free(message);
 }
 
 /* ---- connections ----------------------------------------------------------------------------- */
@@ -337,8 +367,8 @@ link_hang_up(struct link *link)
     link->wanted = false;
     link->up = false;
     link->ended = false;
-    link->generation++;
     lose_messages(link);
+    link->generation++;
 }
 
 /* It ends by itself, and the dialler hears of it a little later, or after its heartbeats were
@@ -351,8 +381,8 @@ link_break(struct link *link)
         return;
     }
     link->up = false;
-    link->generation++;
     lose_messages(link);
+    link->generation++;
     world->counts.connections_broken++;
     world_trace(world, "link %d -> %d is broken", link->from->id, link->to->id);
     if (link->from->alive) {

@@ -165,6 +165,9 @@ handle_link(struct link *link, const struct world_event *event)
     case WORLD_DELIVER:
         link_deliver(link, event->number);
         break;
+    case WORLD_STRAGGLE:
+        link_straggle(link, event->number, event->straggler);
+        break;
     case WORLD_LINK_UP:
         link_up(link, event->number);
         break;
@@ -222,20 +225,20 @@ handle(struct world *world, const struct world_event *event)
 
 /* An event of a life that is over is dropped; one of a paused process waits. */
 static bool
-takes_place(struct world *world, const struct world_event *event)
+takes_place(const struct world_event *event)
 {
     const struct process *p = event->process;
     if (p == NULL) {
         return true;
     }
-    if (event->life != 0 && (event->life != p->life || !p->alive)) {
-        return false;
-    }
-    if (p->paused_until_us > world->now_us && event->kind != WORLD_START) {
-        world_at(world, p->paused_until_us, *event);
-        return false;
-    }
-    return true;
+    return event->life == 0 || (event->life == p->life && p->alive);
+}
+
+static bool
+waits(const struct world *world, const struct world_event *event)
+{
+    const struct process *p = event->process;
+    return p != NULL && p->paused_until_us > world->now_us && event->kind != WORLD_START;
 }
 
 static void
@@ -255,6 +258,26 @@ check(struct process *p)
     }
 }
 
+void
+world_event_free(struct world_event *event)
+{
+    if (event->straggler != NULL) {
+        message_free(event->straggler);
+    }
+    free(event);
+}
+
+static void
+take_place(struct world *world, const struct world_event *event)
+{
+    hash(world, (uint64_t)world->now_us);
+    hash(world, (uint64_t)event->kind << 32 | event->number);
+    hash(world, event->process == NULL ? 0 : (uint64_t)event->process->id);
+    world->counts.events++;
+    handle(world, event);
+    check(event->process);
+}
+
 static void
 run_one(struct world *world)
 {
@@ -262,15 +285,14 @@ run_one(struct world *world)
     struct world_event *event = LIST_ENTRY(node, struct world_event, node);
     heap_remove(&world->heap, node);
     world->now_us = node->key;
-    if (takes_place(world, event)) {
-        hash(world, (uint64_t)world->now_us);
-        hash(world, (uint64_t)event->kind << 32 | event->number);
-        hash(world, event->process == NULL ? 0 : (uint64_t)event->process->id);
-        world->counts.events++;
-        handle(world, event);
-        check(event->process);
+    if (takes_place(event) && waits(world, event)) {
+        world_at(world, event->process->paused_until_us, *event);
+        event->straggler = NULL;
+    } else if (takes_place(event)) {
+        take_place(world, event);
+        event->straggler = NULL;
     }
-    free(event);
+    world_event_free(event);
     if (world->counts.events > MAX_EVENTS) {
         world_fail(world, "events without end");
     }

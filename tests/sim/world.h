@@ -49,6 +49,7 @@ enum world_event_kind {
     WORLD_TICK,      /* a deadline of the process has passed */
     WORLD_LANE,      /* the first effect of a lane is carried out */
     WORLD_DELIVER,   /* the first message of one direction of a link arrives */
+    WORLD_STRAGGLE,  /* a message of a connection that has ended arrives */
     WORLD_LINK_UP,   /* a link that was dialled is open, or refused */
     WORLD_LINK_DOWN, /* its dialler hears that it ended */
     WORLD_LINK_DIES, /* nothing was heard for too long: both ends give it up */
@@ -67,7 +68,8 @@ struct world_event {
     struct process *process;
     uint64_t life; /* of the process: an event of an earlier one is dropped; 0: any */
     struct link *link;
-    uint64_t number; /* lane, generation and direction, ... */
+    uint64_t number;           /* lane, generation and direction, ... */
+    struct message *straggler; /* owned */
 };
 
 /* ---- links: one connection after another between two processes ------------------------------- */
@@ -222,6 +224,7 @@ struct world_options {
     X(messages, "messages")                                                                        \
     X(requests_lost, "requests lost with a connection, before they came")                          \
     X(answers_lost, "answers lost with a connection, after it was done")                           \
+    X(stragglers, "requests that came after their connection had ended")                           \
     X(connections, "connections")                                                                  \
     X(connections_broken, "connections broken")                                                    \
     X(connections_died, "connections given up after silence")                                      \
@@ -313,6 +316,7 @@ const char *world_run(struct world *world);
 /* ---- world.c --------------------------------------------------------------------------------- */
 
 void world_at(struct world *world, int64_t at_us, struct world_event event);
+void world_event_free(struct world_event *event);
 void world_run_until(struct world *world, int64_t until_us);
 __attribute__((format(printf, 2, 3))) void world_fail(struct world *world, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void world_trace(struct world *world, const char *format,
@@ -369,6 +373,7 @@ void link_send(struct link *link, int direction, struct buf **frames, size_t cou
 void link_reply(struct process *from, struct bytes routing_id, struct buf **frames, size_t count);
 void link_up(struct link *link, uint64_t generation);
 void link_deliver(struct link *link, uint64_t number);
+void link_straggle(struct link *link, uint64_t generation, struct message *message);
 void link_hasten(struct link *link); /* what waited for a blocked path waits no more */
 void links_of_dead(struct process *p);
 void message_free(struct message *message);

@@ -260,8 +260,9 @@ controller_link(struct process *p, struct link *link, bool up)
     step(p, &(struct ctl_event){.kind = kind, .u.peer = link->to->id});
 }
 
-static int16_t
-api_of(const struct message *message)
+/* A heartbeat over a connection that has ended may be one of a process that is dead. */
+static bool
+is_heartbeat(const struct link *link, const struct message *message)
 {
     struct request_header header;
     struct arena arena;
@@ -271,7 +272,8 @@ api_of(const struct message *message)
         msg_decode(desc_request_header(), 0, buf_bytes(message->frames[1]), &arena, &header, &err);
     DMQ_ASSERT(failed == DMQ_OK);
     arena_deinit(&arena);
-    return header.api_key;
+    return link->from->kind == PROCESS_BROKER && header.api_key == API_BROKER_HEARTBEAT &&
+           link->up && link->generation == get_be64(message->frames[0]->data + 8);
 }
 
 void
@@ -286,7 +288,7 @@ controller_receive(struct process *p, struct link *link, int direction, struct m
         event.u.request.frames = message->frames + 1;
         event.u.request.count = message->count - 1;
         event.u.request.peer = "sim";
-        if (link->from->kind == PROCESS_BROKER && api_of(message) == API_BROKER_HEARTBEAT) {
+        if (is_heartbeat(link, message)) {
             leases_heard(p, link->from);
         }
         message->count = 0;
