@@ -160,6 +160,14 @@ process_doom(struct process *p, size_t effects)
     return rng_below(&world->rng, effects);
 }
 
+bool
+process_dies_writing(struct process *p)
+{
+    struct world *world = p->world;
+    uint64_t rate = (uint64_t)world->options.die_per_million * 30; /* writes are fewer than steps */
+    return !world->healed && rng_below(&world->rng, PPM) < rate;
+}
+
 void
 process_dies(struct process *p)
 {

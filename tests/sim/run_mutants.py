@@ -16,6 +16,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = ROOT / "tests/sim/mutants"
 SEEDS = 400
+# Which program must catch the mutants of a folder.
+PROGRAMS = {
+    "world": ["dmq-sim"],
+    "quorum": ["dmq-sim", "--seconds", "20"],
+    "raft": ["raft_sim"],
+    "broker": ["crash_broker"],
+    "replica": ["replica_sim"],
+}
 SKIPPED = shutil.ignore_patterns("build*", ".git", ".venv", "__pycache__", "*.egg-info")
 
 
@@ -42,15 +50,16 @@ class Copy:
 
     def seeds_to_catch(self, program):
         """The number of seeds until the mutant failed, and how; None if it survived."""
+        target = program[0].replace("-", "_")
         subprocess.run(
-            ["cmake", "--build", self.build, "-j", str(self.jobs), "--target", program],
+            ["cmake", "--build", self.build, "-j", str(self.jobs), "--target", target],
             check=True,
             capture_output=True,
         )
-        if program == "crash_broker":
+        if target == "crash_broker":
             return self.found_by_crashes()
-        name = program.replace("_", "-") if program == "dmq_sim" else program
-        command = [self.build / "bin" / name, "--seeds", f"1..{SEEDS}", "--first"]
+        command = [self.build / "bin" / program[0], "--seeds", f"1..{SEEDS}", "--first"]
+        command += program[1:]
         try:
             ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
         except subprocess.TimeoutExpired:
@@ -87,13 +96,7 @@ def chosen(arguments):
 
 def run(path, copies):
     """The row of the table, and whether the mutant was caught."""
-    programs = {
-        "broker": "crash_broker",
-        "raft": "raft_sim",
-        "replica": "replica_sim",
-        "world": "dmq_sim",
-    }
-    program = programs[path.parent.name]
+    program = PROGRAMS[path.parent.name]
     applied = copies[0].patch(path, "--dry-run")
     if applied.returncode == 0:
         applied = copies[0].patch(path)

@@ -87,7 +87,7 @@ struct call_out {
     uint64_t tag;
     dmq_err late; /* what it hears when nothing has come in time */
 };
-#define LINK_MAX_CALLS 256
+#define LINK_MAX_CALLS 1024
 
 struct link {
     struct list link;     /* in its dialler's list */
@@ -357,6 +357,7 @@ enum simfs_crash process_draw_crash(struct world *world);
 
 /* Before which effect of its step it dies, by process_dies; SIZE_MAX: it does not. */
 size_t process_doom(struct process *p, size_t effects);
+bool process_dies_writing(struct process *p);
 void process_dies(struct process *p);
 
 /* ---- link.c ---------------------------------------------------------------------------------- */

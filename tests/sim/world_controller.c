@@ -202,7 +202,7 @@ controller_lane(struct process *p)
     struct effect *done = lane_pop(p, LANE_STORE);
     struct raft_persist *write = done->u.ctl.u.persist;
     struct ctl_event event = {.kind = CTL_PERSISTED};
-    bool dies = process_doom(p, 1) == 0;
+    bool dies = process_dies_writing(p);
     if (dies) {
         simfs_die_after(p->disk, rng_below(&world->rng, 4));
     }
