@@ -405,6 +405,9 @@ controller_start(struct process *p)
     event.u.started = &saved;
     step(p, &event);
     raft_saved_free(&saved);
+    if (p->alive) {
+        quorum_check(p); /* what it applied from its disk, before the next write drops that */
+    }
 }
 
 /* ---- what goes wrong with its disk ----------------------------------------------------------- */
