@@ -286,10 +286,9 @@ partition_free(struct brk *brk, struct partition *p)
     isr_forget(brk, p);
     list_remove(&p->unsynced_link);
     list_remove(&p->dirty_link);
-    brk->stuck -= p->stuck_count > 0 ? 1 : 0;
     HASH_DELETE(by_key, brk->partitions, p);
     HASH_DELETE(by_number, brk->numbered, p);
-    space_forget(p);
+    space_forget(brk, p);
     plog_free(p->log);
     replica_deinit(&p->replica);
     free(p);

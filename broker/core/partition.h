@@ -157,7 +157,7 @@ void space_keep(struct brk *brk, struct partition *p, struct disk_done *done);
 /* No more of it will come: who waits for it is told. */
 void space_abandon(struct brk *brk, struct partition *p);
 void space_abandon_all(struct brk *brk);
-void space_forget(struct partition *p); /* frees what is kept */
+void space_forget(struct brk *brk, struct partition *p); /* drops what is kept */
 
 /* Whether a batch must be refused: DMQ_ERR_DISK_FULL, with a sentence. */
 dmq_err space_check(const struct brk *brk, const struct partition *p, struct err_msg *err);

@@ -104,6 +104,9 @@ void
 space_keep(struct brk *brk, struct partition *p, struct disk_done *done)
 {
     DMQ_ASSERT(done->again != NULL);
+    if (p->truncating && done->kind != DISK_OPEN) {
+        return; /* of what is cut: recovery begins with what is on the disk */
+    }
     if (p->stuck_count == p->stuck_capacity) {
         p->stuck_capacity = p->stuck_capacity == 0 ? 16 : p->stuck_capacity * 2;
         p->stuck = realloc(p->stuck, p->stuck_capacity * sizeof(*p->stuck));
@@ -122,8 +125,9 @@ space_keep(struct brk *brk, struct partition *p, struct disk_done *done)
 }
 
 void
-space_forget(struct partition *p)
+space_forget(struct brk *brk, struct partition *p)
 {
+    brk->stuck -= p->stuck_count > 0 ? 1 : 0;
     for (size_t i = 0; i < p->stuck_count; i++) {
         disk_op_deinit(&p->stuck[i]);
     }
@@ -151,11 +155,18 @@ space_abandon_all(struct brk *brk)
     }
 }
 
+/* The log itself could not be opened: nothing else was asked of it. */
+static bool
+is_open_stuck(const struct partition *p)
+{
+    return p->stuck_count > 0 && p->stuck[0].kind == DISK_OPEN;
+}
+
 /* Whether all operations of the log that were on their way have come back. */
 static bool
 is_all_back(const struct partition *p)
 {
-    return p->log == NULL || p->stuck_bytes == plog_unwritten_bytes(p->log);
+    return p->state == PARTITION_OPEN && p->stuck_bytes == plog_unwritten_bytes(p->log);
 }
 
 /* If they do not fit after all, they come back once more. */
@@ -164,21 +175,21 @@ go_on(struct brk *brk, struct partition *p)
 {
     struct disk_op *stuck = p->stuck;
     size_t count = p->stuck_count;
-    stuck[0].resume = true;
+    bool opens = is_open_stuck(p);
+    stuck[0].resume = !opens;
     p->stuck = NULL;
     p->stuck_count = 0;
     p->stuck_capacity = 0;
     p->stuck_bytes = 0;
     brk->stuck--;
     for (size_t i = 0; i < count; i++) {
-        if (stuck[i].kind == DISK_OPEN) {
-            p->state = PARTITION_OPENING;
-            brk->opening++;
-        }
         brk_disk(brk, stuck[i]);
     }
     free(stuck);
-    if (p->log != NULL) {
+    if (opens) {
+        p->state = PARTITION_OPENING;
+        brk->opening++;
+    } else {
         sync_want(brk, p);
     }
 }
@@ -188,8 +199,7 @@ go_on_all(struct brk *brk, int64_t left)
 {
     for (struct partition *p = brk->partitions; p != NULL && brk->stuck > 0; p = p->by_key.next) {
         bool fits = p->stuck_count > 0 && (int64_t)p->stuck_bytes < left;
-        bool usable = p->state == PARTITION_OPEN || p->log == NULL;
-        if (fits && usable && is_all_back(p)) {
+        if (fits && (is_open_stuck(p) || is_all_back(p))) {
             left -= (int64_t)p->stuck_bytes;
             go_on(brk, p);
         }

@@ -26,6 +26,7 @@ truncate_begin(struct brk *brk, struct partition *p)
     watch_abandon(brk, p);
     list_remove(&p->unsynced_link);
     list_remove(&p->dirty_link);
+    space_forget(brk, p); /* it never got to the disk */
     plog_lower_mark(p->log, p->replica.truncate_to);
     struct buf *epochs = plog_epochs_row(p->log);
     const struct mark_row mark = {.mark = plog_mark(p->log),
