@@ -6,7 +6,7 @@ that both saw the same machine: its hours differ, and on a virtual one its secon
 from collections.abc import Callable
 from dataclasses import dataclass
 
-RATES = ("records/s", "MB/s", "fsyncs/s")  # more is better, and the ratio is in percent
+RATES = ("records/s", "MB/s", "fsyncs/s", "topics/s")  # more is better, and the ratio is in percent
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,22 @@ def partition_figures(count):
 CONTROLLERS = [
     Figure("failover_median", "no topic is created after kill -9 of the leader", "ms"),
     Figure("failover_max", "  the longest time of all kills", "ms"),
+    Figure("topics_per_s", "topics created by four clients at once", "topics/s", SYNCS),
+    Figure("topics_p50_ms", "  one of them, p50", "ms"),
+    Figure("topics_p99_ms", "  p99", "ms"),
+]
+
+MUCH_METADATA = [
+    Figure("image_bytes", "memory of a controller for a partition", "bytes"),
+    Figure("quorum_idle", "processor of the leading controller, idle", "% of one"),
+    Figure("change_bytes", "one topic more: to each broker", "bytes"),
+    Figure("change_ms", "  until every broker has it", "ms"),
+    Figure("change_cpu", "  processor of the leading controller", "ms"),
+    Figure("controller_ready", "a controller starts again: exec to ready", "ms"),
+    Figure("broker_ready", "a new broker: exec to ready", "ms"),
+    Figure("core_heartbeat_us", "processor of the core: a heartbeat", "us"),
+    Figure("core_snapshot_ms", "  a snapshot", "ms"),
+    Figure("core_large_topic_longest_step_ms", "  a topic of 100,000 partitions", "ms"),
 ]
 
 LONG = [
@@ -159,5 +175,6 @@ def groups(is_long):
         ("The daemons", DAEMONS),
         ("Many partitions", [f for n in PARTITION_COUNTS for f in partition_figures(n)]),
         ("Three controllers", CONTROLLERS),
+        ("Three controllers, many partitions and brokers", MUCH_METADATA),
     ]
     return [*found, ("A long run", LONG)] if is_long else found

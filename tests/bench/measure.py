@@ -14,6 +14,7 @@ from pathlib import Path
 import dmq
 import failover
 import machine
+import quorum_scale
 from figures import PARTITION_COUNTS
 
 HERE = Path(__file__).resolve().parent
@@ -38,6 +39,9 @@ class Counts:
     py_many: int = 1_000_000
     beside: int = 1_000_000
     kills: int = 30
+    topics: int = 10_000
+    partitions: int = 100_000
+    brokers: int = 100
     idle_seconds: float = 5.0
     trickle_seconds: float = 3.0
 
@@ -52,7 +56,8 @@ class Counts:
 
 QUICK = Counts(
     raw_rounds=30, produce_100=500_000, produce_1k=100_000, sync=500, e2e=500, py_send=100_000,
-    py_many=300_000, beside=300_000, kills=10, idle_seconds=2.0, trickle_seconds=1.0,
+    py_many=300_000, beside=300_000, kills=10, topics=3_000, partitions=20_000,
+    idle_seconds=2.0, trickle_seconds=1.0,
 )  # fmt: skip
 
 
@@ -89,6 +94,7 @@ class Round:
             self._partitions()
             if is_first:
                 self._failover()
+                self._scale()
             if is_long:
                 self._long()
             self._stop()
@@ -275,6 +281,12 @@ class Round:
         self.say(f"{self.counts.kills} kills of a leading controller")
         gaps = failover.gaps_ms(self.counts.kills)
         self.values |= {"failover_median": statistics.median(gaps), "failover_max": max(gaps)}
+
+    def _scale(self):
+        self.say(f"{self.counts.topics} topics")
+        self.values |= quorum_scale.topics(self.counts.topics)
+        self.say(f"{self.counts.partitions} partitions")
+        self.values |= quorum_scale.partitions(self.counts)
 
     # ---- a long run ----------------------------------------------------------------------------
 
