@@ -458,8 +458,8 @@ became_off(struct client *c, struct conn *conn, const struct err_msg *reason)
     conn->retry_at_ms = back_off(c, &conn->backoff_ms);
     DMQ_ASSERT(conn->retry_at_ms > c->now_ms && conn->retry_at_ms <= c->now_ms + BACKOFF_LAST_MS);
     fail_requests(c, conn, reason);
-    if (was_ready && c->ready) {
-        metadata_refresh(c); /* its partitions may have other leaders now */
+    if (c->ready) {
+        metadata_refresh(c); /* its partitions may have other leaders now, or soon */
     }
 }
 

@@ -83,6 +83,29 @@ test_other_node_than_meant_is_left(void **state)
     rig_deinit(&rig);
 }
 
+/* It was killed just after the metadata named it: another leads soon, and somebody must ask. */
+static void
+test_leader_that_refuses_is_asked_about(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_init(&rig, 1);
+    rig_open(&rig);
+    rig.leaders[0] = 2;
+    rig_producer(&rig, &rig_sender);
+    rig_send(&rig, 0, 1);
+    assert_true(rig.connecting[1]);
+    assert_int_equal(rig_count(&rig, API_METADATA), 0);
+    rig_disconnect(&rig, 1, DMQ_ERR_UNREACHABLE);
+    rig_tick(&rig, 1000);
+    assert_int_equal(rig_count(&rig, API_METADATA), 1);
+    rig.leaders[0] = 1;
+    rig_answer_metadata(&rig);
+    rig_answer_producer_id(&rig, 7);
+    assert_int_equal(rig_count(&rig, API_PRODUCE), 1);
+    rig_deinit(&rig);
+}
+
 static void
 test_another_cluster_is_refused_while_the_first_is_there(void **state)
 {
@@ -253,6 +276,7 @@ main(void)
         cmocka_unit_test(test_silent_address_does_not_keep_the_other_waiting),
         cmocka_unit_test(test_backs_off_and_counts_refusals),
         cmocka_unit_test(test_other_node_than_meant_is_left),
+        cmocka_unit_test(test_leader_that_refuses_is_asked_about),
         cmocka_unit_test(test_another_cluster_is_refused_while_the_first_is_there),
         cmocka_unit_test(test_another_cluster_resets_what_is_known),
         cmocka_unit_test(test_highest_metadata_version_goes_with_requests),
