@@ -18,6 +18,7 @@ raft_config_defaults(struct raft_config *config)
         .max_uncommitted = 1024,
         .chunk_bytes = 512 * 1024,
         .keep_entries = 256,
+        .keep_bytes = 16 * 1024 * 1024,
         .caught_up_entries = 64,
     };
 }
@@ -31,7 +32,8 @@ check_config(const struct raft_config *config)
     DMQ_ASSERT(config->max_append_entries > 0 && config->max_append_bytes > 0);
     DMQ_ASSERT(config->max_inflight > 0 && config->max_inflight <= RAFT_MAX_INFLIGHT);
     DMQ_ASSERT(config->max_uncommitted > 0 && config->chunk_bytes > 0);
-    DMQ_ASSERT(config->keep_entries >= 0 && config->caught_up_entries >= 0);
+    DMQ_ASSERT(config->keep_entries >= 0 && config->keep_bytes >= 0);
+    DMQ_ASSERT(config->caught_up_entries >= 0);
 }
 
 void

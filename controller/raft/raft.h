@@ -248,7 +248,8 @@ struct raft_config {
     int64_t max_inflight;       /* at most RAFT_MAX_INFLIGHT */
     int64_t max_uncommitted;    /* entries of the leader's that wait for their quorum */
     int64_t chunk_bytes;        /* of a snapshot in one message */
-    int64_t keep_entries;       /* left before a snapshot, for peers that are a little behind */
+    int64_t keep_entries;       /* left before a snapshot, for peers that are a little behind, */
+    int64_t keep_bytes;         /* but not more payload than this */
     int64_t caught_up_entries;  /* a learner that lacks no more may become a voter */
     uint64_t seed;
 };

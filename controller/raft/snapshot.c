@@ -17,6 +17,23 @@ replace_snapshot(struct raft *raft, int64_t index, int64_t term, struct buf *dat
 
 /* ---- ours ------------------------------------------------------------------------------------ */
 
+/* What a snapshot as of index makes superfluous: everything up to the index that is returned. A few
+ * entries stay; a peer that lacks more gets the snapshot, which is then hardly the larger one. */
+static int64_t
+superfluous(const struct raft *raft, int64_t index)
+{
+    int64_t floor = max64(index - raft->config.keep_entries, raft->log.prev_index);
+    int64_t bytes = 0;
+    for (int64_t at = index; at > floor; at--) {
+        const struct buf *payload = raft_log_at(&raft->log, at)->payload;
+        bytes += payload != NULL ? (int64_t)payload->size : 0;
+        if (bytes > raft->config.keep_bytes) {
+            return at;
+        }
+    }
+    return floor;
+}
+
 void
 raft_on_compact(struct raft *raft, const struct raft_event *event)
 {
@@ -37,7 +54,7 @@ raft_on_compact(struct raft *raft, const struct raft_event *event)
     replace_snapshot(raft, index, raft_log_term_at(&raft->log, index), event->u.compact.data);
     raft->snapshot.members = members;
     raft->members_index = max64(raft->members_index, index);
-    raft_log_drop(&raft->log, max64(index - raft->config.keep_entries, raft->log.prev_index));
+    raft_log_drop(&raft->log, superfluous(raft, index));
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* Scripts for Raft: a few nodes, their disks and the messages between them, moved by hand.
  *
  *   node N members=1,2,+3 [term= vote= commit= log=1,1,2]   a node; log: the terms of its entries
+ *        [keep= keepbytes=]         entries, and bytes of them, that a snapshot leaves
  *   empty N [disk=2]                a node that knows nothing, on its nth disk
  *   restart N                       from its disk; what was being written is lost
  *   wait MS [N...]                  time passes; those nodes get a tick
@@ -148,7 +149,6 @@ configure(struct node *node, struct raft_id self)
     node->config.max_inflight = 2;
     node->config.max_uncommitted = 6;
     node->config.chunk_bytes = 4;
-    node->config.keep_entries = 0;
     node->config.caught_up_entries = 1;
 }
 
@@ -186,6 +186,8 @@ run_node(struct world *w, const struct script_command *c, struct outbuf *out)
     stop(node);
     raft_disk_deinit(&node->disk);
     configure(node, raft_test_id((int32_t)(node - w->nodes), (int)script_number(c, "disk", 1)));
+    node->config.keep_entries = script_number(c, "keep", 0);
+    node->config.keep_bytes = script_number(c, "keepbytes", node->config.keep_bytes);
     if (!empty) {
         parse_members(script_value(c, "members", ""), &node->disk.snapshot.members);
     }
