@@ -1,0 +1,204 @@
+"""Three brokers and a controller as real processes: a topic with three replicas goes on without its
+leader, comes back whole, and no acknowledged record is lost, moved or doubled."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+from cluster import BIN
+from daemons import Daemon, free_ports
+
+BROKERS = (101, 102, 103)
+
+
+class Replicas:
+    """One controller, three brokers, and what the tool says of their one topic."""
+
+    def __init__(self, folder):
+        ports = free_ports(1 + 2 * len(BROKERS))
+        local = {"host": "127.0.0.1"}
+        services = {
+            "cluster": "test",
+            "controllers": [{"id": 1, **local, "port": ports[0]}],
+            "brokers": [
+                {"id": n, **local, "port": ports[1 + 2 * i], "peerPort": ports[2 + 2 * i]}
+                for i, n in enumerate(BROKERS)
+            ],
+        }
+        for broker in services["brokers"]:
+            broker["controller"] = 1
+        path = folder / "services.json"
+        path.write_text(json.dumps(services))
+        hosts = ",".join(f"127.0.0.1:{port}" for port in ports[1::2])
+        self.url = f"dmq://{hosts}"
+        self.controller = Daemon(folder, "dmq-controller", 1, path)
+        self.brokers = {}
+        for n in BROKERS:
+            (folder / str(n)).mkdir()
+            self.brokers[n] = Daemon(folder / str(n), "dmq-broker", n, path)
+
+    def __enter__(self):
+        self.controller.spawn()
+        self.start(*BROKERS)
+        self.controller.wait_ready()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        for daemon in (*self.brokers.values(), self.controller):
+            if daemon.process is not None and daemon.process.poll() is None:
+                daemon.process.send_signal(signal.SIGCONT)
+                daemon.stop() if kind is None else daemon.kill()
+
+    def start(self, *numbers):
+        for n in numbers:
+            self.brokers[n].spawn()
+        for n in numbers:
+            self.brokers[n].wait_ready()
+
+    def kill(self, *numbers):
+        for n in numbers:
+            self.brokers[n].process.kill()
+        for n in numbers:
+            self.brokers[n].kill()
+
+    def signal(self, number, *numbers):
+        for n in numbers:
+            self.brokers[n].process.send_signal(number)
+
+    def dmq(self, *arguments, stdin=b"", timeout=60):
+        done = subprocess.run(
+            [BIN / "dmq", "--url", self.url, *arguments],
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def produce(self, *options):
+        command = [BIN / "dmq", "--url", self.url, "produce", "orders", *options]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def consume(self):
+        return self.dmq("consume", "orders", "--exit-at-end").splitlines(keepends=True)
+
+    def partition(self):
+        return json.loads(self.dmq("topic", "describe", "orders", "--json"))["partitions"][0]
+
+    def wait_partition(self, accepts, timeout=20):
+        deadline = time.monotonic() + timeout
+        while not accepts(partition := self.partition()):
+            assert time.monotonic() < deadline, partition
+            time.sleep(0.05)
+        return partition
+
+    def wait_isr(self, *members):
+        return self.wait_partition(lambda p: sorted(p["isr"]) == sorted(members))
+
+
+@pytest.fixture
+def replicas(tmp_path):
+    with Replicas(tmp_path) as running:
+        running.dmq("topic", "create", "orders", "--replication-factor", "3")
+        yield running
+
+
+def lines(name, count):
+    return [f"{name} {i}\n".encode() for i in range(count)]
+
+
+def test_the_leader_is_killed_under_load(replicas):
+    sent = []
+    for turn in range(3):
+        producer = replicas.produce("--acks", "all")
+        leader = replicas.partition()["leader"]
+        for i, piece in enumerate(lines(f"turn {turn}", 3000)):
+            sent.append(piece)
+            producer.stdin.write(piece)
+            if i == 1500:
+                producer.stdin.flush()
+                replicas.kill(leader)
+        producer.stdin.close()
+        assert producer.wait(60) == 0, producer.stderr.read().decode()
+        partition = replicas.partition()
+        assert partition["leader"] != leader and partition["leaderEpoch"] > turn
+        assert replicas.consume() == sent
+        replicas.start(leader)
+        replicas.wait_isr(*BROKERS)
+    # every replica holds all of it: each leads once, alone
+    for last in BROKERS:
+        others = [n for n in BROKERS if n != last]
+        replicas.signal(signal.SIGTERM, *others)
+        for n in others:
+            assert replicas.brokers[n].process.wait(30) == 0
+            replicas.brokers[n].process.stdout.close()
+        replicas.wait_partition(lambda p, last=last: p["leader"] == last)
+        assert replicas.consume() == sent
+        replicas.start(*others)
+        replicas.wait_isr(*BROKERS)
+
+
+def test_what_only_the_old_leader_has_is_cut(replicas):
+    sent = lines("safe", 100)
+    replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(sent))
+    leader = replicas.partition()["leader"]
+    others = [n for n in BROKERS if n != leader]
+    replicas.signal(signal.SIGSTOP, *others)
+    alone = subprocess.run(
+        [BIN / "dmq", "--url", replicas.url, "produce", "orders", "--acks", "1"],
+        input=b"".join(lines("alone", 50)),
+        capture_output=True,
+        timeout=20,
+    )
+    replicas.kill(leader)
+    replicas.signal(signal.SIGCONT, *others)
+    assert alone.returncode == 0, alone.stderr.decode()
+    replicas.wait_partition(lambda p: p["leader"] in others)
+    more = lines("more", 70)
+    replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(more))
+    replicas.start(leader)
+    replicas.wait_isr(*BROKERS)
+    assert replicas.consume() == sent + more
+    assert "event=truncating" in replicas.brokers[leader].tail(1000)
+    assert "safe_records_lost" not in replicas.brokers[leader].tail(1000)
+    # and so it is found after a crash, also on the one that was cut
+    replicas.kill(*BROKERS)
+    replicas.start(*BROKERS)
+    replicas.wait_isr(*BROKERS)
+    assert replicas.consume() == sent + more
+
+
+def test_below_min_isr_nothing_is_acknowledged_and_reads_go_on(replicas):
+    sent = lines("safe", 100)
+    replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(sent))
+    leader = replicas.partition()["leader"]
+    others = [n for n in BROKERS if n != leader]
+    replicas.kill(*others)
+    replicas.wait_isr(leader)
+    producer = replicas.produce("--acks", "all")
+    waiting = lines("waiting", 100)
+    producer.stdin.write(b"".join(waiting))
+    producer.stdin.close()
+    with pytest.raises(subprocess.TimeoutExpired):
+        producer.wait(2)
+    assert replicas.consume() == sent
+    replicas.start(others[0])
+    assert producer.wait(60) == 0, producer.stderr.read().decode()
+    assert replicas.consume() == sent + waiting
+
+
+def test_the_whole_cluster_is_killed_at_once(replicas):
+    sent = []
+    for turn in range(3):
+        pieces = lines(f"turn {turn}", 500)
+        replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(pieces))
+        sent += pieces
+        replicas.kill(*BROKERS)
+        replicas.controller.kill()
+        replicas.controller.spawn()
+        replicas.start(*BROKERS)
+        replicas.controller.wait_ready()
+        replicas.wait_isr(*BROKERS)
+        assert replicas.consume() == sent
