@@ -130,6 +130,8 @@ struct brk {
     /* replication */
     struct follow *follows;    /* leaders of what we follow, by broker id */
     struct partition *altered; /* those with an ISR change on its way, by its tag */
+    struct list sharing;       /* partitions whose followers are to hear of the high watermark */
+    int64_t share_ms;          /* then; INT64_MAX: there are none */
     int64_t follow_retry_ms;   /* a partition whose fetch failed is tried again; INT64_MAX: none */
     int64_t replica_tick_ms;   /* leaders look who lags; INT64_MAX: nobody follows us */
 

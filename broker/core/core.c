@@ -138,11 +138,13 @@ brk_new(const struct brk_config *config)
     brk->heartbeat_due_ms = INT64_MAX;
     brk->stop_deadline_ms = INT64_MAX;
     brk->follow_retry_ms = INT64_MAX;
+    brk->share_ms = INT64_MAX;
     brk->replica_tick_ms = INT64_MAX;
     list_init(&brk->calls);
     list_init(&brk->stalled);
     list_init(&brk->unsynced);
     list_init(&brk->kv_pending);
+    list_init(&brk->sharing);
     list_init(&brk->dirty);
     list_init(&brk->producer_id_calls);
     list_init(&brk->forwards);
@@ -384,6 +386,7 @@ brk_deadline(const struct brk *brk)
     due = earlier(due, controllers_deadline(brk));
     due = earlier(due, retention_deadline(brk));
     due = earlier(due, earlier(brk->follow_retry_ms, brk->replica_tick_ms));
+    due = earlier(due, brk->share_ms);
     due = earlier(due, brk->sync_id == 0 ? brk->sync_due_ms : INT64_MAX);
     return earlier(due, call == NULL ? INT64_MAX : call->key);
 }

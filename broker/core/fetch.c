@@ -15,7 +15,12 @@ struct fetch_part {
     struct buf *data;    /* the attachment; NULL: none */
     bool reading;        /* a reader was asked */
     bool told;           /* the replica has heard of this follower's fetch */
+    int64_t told_hw;     /* high watermark that this follower knows of */
 };
+
+/* A follower hears of a high watermark that rose with the next batches, or so much later: it may
+ * lead next, and what is safe is to be readable there at once. */
+#define TELL_HW_MS 20
 
 /* A consumer reads what is safe; a follower what there is, for its copy makes it safe. */
 static int64_t
@@ -101,6 +106,7 @@ tell_replica(struct brk *brk, struct call *call, uint32_t index)
                   "the follower is not known like that here");
         return false;
     }
+    part->told_hw = effects.told_hw;
     if (effects.diverges) {
         part->result.diverging_epoch = effects.theirs.epoch;
         part->result.diverging_end = effects.theirs.end;
@@ -118,6 +124,7 @@ survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
     struct fetch_part *part = &call->u.fetch[index];
     struct err_msg err;
     *part = (struct fetch_part){.told = part->told,
+                                .told_hw = part->told_hw,
                                 .result = {.topic_id = from->topic_id,
                                            .partition = from->partition,
                                            .high_watermark = -1,
@@ -231,11 +238,26 @@ park(struct brk *brk, struct call *call, int64_t until_ms)
     call_park(brk, call, until_ms);
 }
 
+/* Whether a follower does not know yet what is safe. */
+static bool
+owes_hw(const struct call *call)
+{
+    const struct fetch_request *request = call->request;
+    for (uint32_t i = 0; request->replica_id >= 0 && i < request->partitions_count; i++) {
+        const struct fetch_part *part = &call->u.fetch[i];
+        if (part->p != NULL && part->p->replica.high_watermark > part->told_hw) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int64_t
 poll_deadline(const struct call *call)
 {
     const struct fetch_request *request = call->request;
     int64_t wait_ms = request->max_wait_ms > 0 ? request->max_wait_ms : 0;
+    wait_ms = owes_hw(call) && wait_ms > TELL_HW_MS ? TELL_HW_MS : wait_ms;
     int64_t until = call->arrived_ms + wait_ms;
     return until < call->answer_by_ms ? until : call->answer_by_ms;
 }

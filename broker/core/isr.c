@@ -6,6 +6,7 @@
  * former one is of no interest. */
 
 #define TICK_MS 250 /* who lags is looked for so often */
+#define SHARE_MS 20 /* as long as fetch.c lets a follower wait for it */
 #define ASK_MS 5000 /* then the fate of a change is unknown */
 
 /* ---- changes of the ISR ---------------------------------------------------------------------- */
@@ -104,8 +105,35 @@ isr_on_controller_down(struct brk *brk)
 }
 
 void
+isr_share_hw(struct brk *brk, struct partition *p)
+{
+    if (list_empty(&p->end_watches) || list_linked(&p->share_link)) {
+        return;
+    }
+    list_append(&brk->sharing, &p->share_link);
+    if (brk->share_ms == INT64_MAX) {
+        brk->share_ms = brk->now_ms + SHARE_MS;
+    }
+}
+
+static void
+share(struct brk *brk)
+{
+    struct list sharing;
+    struct list *link;
+    brk->share_ms = INT64_MAX;
+    list_take(&sharing, &brk->sharing);
+    while ((link = list_pop(&sharing)) != NULL) {
+        watch_appended(brk, LIST_ENTRY(link, struct partition, share_link));
+    }
+}
+
+void
 isr_tick(struct brk *brk)
 {
+    if (brk->share_ms <= brk->now_ms) {
+        share(brk);
+    }
     if (brk->replica_tick_ms > brk->now_ms) {
         return;
     }

@@ -101,6 +101,9 @@ carry_out(struct brk *brk, struct partition *p, const struct replica_effects *ef
     if (effects->hw_advanced && p->state == PARTITION_OPEN) {
         checkpoint_dirty(brk, p);
     }
+    if (effects->hw_advanced && p->replica.role == REPLICA_LEADER) {
+        isr_share_hw(brk, p);
+    }
     if (effects->state_changed && p->replica.role == REPLICA_LEADER &&
         !replica_has_min_isr(&p->replica)) {
         watch_below_min_isr(brk, p);
@@ -282,6 +285,7 @@ partition_free(struct brk *brk, struct partition *p)
 {
     DMQ_ASSERT(list_empty(&p->hw_watches) && list_empty(&p->sync_watches));
     DMQ_ASSERT(list_empty(&p->data_watches) && list_empty(&p->end_watches));
+    list_remove(&p->share_link);
     follow_forget(p);
     isr_forget(brk, p);
     list_remove(&p->unsynced_link);

@@ -46,6 +46,7 @@ struct partition {
     struct list follow_link;   /* in follow->partitions */
     int64_t follow_due_ms;     /* not asked for before */
     bool owes_progress;        /* synced more since its fetch went out */
+    struct list share_link;    /* in brk->sharing */
     int64_t isr_tag;           /* of the ISR change on its way; 0: none */
     int32_t isr_epoch;         /* and its partition epoch */
     UT_hash_handle by_isr_tag; /* in brk->altered */
@@ -127,6 +128,9 @@ bool isr_on_reply(struct brk *brk, const struct brk_reply *reply);
 void isr_on_controller_down(struct brk *brk);
 void isr_forget(struct brk *brk, struct partition *p);
 void isr_tick(struct brk *brk);
+
+/* The high watermark rose: followers that wait for batches hear of it soon. */
+void isr_share_hw(struct brk *brk, struct partition *p);
 
 /* ---- truncate.c ------------------------------------------------------------------------------ */
 

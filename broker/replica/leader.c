@@ -235,6 +235,8 @@ leader_on_fetched(struct replica *replica, const struct replica_fetched *fetched
     take_ends(replica, place, fetched);
     note_lag(replica, place, now_ms);
     leader_advance_hw(replica, out);
+    out->told_hw = peer->told_hw;
+    peer->told_hw = replica->high_watermark;
 }
 
 /* Ends of a process and an epoch that have not fetched yet prove nothing. */

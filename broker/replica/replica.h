@@ -153,6 +153,7 @@ struct replica_effects {
     dmq_err err;
     bool diverges;
     struct replica_epoch_end theirs;
+    int64_t told_hw; /* FETCHED: the follower knows of this much at least */
 
     bool append;         /* ANSWERED: its batches may be appended, if they follow our end */
     bool truncate;       /* cut the log to truncate_to, synced before a later append counts */
@@ -171,6 +172,7 @@ struct replica_peer {
     bool matched;         /* fetched in this epoch, without divergence: the ends below count */
     int64_t end;          /* its log equals ours up to here */
     int64_t synced_end;   /* and is synced up to here */
+    int64_t told_hw;      /* the high watermark that its last fetch was answered with, at least */
     int64_t caught_up_ms; /* when it last had all that we had */
     int64_t goal_end;     /* reached, it was caught up at goal_ms; -1: none is set */
     int64_t goal_ms;
