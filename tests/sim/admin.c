@@ -39,15 +39,24 @@ struct admin_name {
     uint64_t changed;        /* events when something was asked or answered last */
 };
 
-enum admin_kind { ADMIN_CREATE, ADMIN_DELETE, ADMIN_ALTER, ADMIN_GROW, ADMIN_READ, ADMIN_TRANSFER };
+enum admin_kind {
+    ADMIN_CREATE,
+    ADMIN_DELETE,
+    ADMIN_ALTER,
+    ADMIN_GROW,
+    ADMIN_RESIZE,
+    ADMIN_READ,
+    ADMIN_TRANSFER
+};
 
-static const char *const kind_names[] = {"create", "delete", "alter", "grow", "read", "transfer"};
+/* Of those that have a name. */
+static const char *const kind_names[] = {"create", "delete", "alter", "grow"};
 
 struct admin_call {
     const struct process *client;
     uint64_t number;
     enum admin_kind kind;
-    struct admin_name *name; /* NULL: READ, TRANSFER */
+    struct admin_name *name; /* NULL: RESIZE, READ, TRANSFER */
     uint64_t begun;          /* events */
 };
 
@@ -192,7 +201,7 @@ static void
 grow(struct process *client, struct admin_name *name)
 {
     const struct create_partitions_request request = {.topic_id = name->topic_id,
-                                                      .partition_count = ++name->partitions_asked};
+                                                      .partition_count = name->partitions_asked};
     note_call(client, ADMIN_GROW, name);
     client_call_cluster(client, API_CREATE_PARTITIONS, &request);
 }
@@ -201,10 +210,32 @@ static void
 change(struct process *client, struct admin_name *name)
 {
     if (name->partitions_asked < MOST_PARTITIONS && rng_chance(&client->world->rng, 500)) {
+        name->partitions_asked++;
         grow(client, name);
+        if (rng_chance(&client->world->rng, 300)) {
+            grow(client, name); /* twice at once: what is asked for is a total */
+        }
     } else {
         alter(client, name);
     }
+}
+
+/* Segments of another size, while the topic's logs are written: nothing of what clients see may
+ * change. */
+static void
+resize(struct process *client)
+{
+    static const char *const sizes[] = {"4096", "8192", "65536", "1048576"};
+    struct world *world = client->world;
+    const struct admin_name *name = &world->admin->names[rng_below(&world->rng, WORLD_MAX_TOPICS)];
+    uint64_t drawn = rng_below(&world->rng, 5);
+    struct config_change change = {.name = bytes_str("segment.bytes"),
+                                   .value = bytes_str(sizes[drawn % 4]),
+                                   .remove = drawn == 4};
+    const struct alter_topic_request request = {
+        .topic_name = bytes_str(name->name), .config = &change, .config_count = 1};
+    note_call(client, ADMIN_RESIZE, NULL);
+    client_call_cluster(client, API_ALTER_TOPIC, &request);
 }
 
 static void
@@ -238,8 +269,10 @@ admin_work(struct process *client)
     uint64_t what = rng_below(&world->rng, 10);
     if (!world->healed && rng_chance(&world->rng, 20)) {
         transfer(client);
-    } else if (what < 3) {
+    } else if (what < 2) {
         read_all(client);
+    } else if (what < 3) {
+        resize(client);
     } else if (name != NULL && what < 5) {
         change(client, name);
     } else if (world->options.topic_churn && name != NULL && (what < 7 || present >= MAX_PRESENT)) {
@@ -432,6 +465,9 @@ admin_answered(struct process *client, uint64_t number, dmq_err err, struct buf 
         break;
     case ADMIN_READ:
         take_read(client, &call, err, body);
+        break;
+    case ADMIN_RESIZE:
+        world->counts.topics_altered += err == DMQ_OK;
         break;
     case ADMIN_TRANSFER:
         world->counts.transfers += err == DMQ_OK;
