@@ -1,0 +1,273 @@
+/* One flipped bit at every byte of a log that was closed cleanly: it is found (at the start, by the
+ * reader, or by the CRC check of whoever takes the batch), or it changes nothing that is read. What
+ * it never does is to end the process, or to give a record that was not written. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "broker/log/log_files.h"
+#include "broker/log/log_tool.h"
+#include "tests/sim/simfs.h"
+#include "tests/support/log_model.h"
+
+#define DIR "/data/topic/0"
+#define BATCHES 12
+
+static struct simfs *sound;
+static struct log_stored stored;
+static struct log_model model;
+
+static struct {
+    int bytes;
+    int at_start; /* OPEN refuses the log, or all from the damage on */
+    int at_read;  /* the reader does */
+    int by_crc;   /* the batch comes, and its CRC is wrong */
+    int epoch;    /* a batch comes with another leader epoch, which its CRC does not cover */
+    int repaired; /* an index was made again at the start */
+    int harmless; /* all is read as it was */
+    int verified; /* by `dmq log verify`, before the start */
+} seen;
+
+static int
+setup(void **state)
+{
+    (void)state;
+    struct log_rig rig;
+    sound = simfs_new(1);
+    simfs_make_folder(sound, "/data");
+    log_rig_init(&rig, simfs_fs(sound), DIR);
+    rig.segment_bytes = 450;
+    rig.index_interval_bytes = 80;
+    assert_int_equal(log_rig_open(&rig), DMQ_OK);
+    for (int i = 0; i < BATCHES; i++) {
+        struct rig_batch batch = RIG_BATCH;
+        batch.count = 1 + i % 2;
+        batch.leader_epoch = i / 5;
+        batch.producer_id = 7;
+        batch.producer_epoch = 0;
+        batch.base_sequence = (int32_t)plog_end(rig.log);
+        batch.timestamp = 1000 + 10 * plog_end(rig.log);
+        batch.seed = (uint64_t)i;
+        struct buf *buf = rig_batch_encode(&batch);
+        int64_t base = log_rig_append_buf(&rig, buf, batch.leader_epoch);
+        assert_true(base >= 0);
+        log_model_add(&model, buf, base, batch.leader_epoch);
+        buf_unref(buf);
+    }
+    log_rig_sync(&rig);
+    log_rig_checkpoint(&rig);
+    assert_true(rig.rolls >= 2);
+    assert_int_equal(log_rig_close(&rig), DMQ_OK);
+    log_stored_copy(&stored, &rig.stored);
+    log_rig_deinit(&rig);
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    log_stored_deinit(&stored);
+    log_model_deinit(&model);
+    simfs_free(sound);
+    return 0;
+}
+
+/* ---- what is read ---------------------------------------------------------------------------- */
+
+enum reading { AS_IT_WAS, REFUSED, WRONG_CRC, OTHER_EPOCH, WRONG };
+
+/* One batch as a consumer gets it. */
+static enum reading
+read_batch(struct log_rig *rig, const struct model_batch *expected)
+{
+    const struct batch_limits limits = {.max_bytes = 0};
+    struct bytes right = buf_bytes(expected->bytes);
+    struct outbuf out = {0};
+    struct batch_header header;
+    struct err_msg err;
+    int64_t end = batch_last_offset(&expected->header) + 1;
+    enum reading reading = AS_IT_WAS;
+    if (log_rig_read(rig, expected->header.base_offset, end, 1, &out) != DMQ_OK) {
+        reading = REFUSED;
+    } else if (!bytes_equal(bytes_of(out.data, out.size), right)) {
+        dmq_err failed = batch_check(bytes_of(out.data, out.size), &limits, &err, &header);
+        reading = failed != DMQ_OK ? WRONG_CRC : WRONG;
+        if (reading == WRONG && out.size == right.size) {
+            batch_stamp(out.data, header.base_offset, expected->header.leader_epoch);
+            reading = bytes_equal(bytes_of(out.data, out.size), right) ? OTHER_EPOCH : WRONG;
+        }
+    }
+    outbuf_deinit(&out);
+    return reading;
+}
+
+/* The worst that any batch below the log's end comes to. */
+static enum reading
+read_all(struct log_rig *rig)
+{
+    enum reading worst = AS_IT_WAS;
+    for (size_t i = 0; i < model.count; i++) {
+        if (model.batches[i].header.base_offset >= plog_end(rig->log)) {
+            assert_true(rig->damaged_from >= 0); /* nothing is cut silently */
+            continue;
+        }
+        enum reading reading = read_batch(rig, &model.batches[i]);
+        worst = reading > worst ? reading : worst;
+    }
+    return worst;
+}
+
+/* In sound segments times are found as they were, whatever the indexes say. */
+static void
+find_times(struct log_rig *rig, bool sound_segments)
+{
+    int64_t end = plog_end(rig->log);
+    for (int64_t offset = 0; offset < end; offset++) {
+        int64_t found = log_rig_find_time(rig, 1000 + 10 * offset, end);
+        if (sound_segments) { /* the second record of a batch is one later than the first, not ten
+                               */
+            assert_true(found == offset || found == (offset + 1 < end ? offset + 1 : -1));
+        }
+    }
+}
+
+static void
+ignore_line(void *arg, const char *text, size_t size)
+{
+    (void)arg;
+    (void)text;
+    (void)size;
+}
+
+static void
+count_reading(enum reading reading, const struct log_rig *rig)
+{
+    seen.at_read += reading == REFUSED;
+    seen.by_crc += reading == WRONG_CRC;
+    seen.epoch += reading == OTHER_EPOCH;
+    if (reading == AS_IT_WAS) {
+        seen.repaired += rig->rebuilt_indexes > 0;
+        seen.harmless += rig->rebuilt_indexes == 0;
+    }
+}
+
+/* ---- one bit --------------------------------------------------------------------------------- */
+
+static bool
+flip(const char *path, uint64_t pos)
+{
+    const struct log_sink sink = {.line = ignore_line};
+    struct simfs *disk = simfs_clone(sound);
+    struct log_rig rig;
+    bool flipped = simfs_flip(disk, path, pos, (unsigned)(pos % 8));
+    if (flipped) {
+        bool verified = log_tool_verify(simfs_fs(disk), "/data", &sink) != 0;
+        log_tool_dump(simfs_fs(disk), path, &sink);
+        log_rig_init(&rig, simfs_fs(disk), DIR);
+        rig.segment_bytes = 450;
+        rig.index_interval_bytes = 80;
+        log_stored_copy(&rig.stored, &stored);
+        dmq_err err = log_rig_open(&rig);
+        assert_true(err == DMQ_OK || err == DMQ_ERR_DAMAGED);
+        enum reading reading = rig.log == NULL ? AS_IT_WAS : read_all(&rig);
+        if (reading == WRONG) {
+            fail_msg("a wrong record: %s, byte %d", path, (int)pos);
+        }
+        if (rig.log != NULL) {
+            find_times(&rig, strstr(path, LOG_SUFFIX) == NULL);
+        }
+        seen.bytes++;
+        seen.verified += verified;
+        if (err == DMQ_ERR_DAMAGED) {
+            seen.at_start++;
+        } else {
+            count_reading(reading, &rig);
+        }
+        if (!verified && reading != AS_IT_WAS && reading != OTHER_EPOCH) {
+            fail_msg("verify does not see %s, byte %d", path, (int)pos);
+        }
+        log_rig_deinit(&rig);
+    }
+    simfs_free(disk);
+    return flipped;
+}
+
+static void
+flip_file(int64_t base, const char *suffix)
+{
+    char path[80];
+    snprintf(path, sizeof(path), DIR "/%020lld%s", (long long)base, suffix);
+    for (uint64_t pos = 0; flip(path, pos); pos++) {
+    }
+}
+
+static void
+report(const char *what)
+{
+    printf(
+        "%s: %d bytes: found at the start %d, by the reader %d, by the CRC %d; another epoch %d; "
+        "index made again %d, harmless %d; dmq log verify sees %d\n",
+        what, seen.bytes, seen.at_start, seen.at_read, seen.by_crc, seen.epoch, seen.repaired,
+        seen.harmless, seen.verified);
+}
+
+static void
+flip_all(const char *suffix)
+{
+    memset(&seen, 0, sizeof(seen));
+    char path[80];
+    for (int64_t base = 0; base < 30; base++) {
+        snprintf(path, sizeof(path), DIR "/%020lld.log", (long long)base);
+        if (simfs_exists(sound, path)) {
+            flip_file(base, suffix);
+        }
+    }
+    report(suffix);
+}
+
+static void
+a_bit_in_a_segment(void **state)
+{
+    (void)state;
+    flip_all(".log");
+    assert_true(seen.bytes > 1000);
+    assert_int_equal(seen.harmless + seen.repaired, 0); /* every byte counts */
+    assert_true(seen.at_start > 0 && seen.at_read > 0 && seen.by_crc > 0);
+    assert_in_range(seen.epoch, 0, 4 * BATCHES);
+    assert_true(seen.verified >= seen.bytes - 4 * BATCHES);
+}
+
+static void
+a_bit_in_an_index(void **state)
+{
+    (void)state;
+    flip_all(".index");
+    assert_true(seen.bytes >= 5 * 12);
+    assert_int_equal(seen.at_start + seen.at_read + seen.by_crc + seen.epoch, 0);
+    assert_int_equal(seen.verified, seen.bytes);
+}
+
+static void
+a_bit_in_a_time_index(void **state)
+{
+    (void)state;
+    flip_all(".timeindex");
+    assert_true(seen.bytes >= 5 * 16);
+    assert_int_equal(seen.at_start + seen.at_read + seen.by_crc + seen.epoch, 0);
+    assert_int_equal(seen.verified, seen.bytes);
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_bit_in_a_segment),
+        TEST(a_bit_in_an_index),
+        TEST(a_bit_in_a_time_index),
+    };
+    return cmocka_run_group_tests_name("bit_rot", tests, NULL, NULL);
+}
