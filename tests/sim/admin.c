@@ -324,6 +324,10 @@ take_deleted(struct process *client, struct admin_name *name, dmq_err err)
     if (err == DMQ_OK) {
         name->state = NAME_DELETED;
         world->counts.topics_deleted++;
+    } else if (err == DMQ_ERR_UNKNOWN_TOPIC_ID) {
+        /* Nobody else deletes it: a try whose answer was lost did it, and that is success. */
+        world_fail(world, "topic %s was there, but its deletion says that it is unknown",
+                   name->name);
     } else {
         world->counts.admin_unknown++;
     }

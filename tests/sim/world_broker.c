@@ -95,6 +95,9 @@ carry_out(struct process *p, struct brk_effect *effect)
         break;
     case BRK_EXIT:
         world_trace(p->world, "broker %d exits with %d", p->id, effect->u.exit_code);
+        if (effect->u.exit_code != 0) {
+            world_fail(p->world, "a broker ended itself, without a fault of its own");
+        }
         p->stopping = true;
         break;
     }
