@@ -116,6 +116,7 @@ void fetch_free_parts(struct call *call);
 void list_offsets_on_disk(struct brk *brk, struct call *call, uint32_t index,
                           struct disk_done *done);
 void forward_on_deadline(struct brk *brk, struct call *call);
+bool forward_maybe_done(const struct call *call); /* it waits for an answer, or one was lost */
 void producer_ids_on_deadline(struct brk *brk, struct call *call);
 void forward_free(struct call *call);
 

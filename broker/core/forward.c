@@ -243,6 +243,12 @@ forward_on_reply(struct brk *brk, struct call *call, const struct brk_reply *rep
     }
 }
 
+bool
+forward_maybe_done(const struct call *call)
+{
+    return call->forward->maybe_done || (call->watch_count > 0 && !call->forward->reads);
+}
+
 /* Says whether it may have been done: by class, and in words. */
 void
 forward_on_deadline(struct brk *brk, struct call *call)

@@ -168,7 +168,10 @@ begin_closing(struct brk *brk)
         struct call *call = LIST_ENTRY(link, struct call, link);
         link = link->next;
         if (call->api->key != API_PRODUCE && call->api->key != API_PUSH_METADATA) {
-            call_fail(brk, call, DMQ_ERR_CANCELLED, "broker %d stops", brk->config.broker_id);
+            bool maybe_done = call->forward != NULL && forward_maybe_done(call);
+            call_fail(brk, call, maybe_done ? DMQ_ERR_REQUEST_TIMED_OUT : DMQ_ERR_CANCELLED,
+                      "broker %d stops%s", brk->config.broker_id,
+                      maybe_done ? ": it may have been done" : "");
         }
     }
     space_abandon_all(brk);

@@ -606,6 +606,31 @@ a_leader_that_does_not_answer_in_time(void **state)
     expect(read, DMQ_ERR_REQUEST_TIMED_OUT, "has not answered");
 }
 
+/* A client that hears "cancelled" asks another broker, as if nothing had been done. */
+static void
+a_broker_that_stops_says_what_may_have_been_done(void **state)
+{
+    (void)state;
+    const struct describe_topics_request describe = {0};
+    sim_broker_start(&sim);
+    int64_t sent = forward(API_CREATE_TOPIC, &create);
+    int64_t read = forward(API_DESCRIBE_TOPICS, &describe);
+    all_name(-1);
+    sim_broker_disconnect(&sim);
+    int64_t never_sent = forward(API_CREATE_TOPIC, &create);
+    for (int id = 1; id <= SIM_CONTROLLERS; id++) {
+        sim.controllers[id].refuses = true;
+    }
+    sim_broker_sigterm(&sim);
+    for (int i = 0; i < 100 && !sim.exited; i++) {
+        sim_broker_wait(&sim, 10);
+    }
+    assert_true(sim.exited);
+    expect(sent, DMQ_ERR_REQUEST_TIMED_OUT, "may have been done");
+    expect(read, DMQ_ERR_CANCELLED, "stops");
+    expect(never_sent, DMQ_ERR_CANCELLED, "stops");
+}
+
 /* What waits is bounded, so that what needs no controller is served. */
 static void
 too_many_that_wait_are_refused_at_once(void **state)
@@ -709,6 +734,7 @@ main(void)
         CASE(partitions_and_settings_are_changed_by_id),
         CASE(nobody_leads_until_the_deadline),
         CASE(a_leader_that_does_not_answer_in_time),
+        CASE(a_broker_that_stops_says_what_may_have_been_done),
         CASE(too_many_that_wait_are_refused_at_once),
         CASE(producers_start_while_nobody_leads),
     };
