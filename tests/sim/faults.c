@@ -130,12 +130,33 @@ fault_lose_disk(struct world *world)
     process_start_in(p, rng_range(&world->rng, 0, 3 * SECOND));
 }
 
+/* At most one broker at a time is without what it held, and every record is on two: fewer disks
+ * are lost than min.insync.replicas. */
+static void
+fault_wipe_broker(struct world *world)
+{
+    struct process *p = any_of(world, PROCESS_BROKER);
+    replicas_settle(world);
+    bool spare = world->options.replication > 1 && p->alive;
+    for (int i = 0; i < world->options.brokers; i++) {
+        spare = spare && !world_process(world, PROCESS_BROKER, i)->damaged;
+    }
+    if (!spare) {
+        return;
+    }
+    world->counts.wipes_broker++;
+    process_crash(p, SIMFS_KEEP);
+    broker_wipe(p);
+    world_trace(world, "broker %" PRId32 " has an empty disk now", p->id);
+    process_start_in(p, rng_range(&world->rng, 0, 3 * SECOND));
+}
+
 /* ---- one of them ----------------------------------------------------------------------------- */
 
 static void (*const faults[])(struct world *world) = {
-    fault_crash, fault_crash_all, fault_stop,       fault_pause,    fault_jump_clock,
-    fault_break, fault_cut,       fault_isolate,    fault_ring,     fault_flap,
-    fault_slow,  fault_partition, fault_disk_error, fault_lose_disk};
+    fault_crash, fault_crash_all, fault_stop,       fault_pause,     fault_jump_clock,
+    fault_break, fault_cut,       fault_isolate,    fault_ring,      fault_flap,
+    fault_slow,  fault_partition, fault_disk_error, fault_lose_disk, fault_wipe_broker};
 #define FAULTS (sizeof(faults) / sizeof(faults[0]))
 
 static void
@@ -159,7 +180,7 @@ faults_draw(struct world *world)
     struct world_options *o = &world->options;
     o->controllers = (int)FAULTS_ONE_OF(rng, 1, 2, 3, 3, 3, 4, 5, 5);
     draw_raft(world);
-    o->brokers = (int)FAULTS_ONE_OF(rng, 1, 1, 2, 3, 3, WORLD_MAX_BROKERS);
+    o->brokers = (int)FAULTS_ONE_OF(rng, 1, 2, 3, 3, 4, WORLD_MAX_BROKERS);
     o->clients = (int)rng_range(rng, 1, WORLD_MAX_CLIENTS);
     o->segment_bytes = FAULTS_ONE_OF(rng, 4096, 4096, 16384, 1 << 20);
     o->batch_bytes = FAULTS_ONE_OF(rng, 256, 1024, 4096);
@@ -177,7 +198,11 @@ faults_draw(struct world *world)
     o->clock_ppm_max = FAULTS_ONE_OF(rng, 0, 100, 10000);
     o->tears = rng_chance(rng, 700);
     o->topic_churn = rng_chance(rng, 600);
-    o->acks = rng_chance(rng, 800) ? -1 : 1;
+    o->replication = (int)FAULTS_ONE_OF(rng, 1, 2, 3, 3);
+    o->replication = o->replication < o->brokers ? o->replication : o->brokers;
+    o->replica_lag_ms = FAULTS_ONE_OF(rng, 1000, 3000, 30000);
+    /* What one replica has acknowledged goes with it. */
+    o->acks = o->replication > 1 || rng_chance(rng, 800) ? -1 : 1;
 }
 
 static size_t

@@ -10,6 +10,7 @@
 #include "tests/sim/world.h"
 
 #define SERVE_WITHIN_US (30 * SECOND)
+#define REPLICATE_WITHIN_US (120 * SECOND)
 #define DRAIN_WITHIN_US (600 * SECOND) /* small fetches over slow links take long */
 
 static void
@@ -30,6 +31,7 @@ world_init(struct world *world, uint64_t seed, int64_t seconds)
     world->admin = admin_new();
     world->metadata = metadata_checker_new();
     world->watch = quorum_watch_new(world);
+    world->replicas = replicas_new();
     faults_draw(world);
     for (int i = 0; i < world->options.controllers; i++) {
         add_process(world, PROCESS_CONTROLLER, 1 + i);
@@ -67,6 +69,7 @@ world_deinit(struct world *world)
     admin_free(world->admin);
     metadata_checker_free(world->metadata);
     free(world->watch);
+    replicas_free(world->replicas);
 }
 
 /* ---- the phases ------------------------------------------------------------------------------ */
@@ -123,6 +126,21 @@ all_unfenced(struct world *world)
 }
 
 static void
+require_replicas(struct world *world)
+{
+    int64_t until = world->now_us + REPLICATE_WITHIN_US;
+    while (!world_failed(world) && !replicas_whole(world)) {
+        if (world->now_us >= until) {
+            world_fail(world, "a replica does not come back in sync after everything was healed");
+        }
+        world_run_until(world, world->now_us + 100 * MS);
+    }
+    if (!world_failed(world)) {
+        replicas_check_end(world);
+    }
+}
+
+static void
 require_brokers(struct world *world)
 {
     int64_t until = world->now_us + SERVE_WITHIN_US;
@@ -165,6 +183,9 @@ world_run(struct world *world)
               "a create is not acknowledged after a majority was healed");
         require_brokers(world);
         drain(world);
+    }
+    if (!world_failed(world)) {
+        require_replicas(world);
     }
     if (!world_failed(world)) {
         admin_check_end(world);

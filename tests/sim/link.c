@@ -289,7 +289,8 @@ link_dial(struct process *from, struct process *to, enum link_port port, uint32_
 static bool
 dials_by_itself(const struct link *link)
 {
-    return link->from->kind == PROCESS_CLIENT || link->from->kind == PROCESS_BROKER;
+    return link->from->kind == PROCESS_CLIENT ||
+           (link->from->kind == PROCESS_BROKER && link->port == PORT_CONTROLLER);
 }
 
 static void

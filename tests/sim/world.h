@@ -42,6 +42,7 @@ struct world;
 struct link;
 struct admin;
 struct metadata_checker;
+struct replicas;
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
@@ -199,6 +200,8 @@ struct world_options {
     int clients;
     struct raft_config raft;
     int64_t snapshot_bytes; /* of the controllers' log before the next snapshot */
+    int replication;        /* of each topic */
+    int64_t replica_lag_ms;
     int64_t segment_bytes;
     int64_t batch_bytes;
     int64_t delay_max_us;
@@ -267,6 +270,10 @@ struct world_options {
     X(late_creates, "(topics made by a late copy of a create, after their deletion)")              \
     X(admin_unknown, "admin requests of unknown fate")                                             \
     X(admin_reads, "linearizable reads checked")                                                   \
+    X(wipes_broker, "brokers' disks emptied")                                                      \
+    X(restored, "emptied brokers that are whole again")                                            \
+    X(leaders_moved, "partitions that got another leader")                                         \
+    X(replicas_compared, "replicas compared byte by byte")                                         \
     X(fenced, "brokers fenced")                                                                    \
     X(registrations, "broker epochs given")                                                        \
     X(versions, "metadata versions checked")                                                       \
@@ -297,6 +304,7 @@ struct world {
     struct admin *admin;
     struct metadata_checker *metadata;
     struct raft_watch *watch;
+    struct replicas *replicas;
     struct world_counts counts;
     uint64_t trace_hash;
     bool trace; /* print readable lines */
@@ -416,6 +424,7 @@ void broker_link(struct process *p, struct link *link, bool up);
 void broker_receive(struct process *p, struct link *link, int direction, struct message *message);
 void broker_unanswered(struct process *p, struct link *link, uint64_t tag, dmq_err err);
 void broker_check(struct process *p);
+void broker_wipe(struct process *p);
 #define BROKER_CLIENT_PORT(id) (20000 + (id))
 #define BROKER_NODE_PORT(id) (30000 + (id))
 
@@ -473,6 +482,22 @@ void metadata_check(struct process *p);
 
 /* A committed image of a process that runs, the newest; NULL: none. */
 const struct image *metadata_newest(struct world *world);
+
+/* ---- replicas.c: what must hold of a partition's replicas together --------------------------- */
+
+struct replicas *replicas_new(void);
+void replicas_free(struct replicas *replicas);
+void replicas_seen(struct process *broker, struct uuid topic_id, int32_t partition,
+                   const struct brk_partition_view *view);
+
+/* Whether all brokers hold, in sync, all that they are to hold. */
+bool replicas_whole(struct world *world);
+
+/* At the end: every replica has the same bytes. */
+void replicas_check_end(struct world *world);
+
+/* A broker whose disk was emptied is whole again, if it is. */
+void replicas_settle(struct world *world);
 
 /* ---- faults.c, faults_net.c ------------------------------------------------------------------ */
 

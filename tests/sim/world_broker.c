@@ -36,7 +36,7 @@ dial_controller(struct process *p, int32_t id)
 }
 
 static void
-send_to_controller(struct process *p, struct brk_effect *effect)
+send_request(struct link *link, struct brk_effect *effect)
 {
     const struct request_out request = {.tag = (uint64_t)effect->u.send.tag,
                                         .api_key = effect->u.send.api_key,
@@ -45,9 +45,27 @@ send_to_controller(struct process *p, struct brk_effect *effect)
                                         .frames = effect->u.send.frames,
                                         .count = effect->u.send.count,
                                         .timeout_ms = effect->u.send.timeout_ms,
-                                        .metadata_version = effect->u.send.metadata_version};
-    request_send(p->controller, &request);
+                                        .metadata_version = effect->u.send.metadata_version,
+                                        .one_way = effect->u.send.one_way};
+    request_send(link, &request);
     brk_effect_deinit(effect);
+}
+
+static struct link *
+peer_link(struct process *p, int32_t broker_id)
+{
+    return link_find(p, world_by_id(p->world, PROCESS_BROKER, broker_id), PORT_NODE, 0);
+}
+
+static void
+dial_peer(struct process *p, int32_t broker_id)
+{
+    struct link *former = peer_link(p, broker_id);
+    if (former != NULL) {
+        link_hang_up(former);
+        former->call_count = 0;
+    }
+    link_dial(p, world_by_id(p->world, PROCESS_BROKER, broker_id), PORT_NODE, 0);
 }
 
 static enum lane
@@ -77,12 +95,13 @@ carry_out(struct process *p, struct brk_effect *effect)
         dial_controller(p, effect->u.controller_id);
         break;
     case BRK_CONTROLLER_SEND:
-        send_to_controller(p, effect);
+        send_request(p->controller, effect);
         break;
-    case BRK_PEER_CONNECT: /* every topic has one replica here */
+    case BRK_PEER_CONNECT:
+        dial_peer(p, effect->u.connect.broker_id);
         break;
     case BRK_PEER_SEND:
-        brk_effect_deinit(effect);
+        send_request(peer_link(p, effect->u.send.peer), effect);
         break;
     case BRK_CLUSTER:
         p->cluster_id = effect->u.cluster_id;
@@ -226,6 +245,12 @@ void
 broker_link(struct process *p, struct link *link, bool up)
 {
     struct brk_event event = {.kind = up ? BRK_CONTROLLER_UP : BRK_CONTROLLER_DOWN};
+    if (link->to->kind == PROCESS_BROKER) {
+        event.kind = up ? BRK_PEER_UP : BRK_PEER_DOWN;
+        event.u.peer = link->to->id;
+        step(p, &event);
+        return;
+    }
     if (link != p->controller) {
         return;
     }
@@ -243,8 +268,9 @@ broker_link(struct process *p, struct link *link, bool up)
 void
 broker_unanswered(struct process *p, struct link *link, uint64_t tag, dmq_err err)
 {
-    struct brk_event event = {.kind = BRK_CONTROLLER_REPLY};
-    if (link == p->controller) {
+    bool peer = link->to->kind == PROCESS_BROKER;
+    struct brk_event event = {.kind = peer ? BRK_PEER_REPLY : BRK_CONTROLLER_REPLY};
+    if (peer || link == p->controller) {
         event.u.reply.tag = (int64_t)tag;
         event.u.reply.err = err;
         step(p, &event);
@@ -254,7 +280,8 @@ broker_unanswered(struct process *p, struct link *link, uint64_t tag, dmq_err er
 static void
 receive_answer(struct process *p, struct link *link, struct message *message)
 {
-    struct brk_event event = {.kind = BRK_CONTROLLER_REPLY};
+    bool peer = link->to->kind == PROCESS_BROKER;
+    struct brk_event event = {.kind = peer ? BRK_PEER_REPLY : BRK_CONTROLLER_REPLY};
     uint64_t tag;
     dmq_err err;
     if (!request_answered(link, message, &tag, &err)) {
@@ -332,13 +359,15 @@ check_partition(struct process *p, struct uuid topic_id, int32_t partition)
         return;
     }
     struct seen_partition *seen = seen_of(p, topic_id, partition, view.high_watermark);
-    if (view.high_watermark > seen->high_watermark && view.high_watermark > view.synced_end) {
+    if (view.leader && view.high_watermark > seen->high_watermark &&
+        view.high_watermark > view.synced_end) {
         world_fail(p->world, "the high watermark rose above the synced end");
     }
     if (view.high_watermark < seen->high_watermark) {
         world_fail(p->world, "the high watermark fell");
     }
     seen->high_watermark = view.high_watermark;
+    replicas_seen(p, topic_id, partition, &view);
 }
 
 void
@@ -427,9 +456,9 @@ broker_start(struct process *p)
                                 .max_request_bytes = 1 << 20,
                                 .max_connection_bytes = 1 << 19,
                                 .max_connection_requests = 64,
-                                .replica_lag_ms = 2000,
                                 .segment_bytes = world->options.segment_bytes,
                                 .hot_bytes = 2048,
+                                .replica_lag_ms = world->options.replica_lag_ms,
                                 .index_interval_bytes = 256};
     struct rows rows = {0};
     struct brk_event event = {.kind = BRK_STARTED};
@@ -451,6 +480,19 @@ broker_start(struct process *p)
     step(p, &event);
     free(rows.rows);
     outbuf_deinit(&rows.bytes);
+}
+
+/* Of a process that does not run: everything in its folder is gone. */
+void
+broker_wipe(struct process *p)
+{
+    simfs_wipe(p->disk, "/data");
+    simkv_free(p->store);
+    p->store = simkv_new();
+    p->cluster_id = (struct uuid){.b = {0}};
+    p->disk_id = rng_uuid(&p->world->rng);
+    p->told_version = 0;
+    p->damaged = true;
 }
 
 void

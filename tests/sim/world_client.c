@@ -319,7 +319,8 @@ client_create(struct process *p, const char *name, struct uuid request_id)
     const struct create_topic_request request = {.topic_name = bytes_str(name),
                                                  .request_id = request_id,
                                                  .partition_count = WORLD_PARTITIONS,
-                                                 .replication_factor = 1,
+                                                 .replication_factor =
+                                                     (int16_t)p->world->options.replication,
                                                  .config = config,
                                                  .config_count = 2};
     client_call_cluster(p, API_CREATE_TOPIC, &request);
