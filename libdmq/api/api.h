@@ -136,6 +136,7 @@ void suggest_topic(struct dmq_client *client, const char *topic, int64_t deadlin
  * ------------------------------------------------------------------------------------*/
 
 struct link;
+struct poll_set;
 
 struct dmq_client {
     struct gate gate;
@@ -178,6 +179,7 @@ struct dmq_client {
     void *zmq_context;
     struct link **links; /* by number of the connection */
     uint32_t link_count;
+    struct poll_set *poll_set;
 };
 
 /* Every entry point: whether the handle is usable in this process. */

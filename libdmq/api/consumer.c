@@ -101,6 +101,7 @@ dmq_consumer_open(dmq_client *client, const dmq_option *options, size_t option_c
     gate_init(&consumer->gate, client);
     client_ref(client);
     gate_lock(&client->gate);
+    consumer->failure = client->failure; /* of a client that has stopped: nobody will tell it */
     DL_PREPEND(client->consumers, consumer);
     gate_unlock(&client->gate);
     command_post(client, command);

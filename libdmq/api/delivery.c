@@ -34,6 +34,19 @@ producer_next(struct dmq_producer *producer)
     return producer->next;
 }
 
+static void
+hand_over(struct dmq_producer *producer, struct send_batch *batch)
+{
+    struct client_event event = {.type = CLIENT_BATCH_CLOSED, .id = producer->id};
+    if (producer->client->machine->broken) {
+        err_set(&batch->result, DMQ_ERR_NOMEM, "out of memory");
+        producer_batch_done(producer, batch);
+        return;
+    }
+    event.u.batch = batch;
+    loop_step(producer->client, &event);
+}
+
 int64_t
 producer_drain(struct dmq_producer *producer)
 {
@@ -54,9 +67,7 @@ producer_drain(struct dmq_producer *producer)
         wake_at_ms = accum_wake_at(&producer->accum);
         gate_unlock(&producer->gate);
         for (int i = 0; i < count; i++) {
-            struct client_event event = {.type = CLIENT_BATCH_CLOSED, .id = producer->id};
-            event.u.batch = batches[i];
-            loop_step(producer->client, &event);
+            hand_over(producer, batches[i]);
         }
     } while (count > 0);
     return wake_at_ms;

@@ -55,6 +55,9 @@ static void
 topic_news(struct dmq_client *client, const struct known_topic *topic)
 {
     struct ask *ask;
+    if (client->machine->broken) {
+        return; /* it may not have all of it: those who ask hear that the client stops */
+    }
     gate_lock(&client->gate);
     DL_FOREACH (client->asks, ask) {
         if (!ask->posted || ask->topic == NULL || strcmp(ask->topic, topic->name) != 0) {

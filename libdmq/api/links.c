@@ -29,6 +29,14 @@ struct unsent {
     struct buf *frames[];
 };
 
+/* What zmq_poll looks at, and whose it is. */
+struct poll_set {
+    zmq_pollitem_t *items;
+    uint32_t *conns;
+    int count;
+    size_t capacity;
+};
+
 struct link {
     struct peer_link sockets;
     bool open;
@@ -82,6 +90,16 @@ close_link(struct link *link)
     net_msg_clear(&link->msg);
 }
 
+static void
+free_poll_set(struct poll_set *set)
+{
+    if (set != NULL) {
+        free(set->items);
+        free(set->conns);
+        free(set);
+    }
+}
+
 void
 links_close(struct dmq_client *client)
 {
@@ -96,6 +114,8 @@ links_close(struct dmq_client *client)
     free(client->links);
     client->links = NULL;
     client->link_count = 0;
+    free_poll_set(client->poll_set);
+    client->poll_set = NULL;
 }
 
 /* Tells the machine that a connection ended. It may ask for another one at once. */
@@ -139,11 +159,12 @@ link_disconnect(struct dmq_client *client, uint32_t conn)
 }
 
 static void
-keep_unsent(struct link *link, struct buf *const *frames, size_t count)
+keep_unsent(struct dmq_client *client, struct link *link, struct buf *const *frames, size_t count)
 {
     struct unsent *unsent = malloc(sizeof(*unsent) + count * sizeof(struct buf *));
     if (unsent == NULL) {
-        return; /* the machine's deadline ends the connection */
+        client->machine->broken = true; /* nobody would answer it */
+        return;
     }
     unsent->next = NULL;
     unsent->count = count;
@@ -164,7 +185,7 @@ link_send(struct dmq_client *client, uint32_t conn, struct buf *const *frames, s
     struct link *link = client->links[conn];
     DMQ_ASSERT(link != NULL && link->open);
     if (link->first_unsent != NULL || net_send(link->sockets.dealer, frames, count) == NET_AGAIN) {
-        keep_unsent(link, frames, count);
+        keep_unsent(client, link, frames, count);
     }
 }
 
@@ -232,38 +253,53 @@ send_unsent(struct link *link)
     }
 }
 
-/* Two items for each open link, behind that of the wakeup; conns says whose they are. */
-struct poll_set {
-    zmq_pollitem_t *items;
-    uint32_t *conns;
-    int count;
-};
-
+/* Memory for a set that has room for every link; it stays. */
 static bool
-fill_poll_set(struct dmq_client *client, struct poll_set *set)
+reserve_poll_set(struct poll_set *set, uint32_t link_count)
 {
-    size_t most = 1 + 2 * (size_t)client->link_count;
-    *set = (struct poll_set){.items = calloc(most, sizeof(*set->items)),
-                             .conns = calloc(most, sizeof(*set->conns)),
-                             .count = 1};
-    if (set->items == NULL || set->conns == NULL) {
-        return false;
+    size_t most = 1 + 2 * (size_t)link_count;
+    if (most <= set->capacity) {
+        return true;
+    }
+    zmq_pollitem_t *items = realloc(set->items, most * sizeof(*items));
+    set->items = items != NULL ? items : set->items;
+    uint32_t *conns = realloc(set->conns, most * sizeof(*conns));
+    set->conns = conns != NULL ? conns : set->conns;
+    set->capacity = items != NULL && conns != NULL ? most : set->capacity;
+    return most <= set->capacity;
+}
+
+static void
+add_to_poll_set(struct poll_set *set, void *socket, uint32_t conn)
+{
+    DMQ_ASSERT((size_t)set->count < set->capacity);
+    set->conns[set->count] = conn;
+    set->items[set->count++] = (zmq_pollitem_t){.socket = socket, .events = ZMQ_POLLIN};
+}
+
+/* Two items for each open link, behind that of the wakeup. NULL: memory is out. */
+static struct poll_set *
+fill_poll_set(struct dmq_client *client)
+{
+    if (client->poll_set == NULL) {
+        client->poll_set = calloc(1, sizeof(*client->poll_set));
+    }
+    struct poll_set *set = client->poll_set;
+    if (set == NULL || !reserve_poll_set(set, client->link_count)) {
+        return NULL;
     }
     set->items[0] = (zmq_pollitem_t){.fd = client->wakeup.fd, .events = ZMQ_POLLIN};
+    set->count = 1;
     for (uint32_t i = 0; i < client->link_count; i++) {
         struct link *link = client->links[i];
         if (link == NULL || !link->open) {
             continue;
         }
         send_unsent(link);
-        set->conns[set->count] = i;
-        set->items[set->count++] =
-            (zmq_pollitem_t){.socket = link->sockets.monitor, .events = ZMQ_POLLIN};
-        set->conns[set->count] = i;
-        set->items[set->count++] =
-            (zmq_pollitem_t){.socket = link->sockets.dealer, .events = ZMQ_POLLIN};
+        add_to_poll_set(set, link->sockets.monitor, i);
+        add_to_poll_set(set, link->sockets.dealer, i);
     }
-    return true;
+    return set;
 }
 
 static bool
@@ -295,32 +331,40 @@ tell_failed(struct dmq_client *client)
     return found;
 }
 
+/* Handling one may close or reopen another: each is looked at only while it is the same. */
+static void
+handle_input(struct dmq_client *client, const struct poll_set *set)
+{
+    for (int i = 1; i < set->count; i += 2) {
+        struct link *link = client->links[set->conns[i]];
+        if (link->open && link->sockets.dealer == set->items[i + 1].socket &&
+            (set->items[i + 1].revents & ZMQ_POLLIN) != 0) {
+            receive(client, set->conns[i]);
+        }
+        if (link->open && link->sockets.monitor == set->items[i].socket &&
+            (set->items[i].revents & ZMQ_POLLIN) != 0) {
+            look_at_monitor(client, set->conns[i]);
+        }
+    }
+}
+
 void
 links_poll(struct dmq_client *client, int64_t timeout_ms)
 {
-    struct poll_set set;
     if (tell_failed(client)) {
         return;
     }
-    if (fill_poll_set(client, &set)) {
-        timeout_ms = has_unsent(client) && timeout_ms > UNSENT_MS ? UNSENT_MS : timeout_ms;
-        zmq_poll(set.items, set.count, (long)timeout_ms);
-        if ((set.items[0].revents & ZMQ_POLLIN) != 0) {
-            wakeup_clear(&client->wakeup);
-        }
-        /* Handling one may close or reopen another: each is looked at only while it is the same. */
-        for (int i = 1; i < set.count; i += 2) {
-            struct link *link = client->links[set.conns[i]];
-            if (link->open && link->sockets.dealer == set.items[i + 1].socket &&
-                (set.items[i + 1].revents & ZMQ_POLLIN) != 0) {
-                receive(client, set.conns[i]);
-            }
-            if (link->open && link->sockets.monitor == set.items[i].socket &&
-                (set.items[i].revents & ZMQ_POLLIN) != 0) {
-                look_at_monitor(client, set.conns[i]);
-            }
-        }
+    struct poll_set *set = fill_poll_set(client);
+    if (set == NULL) {
+        client->machine->broken = true;
+        return;
     }
-    free(set.items);
-    free(set.conns);
+    if (has_unsent(client) && (timeout_ms < 0 || timeout_ms > UNSENT_MS)) {
+        timeout_ms = UNSENT_MS;
+    }
+    zmq_poll(set->items, set->count, (long)timeout_ms);
+    if ((set->items[0].revents & ZMQ_POLLIN) != 0) {
+        wakeup_clear(&client->wakeup);
+    }
+    handle_input(client, set);
 }

@@ -21,6 +21,9 @@
 void
 loop_step(struct dmq_client *client, struct client_event *event)
 {
+    if (client->machine->broken) {
+        return; /* it lacks something; what is under way ends with it, in a moment */
+    }
     event->now_ms = clock_ms();
     DMQ_ASSERT(client->effects.count == 0);
     client_step(client->machine, event, &client->effects);
@@ -88,7 +91,9 @@ run_commands(struct dmq_client *client)
         struct command *next = command->next;
         mark_posted(client, command->event.id);
         loop_step(client, &command->event);
-        after_command(client, &command->event);
+        if (!client->machine->broken) { /* else `exited` tells those who close */
+            after_command(client, &command->event);
+        }
         command_free(command);
         command = next;
     }
@@ -123,7 +128,8 @@ is_stopping(struct dmq_client *client)
     return stopping;
 }
 
-/* Everything that is under way ends. */
+/* Everything that is under way ends. Who closes a handle waits for `exited`, so none is freed while
+ * it is told here; who opens one from now on sees the failure himself. */
 static void
 stop(struct dmq_client *client)
 {
@@ -138,10 +144,8 @@ stop(struct dmq_client *client)
     effects_carry_out(client);
     links_close(client);
     gate_lock(&client->gate);
-    client->exited = true;
     struct dmq_producer *producer = client->producers;
     struct dmq_consumer *consumer = client->consumers;
-    gate_wake(&client->gate);
     gate_unlock(&client->gate);
     for (; producer != NULL; producer = producer_next(producer)) {
         producer_failed(producer, &failure);
@@ -149,6 +153,10 @@ stop(struct dmq_client *client)
     for (; consumer != NULL; consumer = consumer_next(consumer)) {
         consumer_failed(consumer, &failure);
     }
+    gate_lock(&client->gate);
+    client->exited = true;
+    gate_wake(&client->gate);
+    gate_unlock(&client->gate);
 }
 
 void *

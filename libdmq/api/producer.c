@@ -122,6 +122,7 @@ dmq_producer_open(dmq_client *client, const dmq_option *options, size_t option_c
     init_accum(producer, &values);
     client_ref(client);
     gate_lock(&client->gate);
+    producer->failure = client->failure; /* of a client that has stopped: nobody will tell it */
     DL_PREPEND(client->producers, producer);
     gate_unlock(&client->gate);
     command_post(client, command);
