@@ -17,7 +17,7 @@ RUN apt-get update \
         libczmq-dev libleveldb-dev libjansson-dev liblz4-dev libzstd-dev libmicrohttpd-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY CMakeLists.txt ./
+COPY CMakeLists.txt LICENSE ./
 COPY cmake cmake
 COPY libdmq libdmq
 COPY controller controller

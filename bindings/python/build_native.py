@@ -3,6 +3,7 @@ run through the C preprocessor: what Python sees is what the compiler sees."""
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,9 @@ def find_library() -> tuple[list[str], list[str], list[str]]:
         folders = sorted({str(p.parent) for p in root.glob("lib*/**/libdmq.so")})
         if not folders:
             sys.exit(f"dmq: no libdmq.so below {root} (DMQ_PREFIX)")
-        return [str(root / "include")], folders, [str(root / "bin")]
+        # A wheel is used elsewhere: its programs are not the ones of this machine.
+        programs = "" if os.environ.get("DMQ_WHEEL") else str(root / "bin")
+        return [str(root / "include")], folders, [programs]
     build = Path(os.environ.get("DMQ_BUILD", CHECKOUT / "build")).resolve()
     if (build / "lib/libdmq.so").exists():
         return [str(CHECKOUT / "libdmq/include")], [str(build / "lib")], [str(build / "bin")]
@@ -48,6 +51,8 @@ def pkg_config(option: str) -> str:
 def declarations(include_folders: list[str]) -> str:
     """Both headers as plain declarations: without the system's, without attributes."""
     compiler = shlex.split(os.environ.get("CC", "cc"))
+    if shutil.which(compiler[0]) is None:
+        sys.exit(f"dmq: no C compiler '{compiler[0]}': install one, or the wheel, which needs none")
     with tempfile.TemporaryDirectory() as empty:
         for name in ("stddef.h", "stdint.h"):
             (Path(empty) / name).touch()

@@ -1,5 +1,6 @@
 """A real cluster of one node for tests: `dmq dev` in a temporary folder."""
 
+import importlib.util
 import os
 import select
 import shutil
@@ -23,12 +24,21 @@ def dev(
 
 
 def find_tool() -> str:
-    """The `dmq` program: beside the library that the binding was built against, else in PATH."""
-    beside = Path(ffi.string(lib.dmqpy_programs()).decode()) / "dmq"
-    found = str(beside) if os.access(beside, os.X_OK) else shutil.which("dmq")
+    """The `dmq` program: beside the library that the binding was built against, else that of the
+    package dmq-programs, else in PATH."""
+    folders = [Path(ffi.string(lib.dmqpy_programs()).decode())]
+    package = importlib.util.find_spec("dmq_programs")
+    folders += (
+        [Path(p) / "bin" for p in package.submodule_search_locations or ()] if package else []
+    )
+    for tool in (folder / "dmq" for folder in folders):
+        if tool.is_absolute() and os.access(tool, os.X_OK):
+            return str(tool)
+    found = shutil.which("dmq")
     if found is None:
         raise errors.NotSupportedError(
-            f"dmq.dev() runs the dmq tool: it is not {beside}, nor in PATH"
+            "dmq.dev() runs the dmq tool, and there is none: pip install dmq-programs, or have it"
+            " in PATH"
         )
     return found
 
