@@ -97,6 +97,7 @@ size_t
 log_json_members(const char *message, char ret_json[LOG_JSON_SIZE])
 {
     struct json_text out = {ret_json, 0};
+    message += strncmp(message, "event=", 6) == 0 ? 6 : 0;
     size_t word = strcspn(message, " ");
     put_member(&out, "event", 5);
     put_string(&out, message, word);

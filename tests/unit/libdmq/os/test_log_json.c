@@ -25,6 +25,7 @@ pairs_are_members(void **state)
             "\"event\":\"stopping\",\"signal\":15,\"forced\":\"no\"");
     becomes("setting log.level=debug from=\"file line 3\"",
             "\"event\":\"setting\",\"log.level\":\"debug\",\"from\":\"file line 3\"");
+    becomes("event=stopping signal=15", "\"event\":\"stopping\",\"signal\":15");
     becomes("", "\"event\":\"\"");
 }
 
