@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the images and runs docker_checks.py against them, with the engine of this machine, or with
+# Builds the images and runs the checks (check_*.py) against them, with the engine of this machine, or with
 # one of its own where none answers: started here, and ended here by its id. `./run docker-test`
-# calls it. What is kept, below /var/tmp: the base images and the layers of its own engine; an engine
+# calls it. What its own engine changed of this machine's network is undone. What is kept, below /var/tmp: the base images and the layers of its own engine; an engine
 # that was there keeps the images, as after `docker compose build`.
 #
 # $DMQ_DOCKER_RELEASES: the releases of Debian to build for; the first is the one that is tested.
@@ -18,6 +18,8 @@ start_engine() {
     local at=$DMQ_DOCKER_CACHE/engine
     export DOCKER_HOST=unix://$at/docker.sock
     mkdir -p "$at"
+    forwarding=$(cat /proc/sys/net/ipv4/ip_forward)
+    policy=$(iptables -S FORWARD | head -n 1)
     dockerd --host "$DOCKER_HOST" --data-root "$at/data" --exec-root "$at/exec" \
         --pidfile "$at/pid" >"$at/log" 2>&1 &
     engine=$!
@@ -38,6 +40,17 @@ end_engine() {
     kill $engine
     wait $engine || true
     engine=
+    restore_network
+}
+
+# An engine leaves its bridge, its chains, a FORWARD that drops, and forwarding switched on. Only what
+# is Docker's goes: others may have changed theirs meanwhile.
+restore_network() {
+    ip link delete docker0 2>/dev/null || true
+    iptables-save | grep -vi docker | iptables-restore || true
+    # shellcheck disable=SC2086 # words
+    iptables ${policy:--P FORWARD ACCEPT}
+    echo "$forwarding" >/proc/sys/net/ipv4/ip_forward
 }
 
 # build TAG RELEASE TARGET. --network host: this machine's way to the mirror is the build's.
@@ -67,6 +80,11 @@ done
 build dmq:build-python "${releases[0]}" python-build
 build dmq:python "${releases[0]}" python
 docker tag "dmq:${releases[0]}" dmq
+# Version 2 of compose, which Debian has from trixie on, as an image: the checks use both versions.
+docker build --quiet --network host -t dmq:compose tests/docker/compose2 >/dev/null 2>&1 ||
+    { echo "docker-test: the image with docker compose cannot be built" >&2; exit 1; }
+
+bindings/packages.sh build build/packages
 
 DMQ_DOCKER_BASE=debian:${releases[0]}-slim DMQ_DOCKER_OTHERS="${releases[*]:1}" \
-    .venv/bin/python -m pytest -q -p no:cacheprovider tests/docker/docker_checks.py "$@"
+    .venv/bin/python -m pytest -q -p no:cacheprovider tests/docker/check_{images,packages,cluster,failures,single}.py "$@"

@@ -1,16 +1,16 @@
-"""roundtrip.py TOPIC FILE: creates the topic, sends the lines of the file (- is stdin), reads them
-back and compares. Run by the tests on the host and inside a container: the same program."""
+"""roundtrip.py TOPIC FILE REPLICAS: creates the topic, sends the lines of the file (- is stdin),
+reads them back and compares. Run by the tests on the host and inside a container."""
 
 import sys
 
 import dmq
 
-topic, path = sys.argv[1:]
+topic, path, replicas = sys.argv[1:]
 with sys.stdin.buffer if path == "-" else open(path, "rb") as file:
     lines = file.read().splitlines()
 assert lines
 with dmq.connect() as client:
-    client.topics.create(topic, partitions=3)
+    client.topics.create(topic, partitions=3, replicas=int(replicas))
     with client.producer(compression="lz4") as producer:
         for line in lines:
             producer.send(topic, line, line.split(b",")[9])
