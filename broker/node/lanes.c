@@ -2,6 +2,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "broker/log/plog_io.h"
 #include "broker/log/plog_reader.h"
@@ -21,6 +22,7 @@ struct lanes {
     struct plog_io_lane *lane;
     struct plog_reader *reader;
     atomic_int_least64_t fsyncs; /* written by the storage worker, read by the core thread */
+    atomic_bool ending;          /* set by the core thread */
     struct queue *done;
     struct wakeup woken;
     struct worker *disk_worker;
@@ -58,14 +60,29 @@ run_read(void *context, void **jobs, size_t count)
     }
 }
 
+/* On a full disk the store takes nothing, and nothing that rests on it may go on. */
+static dmq_err
+write_store(struct lanes *lanes, const struct brk_effect *effect)
+{
+    static const struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
+    struct kv *kv = lanes->kv;
+    for (;;) {
+        bool ending = atomic_load(&lanes->ending);
+        dmq_err err = kv->ops->write(kv, effect->u.kv.ops, effect->u.kv.count, effect->u.kv.sync);
+        if (err != DMQ_ERR_DISK_FULL || ending) {
+            return err;
+        }
+        nanosleep(&pause, NULL);
+    }
+}
+
 static void
 run_kv(void *context, void **jobs, size_t count)
 {
     struct lanes *lanes = context;
     for (size_t i = 0; i < count; i++) {
         struct job *job = jobs[i];
-        job->kv_err = lanes->kv->ops->write(lanes->kv, job->effect.u.kv.ops, job->effect.u.kv.count,
-                                            job->effect.u.kv.sync);
+        job->kv_err = write_store(lanes, &job->effect);
         brk_effect_deinit(&job->effect);
     }
 }
@@ -101,6 +118,7 @@ lanes_stop(struct lanes *lanes)
     if (lanes == NULL) {
         return;
     }
+    lanes_end(lanes);
     worker_stop(lanes->disk_worker);
     worker_stop(lanes->read_worker);
     worker_stop(lanes->kv_worker);
@@ -130,6 +148,12 @@ lanes_push(struct lanes *lanes, struct brk_effect *effect)
     } else {
         worker_push(lanes->disk_worker, job);
     }
+}
+
+void
+lanes_end(struct lanes *lanes)
+{
+    atomic_store(&lanes->ending, true);
 }
 
 int

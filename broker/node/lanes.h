@@ -19,6 +19,10 @@ void lanes_stop(struct lanes *lanes);
 /* Carries out BRK_DISK or BRK_KV_WRITE; takes what the effect owns. */
 void lanes_push(struct lanes *lanes, struct brk_effect *effect);
 
+/* The process is to end: what does not fit on the disk fails now. Before, the store's lane waits
+ * until there is space, and what comes after it waits as well. */
+void lanes_end(struct lanes *lanes);
+
 /* How many files and folders were synced so far; the count follows its run of operations. */
 int64_t lanes_fsyncs(const struct lanes *lanes);
 

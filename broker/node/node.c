@@ -265,6 +265,7 @@ on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     struct signalfd_siginfo info;
     if (read(item->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         log_info("stopping signal=%u", info.ssi_signo);
+        lanes_end(node->lanes);
         node_step(node, &(struct brk_event){.kind = BRK_STOP});
     }
     return node_settle(node);

@@ -2,8 +2,9 @@
  * model whose crash keeps a prefix of the batches that holds every synced one.
  *
  * Keys are ordered bytewise. A batch is atomic. Functions return DMQ_OK, DMQ_ERR_DAMAGED (the store
- * must not be trusted any more), DMQ_ERR_IO or DMQ_ERR_NOMEM. A store is used by one thread at a
- * time. */
+ * must not be trusted any more), DMQ_ERR_IO or DMQ_ERR_NOMEM; write also DMQ_ERR_DISK_FULL: the
+ * batch is there whole or not at all, and may be written again when there is space. A store is used
+ * by one thread at a time. */
 #ifndef DMQ_BASE_KV_H
 #define DMQ_BASE_KV_H
 

@@ -8,7 +8,8 @@
 
 struct kv_leveldb {
     struct kv kv; /* first: a struct kv * is one of these */
-    leveldb_t *db;
+    char *path;
+    leveldb_t *db; /* NULL: the disk was full, it is opened again by the next write */
     leveldb_options_t *options;
     leveldb_cache_t *cache;
     leveldb_readoptions_t *reads;
@@ -39,17 +40,60 @@ classify(const char *text)
     if (strstr(text, "does not exist") != NULL) {
         return DMQ_ERR_DAMAGED;
     }
+    if (strstr(text, "No space left on device") != NULL ||
+        strstr(text, "Disk quota exceeded") != NULL) {
+        return DMQ_ERR_DISK_FULL;
+    }
     if (strncmp(text, "IO error: lock ", strlen("IO error: lock ")) == 0) {
         return DMQ_ERR_LOCKED;
     }
     return DMQ_ERR_IO;
 }
 
+/* After a write that did not fit LevelDB's log may end within a record: only opening it again, as
+ * after a crash, cuts that off. That needs space, too. */
+static dmq_err
+open_again(struct kv_leveldb *store)
+{
+    char *text = NULL;
+    if (store->db != NULL) {
+        return DMQ_OK;
+    }
+    store->db = leveldb_open(store->options, store->path, &text);
+    dmq_err err = text == NULL ? DMQ_OK : classify(text);
+    leveldb_free(text);
+    return err;
+}
+
+static void
+close_db(struct kv_leveldb *store)
+{
+    if (store->db != NULL) {
+        leveldb_close(store->db);
+        store->db = NULL;
+    }
+}
+
+static dmq_err
+write_batch(struct kv_leveldb *store, bool sync)
+{
+    char *text = NULL;
+    dmq_err err = open_again(store);
+    if (err == DMQ_OK) {
+        leveldb_write(store->db, sync ? store->synced_writes : store->writes, store->batch, &text);
+        err = text == NULL ? DMQ_OK : classify(text);
+        leveldb_free(text);
+    }
+    if (err == DMQ_ERR_DISK_FULL) {
+        close_db(store);
+    }
+    return err;
+}
+
 static dmq_err
 kv_leveldb_write(struct kv *kv, const struct kv_op *ops, size_t count, bool sync)
 {
     struct kv_leveldb *store = of(kv);
-    char *text = NULL;
     if (store->broken != DMQ_OK) {
         return store->broken;
     }
@@ -62,13 +106,10 @@ kv_leveldb_write(struct kv *kv, const struct kv_op *ops, size_t count, bool sync
                                    (const char *)ops[i].value.data, ops[i].value.size);
         }
     }
-    leveldb_write(store->db, sync ? store->synced_writes : store->writes, store->batch, &text);
+    dmq_err err = write_batch(store, sync);
     leveldb_writebatch_clear(store->batch);
-    if (text != NULL) {
-        store->broken = classify(text);
-        leveldb_free(text);
-    }
-    return store->broken;
+    store->broken = err == DMQ_ERR_DISK_FULL ? DMQ_OK : err;
+    return err;
 }
 
 static dmq_err
@@ -89,7 +130,10 @@ kv_leveldb_scan(struct kv *kv, struct bytes prefix,
                 dmq_err (*found)(void *arg, struct bytes key, struct bytes value), void *arg)
 {
     struct kv_leveldb *store = of(kv);
-    dmq_err err = DMQ_OK;
+    dmq_err err = open_again(store);
+    if (err != DMQ_OK) {
+        return err;
+    }
     leveldb_iterator_t *iterator = leveldb_create_iterator(store->db, store->reads);
     leveldb_iter_seek(iterator, (const char *)prefix.data, prefix.size);
     while (err == DMQ_OK && leveldb_iter_valid(iterator)) {
@@ -115,9 +159,8 @@ static void
 kv_leveldb_close(struct kv *kv)
 {
     struct kv_leveldb *store = of(kv);
-    if (store->db != NULL) {
-        leveldb_close(store->db);
-    }
+    close_db(store);
+    free(store->path);
     leveldb_options_destroy(store->options);
     leveldb_cache_destroy(store->cache);
     leveldb_readoptions_destroy(store->reads);
@@ -156,6 +199,8 @@ kv_leveldb_open(const char *path, bool create, struct kv **ret_kv, struct err_ms
         return err_set(msg, DMQ_ERR_NOMEM, "out of memory opening the store %s", path);
     }
     store->kv.ops = &ops;
+    store->path = strdup(path);
+    DMQ_ASSERT(store->path != NULL);
     set_options(store, create);
     store->db = leveldb_open(store->options, path, &text);
     if (text != NULL) {
