@@ -284,7 +284,7 @@ class Round:
 
     def _scale(self):
         self.say(f"{self.counts.topics} topics")
-        self.values |= quorum_scale.topics(self.counts.topics)
+        self.values |= quorum_scale.topics(self.counts)
         self.say(f"{self.counts.partitions} partitions")
         self.values |= quorum_scale.partitions(self.counts)
 

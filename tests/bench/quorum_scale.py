@@ -24,6 +24,23 @@ ENVELOPE, DELETE_TOPIC = 58, 20
 PARTITIONS_OF_A_TOPIC, REPLICAS = 1000, 3
 CHANGES, RESTARTS = 20, 3
 TIMEOUT_MS = 60000
+NOT_CONTROLLER, NETWORK = 41, 13
+TRIES = 3
+
+
+class LeaderChangedError(Exception):
+    """Another controller leads now. Nothing is wrong, but the figures would be those of an
+    election: what began is measured anew."""
+
+
+def until_a_leader_stays(measure, counts):
+    for left in reversed(range(TRIES)):
+        try:
+            return measure(counts)
+        except LeaderChangedError:
+            if left == 0:
+                raise
+    raise AssertionError
 
 
 def load(what, port, count):
@@ -31,12 +48,19 @@ def load(what, port, count):
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def topics(count):
+def topics(counts):
     """As many topics of one partition as fast as they go, by clients at the same time."""
+    return until_a_leader_stays(_topics, counts)
+
+
+def _topics(counts):
     folder = tempfile.mkdtemp(prefix="dmq-topics-", dir="/var/tmp")
     try:
         with Quorum(folder) as quorum:
-            said, _ = load("create", quorum.broker_port, count).communicate()
+            process = load("create", quorum.broker_port, counts.topics)
+            said, _ = process.communicate()
+            if process.returncode != 0:
+                raise LeaderChangedError("not every topic was created")
             said = json.loads(said)
     finally:
         shutil.rmtree(folder)
@@ -59,6 +83,8 @@ class Admin:
             raise TimeoutError(f"api {key}: no answer")
         for head in self.socket.recv_multipart()[0:3:2]:
             _, error, _, _, message = msgpack.unpackb(head)[:5]
+            if error in (NOT_CONTROLLER, NETWORK):
+                raise LeaderChangedError(message)
             if error:
                 raise DmqError(error, message)
 
@@ -80,20 +106,29 @@ class Scale:
         self.follower = next(n for n in quorum.controllers if n != self.leader)
         self.admin = Admin(quorum.ports[self.leader])
         self.brokers = load("brokers", quorum.ports[self.leader], counts.brokers)
-        self.brokers.stdout.readline()
+        self._line()
 
     def close(self):
-        self.brokers.stdin.close()
-        self.brokers.wait()
+        self.brokers.kill()
+        self.brokers.communicate()
         self.admin.socket.close()
 
     def _pid(self, number):
         return self.quorum.controllers[number].process.pid
 
+    def _line(self):
+        said = self.brokers.stdout.readline()
+        if not said:
+            raise LeaderChangedError("the played brokers were told to go elsewhere")
+        return said
+
     def _seen(self):
-        self.brokers.stdin.write("seen\n")
-        self.brokers.stdin.flush()
-        return json.loads(self.brokers.stdout.readline())
+        try:
+            self.brokers.stdin.write("seen\n")
+            self.brokers.stdin.flush()
+        except BrokenPipeError:
+            pass  # they have ended: there is no line either
+        return json.loads(self._line())
 
     def _settle(self, than=0):
         """What the brokers have seen, when all of them have all of it and more than that."""
@@ -169,6 +204,10 @@ def core(counts):
 
 def partitions(counts):
     """All figures with so many partitions and brokers."""
+    return until_a_leader_stays(_partitions, counts) | core(counts)
+
+
+def _partitions(counts):
     folder = tempfile.mkdtemp(prefix="dmq-scale-", dir="/var/tmp")
     quorum = Quorum(folder)
     try:
@@ -185,4 +224,4 @@ def partitions(counts):
             if daemon.process is not None and daemon.process.poll() is None:
                 daemon.kill()
         shutil.rmtree(folder)
-    return scale.values | core(counts)
+    return scale.values
