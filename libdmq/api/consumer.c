@@ -298,7 +298,9 @@ plan_positions(struct plan *plan)
     }
     dmq_err err = ask_offsets(plan->client, positions, wanted, plan->deadline_ms, &ask);
     if (err != DMQ_OK) {
-        return api_result(plan->error, &ask.result);
+        api_result(plan->error, &ask.result);
+        ask_deinit(&ask);
+        return err;
     }
     size_t found = 0;
     for (size_t i = 0; i < plan->count; i++) {

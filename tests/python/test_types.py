@@ -33,6 +33,13 @@ def main(url: str) -> list[str]:
         except (dmq.TimeoutError, dmq.errors.RetriableError):
             raise
 """,
+    "pytest": """
+import dmq
+import pytest_dmq
+
+def test_it(dmq_client: dmq.Client, dmq_topic: str) -> None:
+    assert dmq_client.publish(dmq_topic, b"x").offset == 0
+""",
     "asyncio": """
 import asyncio
 import dmq.asyncio as dmq

@@ -6,7 +6,7 @@
  * executable, which holds the library, are made to fail. The broker is another process. */
 #include "tests/unit/libdmq/api/fixture.h"
 
-#include <signal.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -17,12 +17,14 @@
 /* The sanitizer has its own malloc. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
-#define CALL_MS 2000  /* of one call: what needs all of it hangs */
+#define CALL_MS 2000 /* of one call: what needs all of it hangs */
+#define OWNED_MAX 10000
 #define LIFE_MAX 3000 /* allocations of one life, far from reached */
 
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *memory, size_t size);
+void __libc_free(void *memory);
 extern char __executable_start;
 extern char etext;
 
@@ -32,9 +34,9 @@ static atomic_int failures;
 static bool stays_out; /* all fail from then on */
 
 static bool
-fails(const char *caller)
+fails(void)
 {
-    if (!atomic_load(&armed) || caller < &__executable_start || caller >= &etext) {
+    if (!atomic_load(&armed)) {
         return false;
     }
     int before = atomic_fetch_sub(&left, 1);
@@ -45,22 +47,83 @@ fails(const char *caller)
     return failed;
 }
 
+/* What a life has allocated and not freed. */
+static pthread_mutex_t owned_lock = PTHREAD_MUTEX_INITIALIZER;
+static void *owned[OWNED_MAX];
+static int owned_count;
+
+static void *
+own(void *memory)
+{
+    if (memory != NULL && atomic_load(&armed)) {
+        pthread_mutex_lock(&owned_lock);
+        if (owned_count == OWNED_MAX) {
+            abort();
+        }
+        owned[owned_count++] = memory;
+        pthread_mutex_unlock(&owned_lock);
+    }
+    return memory;
+}
+
+/* The newest ones go first, mostly. */
+static void
+disown(const void *memory)
+{
+    pthread_mutex_lock(&owned_lock);
+    int i = owned_count - 1;
+    while (i >= 0 && owned[i] != memory) {
+        i--;
+    }
+    if (i >= 0) {
+        owned[i] = owned[--owned_count];
+    }
+    pthread_mutex_unlock(&owned_lock);
+}
+
+static bool
+is_ours(const char *caller)
+{
+    return caller >= &__executable_start && caller < &etext;
+}
+
+void
+free(void *memory)
+{
+    disown(memory);
+    __libc_free(memory);
+}
+
 void *
 malloc(size_t size)
 {
-    return fails(__builtin_return_address(0)) ? NULL : __libc_malloc(size);
+    if (!is_ours(__builtin_return_address(0))) {
+        return __libc_malloc(size);
+    }
+    return fails() ? NULL : own(__libc_malloc(size));
 }
 
 void *
 calloc(size_t count, size_t size)
 {
-    return fails(__builtin_return_address(0)) ? NULL : __libc_calloc(count, size);
+    if (!is_ours(__builtin_return_address(0))) {
+        return __libc_calloc(count, size);
+    }
+    return fails() ? NULL : own(__libc_calloc(count, size));
 }
 
 void *
 realloc(void *memory, size_t size)
 {
-    return fails(__builtin_return_address(0)) ? NULL : __libc_realloc(memory, size);
+    if (!is_ours(__builtin_return_address(0))) {
+        disown(memory);
+        return __libc_realloc(memory, size);
+    }
+    if (fails()) {
+        return NULL;
+    }
+    disown(memory);
+    return own(__libc_realloc(memory, size));
 }
 
 /* ---- the broker, in a process of its own ----------------------------------------------------- */
@@ -245,6 +308,7 @@ live(const struct broker *broker, int n, struct life *life)
     dmq_client_close(life->client);
     assert_true(clock_ms() - began_ms < CALL_MS);
     atomic_store(&armed, false);
+    assert_int_equal(owned_count, 0);
     return atomic_load(&failures) > 0;
 }
 
