@@ -27,7 +27,8 @@ class Daemon:
     def __init__(self, folder, program, node, services, *options):
         self.log = Path(folder) / f"{program}.log"
         self.command = [BIN / program, "--services", services, "--id", str(node)]
-        self.command += ["--data", Path(folder) / program, *options]
+        self.data = Path(folder) / program
+        self.command += ["--data", self.data, *options]
         self.process = None
 
     def spawn(self):

@@ -2,6 +2,7 @@
 leader, comes back whole, and no acknowledged record is lost, moved or doubled."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -168,6 +169,20 @@ def test_what_only_the_old_leader_has_is_cut(replicas):
     replicas.start(*BROKERS)
     replicas.wait_isr(*BROKERS)
     assert replicas.consume() == sent + more
+
+
+def test_an_emptied_folder_is_filled_again(replicas):
+    sent = lines("safe", 20000)
+    replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(sent))
+    for victim in BROKERS[:2]:  # whoever leads is one of them, for one of the two
+        replicas.kill(victim)
+        shutil.rmtree(replicas.brokers[victim].data)
+        replicas.start(victim)
+        replicas.wait_isr(*BROKERS)
+    assert replicas.consume() == sent
+    replicas.kill(BROKERS[2])
+    replicas.wait_partition(lambda p: p["leader"] in BROKERS[:2])
+    assert replicas.consume() == sent
 
 
 def test_below_min_isr_nothing_is_acknowledged_and_reads_go_on(replicas):
