@@ -1,6 +1,7 @@
 """What dies, under load, in the cluster of docker-compose.yml: with a real engine. load.py compares
 what it was told to be stored with what it reads back."""
 
+import contextlib
 import time
 
 import pytest
@@ -50,35 +51,40 @@ def test_a_broker_and_the_leading_controller_are_killed(cluster):
     wait_well()
 
 
+@contextlib.contextmanager
+def killed(cluster, *victims):
+    """They stay down until the end of the block: others take over."""
+    cluster("kill", "-s", "KILL", *victims)
+    try:
+        yield time.monotonic()
+    finally:
+        cluster("start", *victims)
+        wait_well()
+
+
+def write_to_all(topic):
+    for partition in range(6):
+        on_host("produce", topic, "--partition", str(partition), stdin=b"after\n")
+
+
 @replicated
 def test_partitions_of_a_killed_broker_are_written_again_soon(cluster):
-    """It stays down here: others take over."""
     create("takeover", partitions=6)
     on_host("produce", "takeover", stdin=LINES)
-    cluster("kill", "-s", "KILL", "broker103")
-    begun = time.monotonic()
-    for partition in range(6):
-        on_host("produce", "takeover", "--partition", str(partition), stdin=b"after\n")
-    took = time.monotonic() - begun
+    with killed(cluster, "broker103") as begun:
+        write_to_all("takeover")
+        took = time.monotonic() - begun
     print(f"a killed broker's partitions are written again after {took:.2f} s")
     assert took < 5
-    cluster("start", "broker103")
-    wait_well()
 
 
 @replicated
-def test_no_leader_and_no_broker_for_a_while(cluster):
-    """A broker and the leading controller at once, and both stay down."""
-    victims = (leading_controller(), "broker101")
-    cluster("kill", "-s", "KILL", *victims)
-    begun = time.monotonic()
-    for partition in range(6):
-        on_host("produce", "takeover", "--partition", str(partition), stdin=b"after\n")
-    took = time.monotonic() - begun
+def test_a_broker_and_the_leading_controller_stay_down(cluster):
+    with killed(cluster, leading_controller(), "broker101") as begun:
+        write_to_all("takeover")
+        took = time.monotonic() - begun
     print(f"with the leading controller killed as well: after {took:.2f} s")
     assert took < 10
-    cluster("start", *victims)
-    wait_well()
 
 
 def test_a_rolling_restart_loses_nothing(cluster):
