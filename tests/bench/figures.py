@@ -157,6 +157,23 @@ MUCH_METADATA = [
     Figure("core_large_topic_longest_step_ms", "  a topic of 100,000 partitions", "ms"),
 ]
 
+REPLICATED = [
+    Figure("replicated_100", "produce 100 B", "records/s", figure_of("produce_100", "one broker")),
+    Figure("replicated_1k", "produce 1 KiB", "records/s", figure_of("produce_1k", "one broker")),
+    Figure("replicated_p50", "a record at 1,000 records/s, until stored, p50", "ms"),
+    Figure("replicated_p99", "  p99", "ms"),
+    Figure("replicated_rss", "memory of the six daemons after the load", "MiB"),
+    Figure("catch_up", "an emptied broker has all of that again", "MB/s"),
+    Figure(
+        "catch_up_beside",
+        "  produce 100 B meanwhile",
+        "records/s",
+        figure_of("replicated_100", "without that"),
+    ),  # fmt: skip
+    Figure("leader_gap_median", "nothing acknowledged after kill -9 of a leader", "ms"),
+    Figure("leader_gap_max", "  the longest time of all kills", "ms"),
+]
+
 LONG = [
     Figure("long_first", "memory of both daemons after 2,000,000 records", "MiB"),
     Figure("long_last", "  after 20,000,000", "MiB", figure_of("long_first", "after 2,000,000")),
@@ -176,5 +193,6 @@ def groups(is_long):
         ("Many partitions", [f for n in PARTITION_COUNTS for f in partition_figures(n)]),
         ("Three controllers", CONTROLLERS),
         ("Three controllers, many partitions and brokers", MUCH_METADATA),
+        ("Three controllers and three brokers, three replicas, two in sync", REPLICATED),
     ]
     return [*found, ("A long run", LONG)] if is_long else found

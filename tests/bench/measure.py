@@ -15,6 +15,7 @@ import dmq
 import failover
 import machine
 import quorum_scale
+import replicated
 from figures import PARTITION_COUNTS
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +40,9 @@ class Counts:
     py_many: int = 1_000_000
     beside: int = 1_000_000
     kills: int = 30
+    replicated_100: int = 3_000_000
+    replicated_1k: int = 300_000
+    leader_kills: int = 20
     topics: int = 10_000
     partitions: int = 100_000
     brokers: int = 100
@@ -56,7 +60,8 @@ class Counts:
 
 QUICK = Counts(
     raw_rounds=30, produce_100=500_000, produce_1k=100_000, sync=500, e2e=500, py_send=100_000,
-    py_many=300_000, beside=300_000, kills=10, topics=3_000, partitions=20_000,
+    py_many=300_000, beside=300_000, kills=10, replicated_100=500_000, replicated_1k=50_000,
+    leader_kills=10, topics=3_000, partitions=20_000,
     idle_seconds=2.0, trickle_seconds=1.0,
 )  # fmt: skip
 
@@ -95,6 +100,7 @@ class Round:
             if is_first:
                 self._failover()
                 self._scale()
+                self.values |= replicated.figures(self.counts, self.say)
             if is_long:
                 self._long()
             self._stop()
