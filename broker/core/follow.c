@@ -37,6 +37,7 @@ struct follow {
     int64_t tag; /* of the fetch on its way; 0: none */
     struct asked *asked;
     uint32_t asked_count;
+    bool owes_progress; /* one of the partitions may owe it */
     struct list partitions;
     UT_hash_handle hh;
 };
@@ -122,6 +123,9 @@ void
 follow_owe_progress(struct partition *p)
 {
     p->owes_progress = true;
+    if (p->follow != NULL) {
+        p->follow->owes_progress = true;
+    }
 }
 
 void
@@ -246,6 +250,7 @@ tell_progress(struct brk *brk, struct follow *follow)
                                                             .log_end = p->replica.end,
                                                             .synced_end = p->replica.synced_end};
     }
+    follow->owes_progress = count == MAX_PARTITIONS;
     const struct replica_progress_request request = {.replica_id = brk->config.broker_id,
                                                      .broker_epoch = brk->broker_epoch,
                                                      .partitions = told,
@@ -281,7 +286,7 @@ follow_emit(struct brk *brk)
         }
         if (follow->tag == 0) {
             ask(brk, follow);
-        } else {
+        } else if (follow->owes_progress) {
             tell_progress(brk, follow);
         }
     }
