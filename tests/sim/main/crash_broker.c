@@ -23,7 +23,7 @@
 #include "tests/sim/sim_broker.h"
 
 #define PARTITIONS 2
-#define BATCHES 120 /* of each partition */
+#define BATCHES 90 /* of each partition */
 #define WINDOW 5
 #define MAX_RECORDS 3 /* of a batch */
 #define TOPIC_SEGMENT_BYTES "4096"
