@@ -323,11 +323,12 @@ async def test_closing_gives_up_what_waits(cluster, topic):
     c = await dmq.connect(cluster.url)
     p = c.producer(linger_ms=60_000)
     await asyncio.wait((p.send(topic, b"x"),), timeout=0.2)
-    waiting = [p.send(topic, b"x"), p.send_many(topic, [b"y"])]
     reading = asyncio.create_task(anext(aiter(await c.consumer(topic, start="end"))))
-    flushing = asyncio.create_task(p.flush())
-    await asyncio.sleep(0)
-    await c.close()
+    with stopped_broker(cluster):
+        waiting = [p.send(topic, b"x"), p.send_many(topic, [b"y"])]
+        flushing = asyncio.create_task(p.flush())
+        await asyncio.sleep(0)
+        await c.close()
     for task in (*waiting, reading, flushing):
         with pytest.raises(dmq.ClosedError):
             await task

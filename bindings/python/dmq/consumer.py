@@ -307,6 +307,7 @@ class Consumer:
 
     def _fetch(self, timeout: float | None) -> _Rest | None:
         """What is there to hand out; None: nothing came in time."""
+        self._handle.check_process()  # also for what is here already
         if self._rest is not None and not self._rest.is_empty():
             return self._rest
         self._rest = None
@@ -348,6 +349,7 @@ class Consumer:
 
     def position(self, topic: str, partition: int) -> int:
         """Offset of the next message of the partition that this consumer will give."""
+        self._handle.check_process()
         rest = self._rest
         if rest is not None and not rest.is_empty():
             if (rest.topic, rest.partition) == (topic, partition):
