@@ -71,7 +71,9 @@ fault_pause(struct world *world)
     char name[24];
     struct process *p =
         rng_chance(&world->rng, 100) ? any_of(world, PROCESS_CLIENT) : faults_victim(world);
+    int64_t before = p->paused_until_us > world->now_us ? p->paused_until_us : world->now_us;
     p->paused_until_us = world->now_us + rng_range(&world->rng, 10 * MS, 5 * SECOND);
+    leases_paused(p, p->paused_until_us > before ? p->paused_until_us - before : 0);
     world->counts.pauses++;
     world_trace(world, "%s is paused until %" PRId64 " ms", process_name(p, name),
                 p->paused_until_us / MS);
@@ -198,6 +200,8 @@ faults_draw(struct world *world)
     o->clock_ppm_max = FAULTS_ONE_OF(rng, 0, 100, 10000);
     o->tears = rng_chance(rng, 700);
     o->topic_churn = rng_chance(rng, 600);
+    o->early_wipe = rng_chance(rng, 400);
+    o->staggered = rng_chance(rng, 400);
     o->replication = (int)FAULTS_ONE_OF(rng, 1, 2, 3, 3);
     o->replication = o->replication < o->brokers ? o->replication : o->brokers;
     o->replica_lag_ms = FAULTS_ONE_OF(rng, 1000, 3000, 30000);
@@ -222,6 +226,25 @@ draw(struct world *world)
         at -= weights[i++];
     }
     return i;
+}
+
+/* One that has written nothing: it is still empty, but another disk. A majority keeps its own. */
+void
+faults_early(struct world *world)
+{
+    struct process *p = any_of(world, PROCESS_CONTROLLER);
+    const struct raft_disk *disk = &p->watched.disk;
+    bool empty = disk->term == 0 && disk->snapshot.members.count == 0 && p->half_written == NULL;
+    if (!empty || world->options.controllers < 3 || world->watch->committed > 0) {
+        return;
+    }
+    if (p->alive) {
+        process_crash(p, SIMFS_KEEP);
+    }
+    controller_wipe(p);
+    world->counts.early_wipes++;
+    world_trace(world, "controller %" PRId32 " has another disk", p->id);
+    process_start_in(p, rng_range(&world->rng, 0, 300 * MS));
 }
 
 void

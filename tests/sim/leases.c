@@ -20,6 +20,70 @@ leases_heard(struct process *controller, const struct process *broker)
     controller->leases.heard_us[broker->number] = controller->world->now_us;
 }
 
+/* It stood still: that time counts for nobody. */
+void
+leases_paused(struct process *controller, int64_t us)
+{
+    for (int i = 0; i < WORLD_MAX_PROCESSES; i++) {
+        controller->leases.heard_us[i] += us;
+    }
+    controller->leases.led_us += us;
+}
+
+static const struct session *
+session_at(const struct ctl *ctl, int32_t broker_id)
+{
+    for (size_t i = 0; i < ctl->session_count; i++) {
+        if (ctl->sessions[i].broker_id == broker_id) {
+            return &ctl->sessions[i];
+        }
+    }
+    return NULL;
+}
+
+/* The epoch that a heartbeat names is not the one that the broker is registered with. */
+static bool
+is_stale(const struct process *controller, int32_t broker_id, struct bytes body)
+{
+    struct broker_heartbeat_request request;
+    struct arena arena;
+    struct err_msg err;
+    const struct broker_record *record = image_broker(controller->ctl->image, broker_id);
+    arena_init(&arena, 1 << 16);
+    dmq_err failed = msg_decode(desc_broker_heartbeat_request(), 0, body, &arena, &request, &err);
+    DMQ_ASSERT(failed == DMQ_OK);
+    bool stale = record != NULL && record->broker_epoch != request.status.broker_epoch;
+    arena_deinit(&arena);
+    return stale;
+}
+
+/* INT64_MAX: it may renew the lease, or there is none. */
+int64_t
+leases_before(struct process *controller, const struct process *broker, struct bytes body)
+{
+    const struct session *session = session_at(controller->ctl, broker->id);
+    bool stale = session != NULL && is_stale(controller, broker->id, body);
+    controller->world->counts.stale_epochs += stale;
+    return stale ? session->lease_until_ms : INT64_MAX;
+}
+
+/* Trap 22: a message of a former registration keeps nobody alive. */
+void
+leases_after(struct process *controller, const struct process *broker, int64_t lease_ms)
+{
+    const struct session *session =
+        controller->alive ? session_at(controller->ctl, broker->id) : NULL;
+    if (lease_ms == INT64_MAX || session == NULL) {
+        return;
+    }
+    int64_t now_ms = process_now_ms(controller);
+    if (session->lease_until_ms == now_ms + SESSION_MS && session->lease_until_ms != lease_ms) {
+        world_fail(controller->world,
+                   "a message of a former registration renews the lease of broker %" PRId32,
+                   broker->id);
+    }
+}
+
 void
 leases_refused(struct process *controller, const struct process *broker)
 {

@@ -171,7 +171,12 @@ const char *
 world_run(struct world *world)
 {
     for (int i = 0; i < world->process_count; i++) {
-        process_start(world->processes[i]);
+        int64_t after = rng_range(&world->rng, 0, world->options.staggered ? SECOND / 2 : 0);
+        process_start_in(world->processes[i], after);
+    }
+    if (world->options.early_wipe) {
+        world_at(world, rng_range(&world->rng, 0, SECOND / 2),
+                 (struct world_event){.kind = WORLD_EARLY});
     }
     world_at(world, rng_range(&world->rng, 0, SECOND), (struct world_event){.kind = WORLD_FAULT});
     world_run_until(world, world->options.faults_until_us);

@@ -32,6 +32,11 @@ bool quorum_can_spare(struct world *world, const struct process *lost);
 /* The controller had a heartbeat of the broker, or an answer; or its port refused. */
 void leases_heard(struct process *controller, const struct process *broker);
 void leases_refused(struct process *controller, const struct process *broker);
+void leases_paused(struct process *controller, int64_t us);
+
+/* Around the step that takes a heartbeat. */
+int64_t leases_before(struct process *controller, const struct process *broker, struct bytes body);
+void leases_after(struct process *controller, const struct process *broker, int64_t lease_ms);
 
 /* After an event of the controller. */
 void leases_check(struct process *controller);

@@ -215,6 +215,9 @@ handle(struct world *world, const struct world_event *event)
     case WORLD_FLAP:
         flap_on(world, event->number);
         break;
+    case WORLD_EARLY:
+        faults_early(world);
+        break;
     case WORLD_FAULT:
         faults_happen(world);
         break;

@@ -60,7 +60,8 @@ enum world_event_kind {
     WORLD_START,   /* a process that is down starts */
     WORLD_WORK,    /* a client does something */
     WORLD_FLAP,    /* a flapping path goes down or comes back */
-    WORLD_FAULT    /* something goes wrong */
+    WORLD_EARLY,     /* a disk is replaced before the cluster is formed */
+    WORLD_FAULT      /* something goes wrong */
 };
 
 struct world_event {
@@ -210,6 +211,8 @@ struct world_options {
     unsigned die_per_million; /* of steps end in the middle of their effects */
     int64_t fault_every_us;   /* mean; INT64_MAX: none */
     unsigned weights[16];     /* of each sort of fault (faults.c); 0: it does not happen */
+    bool early_wipe;          /* of a controller, before it is in a cluster */
+    bool staggered;           /* not all begin at once */
     bool tears;
     bool topic_churn;
     bool async_topic;
@@ -275,6 +278,8 @@ struct world_options {
     X(leaders_moved, "partitions that got another leader")                                         \
     X(replicas_compared, "replicas compared byte by byte")                                         \
     X(fenced, "brokers fenced")                                                                    \
+    X(stale_epochs, "heartbeats of former registrations")                                          \
+    X(early_wipes, "disks replaced before the cluster was formed")                                 \
     X(registrations, "broker epochs given")                                                        \
     X(versions, "metadata versions checked")                                                       \
     X(sends, "records sent")                                                                       \
@@ -503,6 +508,7 @@ void replicas_settle(struct world *world);
 
 void faults_draw(struct world *world);
 void faults_happen(struct world *world);
+void faults_early(struct world *world);
 void faults_heal(struct world *world);
 int64_t faults_one_of(struct rng *rng, const int64_t *values, size_t count);
 #define FAULTS_ONE_OF(rng, ...)                                                                    \

@@ -260,7 +260,6 @@ controller_link(struct process *p, struct link *link, bool up)
     step(p, &(struct ctl_event){.kind = kind, .u.peer = link->to->id});
 }
 
-/* A heartbeat over a connection that has ended may be one of a process that is dead. */
 static bool
 is_heartbeat(const struct link *link, const struct message *message)
 {
@@ -272,8 +271,30 @@ is_heartbeat(const struct link *link, const struct message *message)
         msg_decode(desc_request_header(), 0, buf_bytes(message->frames[1]), &arena, &header, &err);
     DMQ_ASSERT(failed == DMQ_OK);
     arena_deinit(&arena);
-    return link->from->kind == PROCESS_BROKER && header.api_key == API_BROKER_HEARTBEAT &&
-           link->up && link->generation == get_be64(message->frames[0]->data + 8);
+    return link->from->kind == PROCESS_BROKER && header.api_key == API_BROKER_HEARTBEAT;
+}
+
+/* One over a connection that has ended may be of a process that is dead. */
+static void
+receive_request(struct process *p, struct link *link, struct message *message)
+{
+    int64_t lease_ms = INT64_MAX;
+    struct ctl_event event = {.kind = CTL_REQUEST};
+    bool current = link->up && link->generation == get_be64(message->frames[0]->data + 8);
+    if (is_heartbeat(link, message)) {
+        lease_ms = leases_before(p, link->from, buf_bytes(message->frames[2]));
+        if (current) {
+            leases_heard(p, link->from);
+        }
+    }
+    event.u.request.listener = LISTENER_CONTROLLER;
+    event.u.request.from = message->frames[0];
+    event.u.request.frames = message->frames + 1;
+    event.u.request.count = message->count - 1;
+    event.u.request.peer = "sim";
+    message->count = 0;
+    step(p, &event);
+    leases_after(p, link->from, lease_ms);
 }
 
 void
@@ -282,17 +303,7 @@ controller_receive(struct process *p, struct link *link, int direction, struct m
     uint64_t tag;
     dmq_err err;
     if (direction == 0) {
-        struct ctl_event event = {.kind = CTL_REQUEST};
-        event.u.request.listener = LISTENER_CONTROLLER;
-        event.u.request.from = message->frames[0];
-        event.u.request.frames = message->frames + 1;
-        event.u.request.count = message->count - 1;
-        event.u.request.peer = "sim";
-        if (is_heartbeat(link, message)) {
-            leases_heard(p, link->from);
-        }
-        message->count = 0;
-        step(p, &event);
+        receive_request(p, link, message);
     } else if (request_answered(link, message, &tag, &err)) {
         if (link->to->kind == PROCESS_BROKER && err == DMQ_OK) {
             leases_heard(p, link->to);
