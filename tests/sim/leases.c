@@ -7,6 +7,7 @@
 #include "controller/core/ctl.h"
 #include "tests/sim/quorum.h"
 
+#define SHORT_PAUSE_US (SESSION_MS * (int64_t)MS / 4)
 #define TOLERANCE_US (SESSION_MS * MS / 50 + 2 * MS) /* clocks are a little fast or slow */
 
 /* A process that is not registered yet renews nothing. */
@@ -20,10 +21,14 @@ leases_heard(struct process *controller, const struct process *broker)
     controller->leases.heard_us[broker->number] = controller->world->now_us;
 }
 
-/* It stood still: that time counts for nobody. */
+/* It stood still: that time counts for nobody, unless it was too short to tell from a quiet
+ * network. */
 void
 leases_paused(struct process *controller, int64_t us)
 {
+    if (us <= SHORT_PAUSE_US) {
+        return;
+    }
     for (int i = 0; i < WORLD_MAX_PROCESSES; i++) {
         controller->leases.heard_us[i] += us;
     }

@@ -60,8 +60,8 @@ enum world_event_kind {
     WORLD_START,   /* a process that is down starts */
     WORLD_WORK,    /* a client does something */
     WORLD_FLAP,    /* a flapping path goes down or comes back */
-    WORLD_EARLY,     /* a disk is replaced before the cluster is formed */
-    WORLD_FAULT      /* something goes wrong */
+    WORLD_EARLY,   /* a disk is replaced before the cluster is formed */
+    WORLD_FAULT    /* something goes wrong */
 };
 
 struct world_event {
