@@ -156,6 +156,7 @@ class Faults:
 
     KINDS = (
         "leader_killed", "follower_killed", "controller_killed", "leader_paused", "all_killed",
+        "two_brokers_killed", "leader_and_controller_killed",
         "folder_emptied", "byte_flipped",
     )  # fmt: skip
 
@@ -206,6 +207,25 @@ class Faults:
 
     def controller_killed(self):
         return self._restart(self.cluster.leading_controller())
+
+    def two_brokers_killed(self):
+        """One after the other: the last in the ISR may hold what the second to die does not."""
+        first, second = self.random.sample(BROKERS, 2)
+        self.cluster.kill(first)
+        self._wait(0.0, 1.0)
+        self.cluster.kill(second)
+        self._wait(0.0, 1.0)
+        self.cluster.start(*self.random.sample([first, second], 2))
+        return f"{first} {second}"
+
+    def leader_and_controller_killed(self):
+        """Nobody is there who would elect another leader of the partition at once."""
+        leader = self._place()[1].leader
+        controller = self.cluster.leading_controller()
+        self.cluster.kill(leader, controller)
+        self._wait(0.0, 2.0)
+        self.cluster.start(leader, controller)
+        return f"{leader} {controller}"
 
     def leader_paused(self):
         """It comes back and believes that it leads."""
