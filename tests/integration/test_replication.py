@@ -147,28 +147,26 @@ def test_what_only_the_old_leader_has_is_cut(replicas):
     leader = replicas.partition()["leader"]
     others = [n for n in BROKERS if n != leader]
     replicas.signal(signal.SIGSTOP, *others)
-    alone = subprocess.run(
-        [BIN / "dmq", "--url", replicas.url, "produce", "orders", "--acks", "1"],
-        input=b"".join(lines("alone", 50)),
-        capture_output=True,
-        timeout=20,
-    )
+    # the first is the answer to fetches that are parked: it may be in the followers' sockets
+    alone = [lines("alone, perhaps", 50), lines("alone", 50)]
+    for pieces in alone:
+        replicas.dmq("produce", "orders", "--acks", "1", stdin=b"".join(pieces), timeout=20)
     replicas.kill(leader)
     replicas.signal(signal.SIGCONT, *others)
-    assert alone.returncode == 0, alone.stderr.decode()
     replicas.wait_partition(lambda p: p["leader"] in others)
     more = lines("more", 70)
     replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(more))
     replicas.start(leader)
     replicas.wait_isr(*BROKERS)
-    assert replicas.consume() == sent + more
+    left = replicas.consume()
+    assert left in (sent + more, sent + alone[0] + more)
     assert "event=truncating" in replicas.brokers[leader].tail(1000)
     assert "safe_records_lost" not in replicas.brokers[leader].tail(1000)
     # and so it is found after a crash, also on the one that was cut
     replicas.kill(*BROKERS)
     replicas.start(*BROKERS)
     replicas.wait_isr(*BROKERS)
-    assert replicas.consume() == sent + more
+    assert replicas.consume() == left
 
 
 def test_an_emptied_folder_is_filled_again(replicas):
