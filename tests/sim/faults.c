@@ -72,8 +72,9 @@ fault_pause(struct world *world)
     struct process *p =
         rng_chance(&world->rng, 100) ? any_of(world, PROCESS_CLIENT) : faults_victim(world);
     int64_t before = p->paused_until_us > world->now_us ? p->paused_until_us : world->now_us;
-    p->paused_until_us = world->now_us + rng_range(&world->rng, 10 * MS, 5 * SECOND);
-    leases_paused(p, p->paused_until_us > before ? p->paused_until_us - before : 0);
+    int64_t until = world->now_us + rng_range(&world->rng, 10 * MS, 5 * SECOND);
+    p->paused_until_us = until > before ? until : before;
+    leases_paused(p, p->paused_until_us - before);
     world->counts.pauses++;
     world_trace(world, "%s is paused until %" PRId64 " ms", process_name(p, name),
                 p->paused_until_us / MS);
