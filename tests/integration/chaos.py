@@ -90,6 +90,8 @@ class Sender:
                         self._send(producer, next(places), value)
                     time.sleep(TURN_SECONDS)
                 producer.flush(FLUSH_SECONDS)
+        except dmq.DeliveryError:
+            pass  # the history says which
         except Exception as error:
             self.broken = error
 
@@ -156,7 +158,7 @@ class Faults:
 
     KINDS = (
         "leader_killed", "follower_killed", "controller_killed", "leader_paused", "all_killed",
-        "two_brokers_killed", "leader_and_controller_killed",
+        "two_brokers_killed", "leader_and_controller_killed", "leader_killed_ahead",
         "folder_emptied", "byte_flipped",
     )  # fmt: skip
 
@@ -226,6 +228,21 @@ class Faults:
         self._wait(0.0, 2.0)
         self.cluster.start(leader, controller)
         return f"{leader} {controller}"
+
+    def leader_killed_ahead(self):
+        """While both others stand still, for less than a lease: what it alone has was promised to
+        nobody. Otherwise they have a record about as soon as it does, and a kill meets nothing."""
+        leader = self._place()[1].leader
+        others = [n for n in BROKERS if n != leader]
+        for n in others:
+            self.cluster.pause(n)
+        self._wait(0.3, 1.0)
+        self.cluster.kill(leader)
+        for n in others:
+            self.cluster.resume(n)
+        self._wait(0.0, 2.0)
+        self.cluster.start(leader)
+        return leader
 
     def leader_paused(self):
         """It comes back and believes that it leads."""
