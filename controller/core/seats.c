@@ -115,27 +115,39 @@ seats_want(struct ctl *ctl, struct raft_id id, struct err_msg *err)
     return DMQ_OK;
 }
 
-/* One step towards a whole quorum; each waits for the one before it. */
-static void
+static bool
+has_caught_up(const struct ctl *ctl, struct raft_id id)
+{
+    for (uint32_t i = 0; i < ctl->raft->members.count; i++) {
+        const struct raft_peer *peer = &ctl->raft->peers[i];
+        if (raft_id_equal(peer->id, id)) {
+            return peer->caught_up;
+        }
+    }
+    return false;
+}
+
+/* One step towards a whole quorum; each waits for the one before it. True if it was taken. */
+static bool
 care_for_learner(struct ctl *ctl, const struct raft_member *learner)
 {
     struct raft_id id = learner->id;
     const struct raft_member *old = other_disk(ctl, id);
-    bool caught_up = false;
-    for (uint32_t i = 0; i < ctl->raft->members.count; i++) {
-        const struct raft_peer *peer = &ctl->raft->peers[i];
-        caught_up |= raft_id_equal(peer->id, id) && peer->caught_up;
+    if (raft_silent_ms(ctl->raft, id) > LEARNER_SILENT_MS) {
+        return change(ctl, id, false) == RAFT_OK;
     }
-    if (old != NULL && raft_silent_ms(ctl->raft, old->id) < SILENT_MS) {
-        return;
+    if (!has_caught_up(ctl, id)) {
+        return false;
     }
-    if (raft_silent_ms(ctl->raft, id) > LEARNER_SILENT_MS || (old != NULL && caught_up)) {
-        change(ctl, old != NULL && caught_up ? old->id : id, false);
-    } else if (caught_up) {
-        change(ctl, id, true);
+    if (old == NULL) {
+        return change(ctl, id, true) == RAFT_OK;
     }
+    return raft_silent_ms(ctl->raft, old->id) >= SILENT_MS &&
+           change(ctl, old->id, false) == RAFT_OK;
 }
 
+/* A learner that cannot have its step yet keeps nobody else waiting: it may be a disk that is gone
+ * already. */
 void
 seats_tick(struct ctl *ctl)
 {
@@ -143,9 +155,9 @@ seats_tick(struct ctl *ctl)
         return;
     }
     for (uint32_t i = 0; i < ctl->raft->members.count; i++) {
-        if (!ctl->raft->members.at[i].voter) {
-            care_for_learner(ctl, &ctl->raft->members.at[i]);
-            return; /* the list may be another one now */
+        const struct raft_member *member = &ctl->raft->members.at[i];
+        if (!member->voter && care_for_learner(ctl, member)) {
+            return; /* the list is another one now */
         }
     }
 }
