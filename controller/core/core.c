@@ -338,6 +338,7 @@ ctl_stats(const struct ctl *ctl, struct ctl_stats *ret_stats)
         ret_stats->term = ctl->raft->term;
         ret_stats->elections = ctl->raft->stats.elections;
         ret_stats->messages_refused += ctl->raft->stats.ignored;
+        ret_stats->messages_stale = ctl->raft->stats.stale;
     }
     ret_stats->brokers = image_broker_count(ctl->image);
     for (size_t i = 0; i < ctl->session_count; i++) {

@@ -190,7 +190,8 @@ struct ctl_stats {
     int64_t pushes_failed;
     int64_t elections;        /* that this process stood for */
     int64_t snapshots;        /* of the image, taken or installed */
-    int64_t messages_refused; /* of other clusters, or malformed */
+    int64_t messages_refused; /* Raft's, of other clusters or versions, or malformed */
+    int64_t messages_stale;   /* of older terms */
 };
 void ctl_stats(const struct ctl *ctl, struct ctl_stats *ret_stats);
 

@@ -42,6 +42,8 @@ metrics(const struct node *node, const struct ctl_stats *stats, struct http_resp
                 "Snapshots taken or installed by this process.", stats->snapshots);
     http_metric(out, "dmq_controller_refused_messages_total", "counter",
                 "Messages of other clusters or without sense.", stats->messages_refused);
+    http_metric(out, "dmq_controller_stale_messages_total", "counter",
+                "Messages of controllers in an older term.", stats->messages_stale);
     http_metric(out, "dmq_controller_brokers", "gauge", "Brokers registered.", stats->brokers);
     http_metric(out, "dmq_controller_brokers_fenced", "gauge", "Brokers that do not serve.",
                 stats->brokers_fenced);

@@ -155,6 +155,7 @@ on_received(struct raft *raft, const struct raft_event *event)
         raft->stats.ignored++;
         return;
     }
+    raft->stats.stale += message->term < raft->term;
     take_over_term(raft, message);
     switch (message->kind) {
     case RAFT_PRE_VOTE:

@@ -328,6 +328,7 @@ struct raft_owed {
 
 struct raft_stats {
     int64_t ignored;   /* malformed messages, or not for us, or not from a member */
+    int64_t stale;     /* messages of an older term: they change nothing */
     int64_t elections; /* started */
     int64_t won;
     int64_t stepped_down; /* for want of a quorum */
