@@ -13,50 +13,18 @@
 #define MAX_FRAME_BYTES (64 * 1024 * 1024)
 #define CONNECT_TIMEOUT_MS 1000 /* then another controller is tried */
 
-static int
-on_input(zloop_t *loop, zmq_pollitem_t *item, void *arg)
-{
-    (void)loop;
-    (void)item;
-    struct node *node = arg;
-    controller_link_process(node);
-    return node_settle(node);
-}
-
 /* ---- the connection -------------------------------------------------------------------------- */
 
-static void
-unwatch_sockets(struct node *node)
-{
-    for (size_t i = 0; i < node->controller_socket_count; i++) {
-        zmq_pollitem_t old = {.socket = node->controller_sockets[i], .events = ZMQ_POLLIN};
-        zloop_poller_end(node->loop, &old);
-    }
-    node->controller_socket_count = 0;
-}
-
-/* The sockets change with each connection. */
-static void
-watch_sockets(struct node *node)
-{
-    if (node->controller_generation == peer_generation(node->controller)) {
-        return;
-    }
-    unwatch_sockets(node);
-    node->controller_socket_count = peer_sockets(node->controller, node->controller_sockets);
-    for (size_t i = 0; i < node->controller_socket_count; i++) {
-        zmq_pollitem_t item = {.socket = node->controller_sockets[i], .events = ZMQ_POLLIN};
-        zloop_poller(node->loop, &item, on_input, node);
-    }
-    node->controller_generation = peer_generation(node->controller);
-}
+static void process(void *owner, int64_t now_ms);
 
 static void
 give_up(struct node *node)
 {
-    unwatch_sockets(node);
-    peer_free(node->controller);
-    node->controller = NULL;
+    if (node->controller != NULL) {
+        peer_watch_end(&node->controller_watch);
+        peer_free(node->controller);
+        node->controller = NULL;
+    }
 }
 
 void
@@ -78,7 +46,8 @@ controller_link_connect(struct node *node, int32_t controller_id)
     node->controller_id = controller_id;
     node->controller = peer_new(&config);
     DMQ_ASSERT(node->controller != NULL);
-    node->controller_generation = 0;
+    node->controller_watch =
+        (struct peer_watch){.set = node->peers, .owner = node, .process = process};
 }
 
 void
@@ -169,16 +138,14 @@ take_event(struct node *node, struct peer_event *event)
     }
 }
 
-void
-controller_link_process(struct node *node)
+static void
+process(void *owner, int64_t now_ms)
 {
+    struct node *node = owner;
     struct peer_event event;
     struct peer *peer = node->controller;
-    if (peer == NULL) {
-        return;
-    }
-    peer_process(peer, clock_ms());
-    watch_sockets(node);
+    peer_process(peer, now_ms);
+    peer_watch_update(&node->controller_watch, peer, now_ms);
     /* A step may replace the connection, and with it the rest of its events. */
     while (node->controller == peer && peer_next_event(peer, &event)) {
         take_event(node, &event);
@@ -193,6 +160,14 @@ controller_link_deadline(const struct node *node)
 }
 
 void
+controller_link_process_due(struct node *node, int64_t now_ms)
+{
+    if (controller_link_deadline(node) <= now_ms) {
+        process(node, now_ms);
+    }
+}
+
+void
 controller_link_send(struct node *node, struct brk_effect *effect)
 {
     const struct peer_call call = {.api_key = effect->u.send.api_key,
@@ -202,8 +177,12 @@ controller_link_send(struct node *node, struct brk_effect *effect)
                                    .attachment_count = effect->u.send.count,
                                    .timeout_ms = effect->u.send.timeout_ms,
                                    .metadata_version = effect->u.send.metadata_version};
-    dmq_err failed = node->controller == NULL ? DMQ_ERR_UNREACHABLE
-                                              : peer_send(node->controller, &call, clock_ms());
+    dmq_err failed = DMQ_ERR_UNREACHABLE;
+    if (node->controller != NULL) {
+        int64_t now = clock_ms();
+        failed = peer_send(node->controller, &call, now);
+        peer_watch_update(&node->controller_watch, node->controller, now);
+    }
     if (failed != DMQ_OK) {
         log_warn("controller_send_failed api=%d error=%s", call.api_key, err_name(failed));
         node_note_unsent(node, BRK_CONTROLLER_REPLY, effect->u.send.tag, failed);

@@ -23,6 +23,7 @@
 #include "libdmq/os/random.h"
 
 #define REQUESTS_PER_WAKE 64 /* before other sockets get their turn */
+#define PEERS_PER_WAKE 64
 #define MAX_CONNECTION_REQUESTS 1024
 #define MAX_CONNECTION_BYTES (64 * 1024 * 1024)
 #define HOT_BYTES (4 * 1024 * 1024)
@@ -175,9 +176,7 @@ on_timer(zloop_t *loop, int timer_id, void *arg)
     struct node *node = arg;
     node->timer_id = NO_TIMER;
     int64_t now = clock_ms();
-    if (controller_link_deadline(node) <= now) {
-        controller_link_process(node);
-    }
+    controller_link_process_due(node, now);
     peer_links_process_due(node, now);
     if (brk_deadline(node->brk) <= now) {
         node_step(node, &(struct brk_event){.kind = BRK_TICK});
@@ -239,6 +238,21 @@ on_request(zloop_t *loop, zsock_t *socket, void *arg)
         take_request(node, client ? LISTENER_CLIENT : LISTENER_NODE);
     }
     steer_clients(node);
+    return node_settle(node);
+}
+
+static int
+on_peers(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    (void)loop;
+    (void)item;
+    struct node *node = arg;
+    peer_set_look(node->peers);
+    for (int i = 0; i < PEERS_PER_WAKE && !node->exiting; i++) {
+        if (!peer_watch_process_next(node->peers, clock_ms())) {
+            break;
+        }
+    }
     return node_settle(node);
 }
 
@@ -413,8 +427,10 @@ fill_loop(struct node *node)
 {
     struct err_msg err;
     zmq_pollitem_t lanes = {.fd = lanes_fd(node->lanes), .events = ZMQ_POLLIN};
+    zmq_pollitem_t peers = {.fd = peer_set_fd(node->peers), .events = ZMQ_POLLIN};
     zmq_pollitem_t signals = {.fd = node->signal_fd, .events = ZMQ_POLLIN};
     zloop_poller(node->loop, &lanes, on_lanes, node);
+    zloop_poller(node->loop, &peers, on_peers, node);
     zloop_poller(node->loop, &signals, on_signal, node);
     zloop_reader(node->loop, node->node_socket, on_request, node);
     steer_clients(node);
@@ -431,6 +447,7 @@ node_close(struct node *node)
     lanes_stop(node->lanes);
     controller_link_close(node);
     peer_links_close(node);
+    peer_set_free(node->peers);
     http_stop(node->http);
     brk_effects_deinit(&node->effects);
     brk_free(node->brk);
@@ -457,7 +474,8 @@ node_run(const struct daemon_conf *conf)
     zsys_init();
     zsys_handler_set(NULL);
     node.loop = zloop_new();
-    DMQ_ASSERT(node.loop != NULL && node.signal_fd >= 0);
+    node.peers = peer_set_new();
+    DMQ_ASSERT(node.loop != NULL && node.peers != NULL && node.signal_fd >= 0);
     /* The sockets are bound before the stores are opened, so that nobody is refused meanwhile. */
     if (open_folder(&node) &&
         bind_router(&node.client_router, &node.client_socket, self->listen_host, self->port) &&

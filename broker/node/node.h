@@ -9,7 +9,7 @@
 #include "broker/core/core.h"
 #include "broker/node/lanes.h"
 #include "libdmq/conf/daemon_conf.h"
-#include "libdmq/net/peer.h"
+#include "libdmq/net/peer_watch.h"
 #include "libdmq/net/router.h"
 #include "libdmq/os/folder.h"
 
@@ -36,13 +36,12 @@ struct node {
     struct router_request request; /* used again and again */
     bool client_reading;           /* the client socket is in the loop */
     struct lanes *lanes;
+    struct peer_set *peers;  /* of all outgoing connections */
     struct peer *controller; /* NULL: given up, until the core names the next */
+    struct peer_watch controller_watch;
     int32_t controller_id;
-    dmq_err controller_warned;      /* why one was refused, as the log has it */
-    uint64_t controller_generation; /* of its sockets that are in the loop */
-    void *controller_sockets[PEER_MAX_SOCKETS];
-    size_t controller_socket_count;
-    struct unsent *unsent; /* told after the step */
+    dmq_err controller_warned; /* why one was refused, as the log has it */
+    struct unsent *unsent;     /* told after the step */
     size_t unsent_count;
     struct follow_link *peer_links; /* peer_links.c */
     struct http_server *http;       /* NULL: no httpPort */
@@ -72,9 +71,8 @@ int node_settle(struct node *node);
 void controller_link_connect(struct node *node, int32_t controller_id);
 void controller_link_close(struct node *node);
 
-/* Lets the connection move on: after input on its sockets, and when its deadline has passed. */
-void controller_link_process(struct node *node);
 int64_t controller_link_deadline(const struct node *node);
+void controller_link_process_due(struct node *node, int64_t now_ms);
 
 /* Carries out BRK_CONTROLLER_SEND; takes what it owns. */
 void controller_link_send(struct node *node, struct brk_effect *effect);

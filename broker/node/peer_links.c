@@ -18,9 +18,7 @@ struct follow_link {
     struct node *node;
     int32_t broker_id;
     struct peer *peer;
-    uint64_t generation; /* of its sockets that are in the loop */
-    void *sockets[PEER_MAX_SOCKETS];
-    size_t socket_count;
+    struct peer_watch watch;
 };
 
 static struct follow_link *
@@ -31,48 +29,6 @@ find(struct node *node, int32_t broker_id)
         link = link->next;
     }
     return link;
-}
-
-/* ---- its sockets in the loop ----------------------------------------------------------------- */
-
-static void process(struct follow_link *link);
-
-static int
-on_input(zloop_t *loop, zmq_pollitem_t *item, void *arg)
-{
-    (void)loop;
-    (void)item;
-    struct follow_link *link = arg;
-    struct node *node = link->node;
-    process(link);
-    return node_settle(node);
-}
-
-static void
-unwatch(struct follow_link *link)
-{
-    for (size_t i = 0; i < link->socket_count; i++) {
-        zmq_pollitem_t old = {.socket = link->sockets[i], .events = ZMQ_POLLIN};
-        zloop_poller_end(link->node->loop, &old);
-    }
-    link->socket_count = 0;
-    link->generation = 0;
-}
-
-/* The sockets change with each connection. */
-static void
-watch(struct follow_link *link)
-{
-    if (link->generation == peer_generation(link->peer)) {
-        return;
-    }
-    unwatch(link);
-    link->socket_count = peer_sockets(link->peer, link->sockets);
-    for (size_t i = 0; i < link->socket_count; i++) {
-        zmq_pollitem_t item = {.socket = link->sockets[i], .events = ZMQ_POLLIN};
-        zloop_poller(link->node->loop, &item, on_input, link);
-    }
-    link->generation = peer_generation(link->peer);
 }
 
 /* ---- what the connection says ---------------------------------------------------------------- */
@@ -122,12 +78,13 @@ take_event(struct follow_link *link, struct peer_event *event)
 }
 
 static void
-process(struct follow_link *link)
+process(void *owner, int64_t now_ms)
 {
+    struct follow_link *link = owner;
     struct peer_event event;
     struct peer *peer = link->peer;
-    peer_process(peer, clock_ms());
-    watch(link);
+    peer_process(peer, now_ms);
+    peer_watch_update(&link->watch, peer, now_ms);
     /* A step may replace the connection, and with it the rest of its events. */
     while (link->peer == peer && peer_next_event(peer, &event)) {
         take_event(link, &event);
@@ -158,11 +115,12 @@ peer_links_connect(struct node *node, const struct brk_effect *effect)
         link->next = node->peer_links;
         node->peer_links = link;
     } else {
-        unwatch(link);
+        peer_watch_end(&link->watch);
         peer_free(link->peer);
     }
     link->peer = peer_new(&config);
     DMQ_ASSERT(link->peer != NULL);
+    link->watch = (struct peer_watch){.set = node->peers, .owner = link, .process = process};
 }
 
 void
@@ -178,7 +136,9 @@ peer_links_send(struct node *node, struct brk_effect *effect)
                                    .metadata_version = effect->u.send.metadata_version,
                                    .one_way = effect->u.send.one_way};
     DMQ_ASSERT(link != NULL);
-    dmq_err failed = peer_send(link->peer, &call, clock_ms());
+    int64_t now = clock_ms();
+    dmq_err failed = peer_send(link->peer, &call, now);
+    peer_watch_update(&link->watch, link->peer, now);
     if (failed != DMQ_OK && !call.one_way) {
         node_note_unsent(node, BRK_PEER_REPLY, effect->u.send.tag, failed);
     }
@@ -203,7 +163,7 @@ peer_links_process_due(struct node *node, int64_t now_ms)
 {
     for (struct follow_link *link = node->peer_links; link != NULL; link = link->next) {
         if (peer_deadline(link->peer) <= now_ms) {
-            process(link);
+            process(link, now_ms);
         }
     }
 }
@@ -213,7 +173,7 @@ peer_links_close(struct node *node)
 {
     for (struct follow_link *link, *next = node->peer_links; (link = next) != NULL;) {
         next = link->next;
-        unwatch(link);
+        peer_watch_end(&link->watch);
         peer_free(link->peer);
         free(link);
     }

@@ -116,7 +116,7 @@ process(void *owner, int64_t now_ms)
     struct link *link = owner;
     struct peer_event event;
     peer_process(link->peer, now_ms);
-    peer_watch_update(&link->watch, link->peer);
+    peer_watch_update(&link->watch, link->peer, now_ms);
     /* A step may replace the connection, and with it the rest of its events. */
     for (struct peer *peer = link->peer;
          link->peer == peer && !link->doomed && peer_next_event(peer, &event);) {
@@ -139,7 +139,7 @@ open_peer(struct link *link)
     address_print(link->host, link->port, config.endpoint);
     link->peer = peer_new(&config);
     DMQ_ASSERT(link->peer != NULL);
-    link->watch = (struct peer_watch){.node = link->node, .owner = link, .process = process};
+    link->watch = (struct peer_watch){.set = link->node->peers, .owner = link, .process = process};
 }
 
 void
@@ -178,8 +178,9 @@ links_push(struct node *node, struct ctl_effect *effect)
                                    .tag = effect->u.push.number,
                                    .body = effect->u.push.body,
                                    .timeout_ms = effect->u.push.timeout_ms};
-    dmq_err err = peer_send(link->peer, &call, clock_ms());
-    peer_watch_update(&link->watch, link->peer);
+    int64_t now = clock_ms();
+    dmq_err err = peer_send(link->peer, &call, now);
+    peer_watch_update(&link->watch, link->peer, now);
     if (err == DMQ_OK) {
         note_push(link, effect->u.push.number);
     } else {

@@ -102,7 +102,7 @@ process(void *owner, int64_t now_ms)
     struct mate_link *mate = owner;
     struct peer_event event;
     peer_process(mate->peer, now_ms);
-    peer_watch_update(&mate->watch, mate->peer);
+    peer_watch_update(&mate->watch, mate->peer, now_ms);
     while (peer_next_event(mate->peer, &event)) {
         take_event(mate, &event);
         peer_event_deinit(&event);
@@ -120,8 +120,9 @@ mates_send(struct node *node, struct ctl_effect *effect)
                                        .body = effect->u.send.body,
                                        .timeout_ms = RAFT_TIMEOUT_MS,
                                        .one_way = true};
-        dmq_err err = peer_send(mate->peer, &call, clock_ms());
-        peer_watch_update(&mate->watch, mate->peer);
+        int64_t now = clock_ms();
+        dmq_err err = peer_send(mate->peer, &call, now);
+        peer_watch_update(&mate->watch, mate->peer, now);
         if (err != DMQ_OK && err != DMQ_ERR_UNREACHABLE) {
             log_debug("raft_message_lost controller=%d error=%s", mate->to->id, err_name(err));
         }
@@ -138,8 +139,9 @@ mates_ask(struct node *node, struct ctl_effect *effect)
                                    .tag = effect->u.ask.number,
                                    .body = effect->u.ask.body,
                                    .timeout_ms = effect->u.ask.timeout_ms};
-    dmq_err err = peer_send(mate->peer, &call, clock_ms());
-    peer_watch_update(&mate->watch, mate->peer);
+    int64_t now = clock_ms();
+    dmq_err err = peer_send(mate->peer, &call, now);
+    peer_watch_update(&mate->watch, mate->peer, now);
     if (err != DMQ_OK) {
         mate->unsent = effect->u.ask.number;
         mate->unsent_err = err;
@@ -186,7 +188,7 @@ open_mate(struct node *node, struct mate_link *mate, const struct service_contro
                                  .max_backoff_ms = MATE_BACKOFF_MS,
                                  .seed = random_u64()};
     *mate = (struct mate_link){.node = node, .to = to};
-    mate->watch = (struct peer_watch){.node = node, .owner = mate, .process = process};
+    mate->watch = (struct peer_watch){.set = node->peers, .owner = mate, .process = process};
     address_print(to->host, to->port, config.endpoint);
     mate->peer = peer_new(&config);
     DMQ_ASSERT(mate->peer != NULL);

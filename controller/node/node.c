@@ -14,6 +14,7 @@
 #include "libdmq/os/random.h"
 
 #define REQUESTS_PER_WAKE 64 /* before other sockets get their turn */
+#define PEERS_PER_WAKE 64
 #define LINGER_MS 1000
 #define NO_TIMER (-1)
 
@@ -207,6 +208,21 @@ on_request(zloop_t *loop, zsock_t *socket, void *arg)
 }
 
 static int
+on_peers(zloop_t *loop, zmq_pollitem_t *item, void *arg)
+{
+    (void)loop;
+    (void)item;
+    struct node *node = arg;
+    peer_set_look(node->peers);
+    for (int i = 0; i < PEERS_PER_WAKE && !node->exiting; i++) {
+        if (!peer_watch_process_next(node->peers, clock_ms())) {
+            break;
+        }
+    }
+    return node_settle(node);
+}
+
+static int
 on_lanes(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 {
     (void)loop;
@@ -356,7 +372,6 @@ start_core(struct node *node)
         return false;
     }
     make_core(node);
-    peer_watch_open(node);
     mates_open(node);
     struct ctl_event event = {.kind = CTL_STARTED};
     event.u.started = &saved;
@@ -370,8 +385,10 @@ fill_loop(struct node *node)
 {
     struct err_msg err;
     zmq_pollitem_t lanes = {.fd = lanes_fd(node->lanes), .events = ZMQ_POLLIN};
+    zmq_pollitem_t peers = {.fd = peer_set_fd(node->peers), .events = ZMQ_POLLIN};
     zmq_pollitem_t signals = {.fd = node->signal_fd, .events = ZMQ_POLLIN};
     zloop_poller(node->loop, &lanes, on_lanes, node);
+    zloop_poller(node->loop, &peers, on_peers, node);
     zloop_poller(node->loop, &signals, on_signal, node);
     zloop_reader(node->loop, node->socket, on_request, node);
     if (!http_pages_open(node, &err)) {
@@ -411,7 +428,8 @@ node_run(const struct daemon_conf *conf)
     zsys_init();
     zsys_handler_set(NULL);
     node.loop = zloop_new();
-    DMQ_ASSERT(node.loop != NULL && node.signal_fd >= 0);
+    node.peers = peer_set_new();
+    DMQ_ASSERT(node.loop != NULL && node.peers != NULL && node.signal_fd >= 0);
     /* The socket is bound before the store is opened, so that nobody is refused meanwhile. */
     if (open_folder(&node) && open_socket(&node) && start_core(&node) && fill_loop(&node)) {
         arm_timer(&node);

@@ -9,7 +9,7 @@
 #include "controller/core/core.h"
 #include "libdmq/base/queue.h"
 #include "libdmq/conf/daemon_conf.h"
-#include "libdmq/net/peer_set.h"
+#include "libdmq/net/peer_watch.h"
 #include "libdmq/net/router.h"
 #include "libdmq/os/folder.h"
 #include "libdmq/os/wakeup.h"
@@ -78,22 +78,6 @@ void lanes_clear(struct lanes *lanes);
 
 /* The next event; false if nothing came back. */
 bool lanes_next(struct lanes *lanes, struct ctl_event *ret_event);
-
-/* ---- peer_watch.c: outgoing connections in the loop ------------------------------------------ */
-
-struct peer_watch {
-    struct peer_place place; /* first */
-    struct node *node;
-    void *owner;
-    void (*process)(void *owner, int64_t now_ms); /* there is input */
-};
-
-/* Before any connection is opened. */
-void peer_watch_open(struct node *node);
-
-/* After each peer_process and peer_send. */
-void peer_watch_update(struct peer_watch *watch, struct peer *peer);
-void peer_watch_end(struct peer_watch *watch);
 
 /* ---- mates.c: connections to the other controllers ------------------------------------------- */
 

@@ -5,13 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <zmq.h>
 
 #include <cmocka.h>
 
 #include "libdmq/base/arena.h"
-#include "libdmq/net/peer_set.h"
+#include "libdmq/net/peer_watch.h"
 #include "libdmq/net/router.h"
 #include "libdmq/wire/codec.h"
 
@@ -27,7 +28,7 @@ now(void)
 }
 
 struct owner {
-    struct peer_place place; /* first */
+    struct peer_watch watch;
     struct peer *peer;
     int connected;
     int ended;
@@ -74,11 +75,12 @@ serve(void)
 /* ---- the loop of an owner -------------------------------------------------------------------- */
 
 static void
-process(struct owner *owner)
+process(void *arg, int64_t now_ms)
 {
+    struct owner *owner = arg;
     struct peer_event event;
-    peer_process(owner->peer, now());
-    assert_true(peer_set_update(rig.set, &owner->place, owner->peer));
+    peer_process(owner->peer, now_ms);
+    peer_watch_update(&owner->watch, owner->peer, now_ms);
     while (peer_next_event(owner->peer, &event)) {
         owner->connected += event.kind == PEER_CONNECTED;
         owner->ended += event.kind == PEER_DISCONNECTED;
@@ -92,7 +94,6 @@ static bool
 turn(int timeout_ms)
 {
     struct pollfd item = {.fd = peer_set_fd(rig.set), .events = POLLIN};
-    struct peer_place *place;
     if (rig.router.socket != NULL) {
         serve();
     }
@@ -100,8 +101,7 @@ turn(int timeout_ms)
         return false;
     }
     peer_set_look(rig.set);
-    while ((place = peer_set_next(rig.set)) != NULL) {
-        process((struct owner *)(void *)place);
+    while (peer_watch_process_next(rig.set, now())) {
     }
     return true;
 }
@@ -132,7 +132,7 @@ ask(struct owner *owner, int times)
     for (int i = 0; i < times; i++) {
         struct peer_call call = {.api_key = API_METADATA, .body = body, .timeout_ms = 5000};
         assert_int_equal(peer_send(owner->peer, &call, now()), DMQ_OK);
-        assert_true(peer_set_update(rig.set, &owner->place, owner->peer));
+        peer_watch_update(&owner->watch, owner->peer, now());
     }
     buf_unref(body);
 }
@@ -162,7 +162,9 @@ setup(void **state)
                                      .seed = (uint64_t)i};
         memcpy(config.endpoint, rig.endpoint, size);
         rig.owners[i].peer = peer_new(&config);
-        process(&rig.owners[i]);
+        rig.owners[i].watch =
+            (struct peer_watch){.set = rig.set, .owner = &rig.owners[i], .process = process};
+        process(&rig.owners[i], now());
     }
     turn_until(offsetof(struct owner, connected), PEERS);
     return 0;
@@ -171,7 +173,7 @@ setup(void **state)
 static void
 end(struct owner *owner)
 {
-    peer_set_leave(rig.set, &owner->place);
+    peer_watch_end(&owner->watch);
     peer_free(owner->peer);
     owner->peer = NULL;
 }
@@ -229,7 +231,7 @@ the_end_of_connections_is_seen_and_new_ones_are_watched(void **state)
     struct owner *owner = &rig.owners[0];
     peer_disconnect(owner->peer, DMQ_ERR_NETWORK, "test", now());
     peer_hurry(owner->peer);
-    process(owner);
+    process(owner, now());
     turn_until(offsetof(struct owner, connected), PEERS + 1);
     ask(owner, 1);
     turn_until(offsetof(struct owner, answers), 1);
@@ -247,11 +249,33 @@ one_that_left_is_not_named_any_more(void **state)
     for (int64_t until = now() + QUIET_MS; now() < until;) {
         serve();
     }
-    assert_true(peer_set_update(rig.set, &rig.owners[5].place, rig.owners[5].peer)); /* is ready */
+    peer_watch_update(&rig.owners[5].watch, rig.owners[5].peer, now()); /* is ready */
     end(&rig.owners[5]);
     while (turn(QUIET_MS)) {
     }
     assert_int_equal(total(offsetof(struct owner, answers)), 0);
+}
+
+static void
+one_without_descriptors_is_ended(void **state)
+{
+    (void)state;
+    struct owner *owner = &rig.owners[0];
+    struct rlimit limit, none;
+    peer_watch_end(&owner->watch);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 3;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    peer_watch_update(&owner->watch, owner->peer, now());
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_false(peer_is_up(owner->peer));
+    while (now() < peer_deadline(owner->peer)) {
+        turn(1);
+    }
+    process(owner, now());
+    assert_int_equal(owner->ended, 1);
+    turn_until(offsetof(struct owner, connected), PEERS + 1); /* and is made anew */
 }
 
 int
@@ -263,6 +287,7 @@ main(void)
         T(no_answer_is_overlooked),
         T(the_end_of_connections_is_seen_and_new_ones_are_watched),
         T(one_that_left_is_not_named_any_more),
+        T(one_without_descriptors_is_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
