@@ -1,64 +1,54 @@
-#include <string.h>
-
 #include "broker/node/node.h"
-#include "libdmq/http/http.h"
+#include "libdmq/http/health.h"
 #include "libdmq/os/clock.h"
 
 /* What a broker says of itself over HTTP: /health/live, /health/ready and /metrics. */
 
-static void
-put_text(struct http_response *response, const char *text)
+static const char *
+not_ready(const void *daemon)
 {
-    outbuf_put(&response->body, text, strlen(text));
+    const struct node *node = daemon;
+    struct brk_stats stats;
+    brk_stats(node->brk, &stats);
+    return stats.folder_offline ? "the data folder is offline"
+           : stats.stopping     ? "stopping"
+           : !stats.ready       ? "not registered with the controller yet"
+                                : NULL;
 }
 
 static void
-health_ready(const struct brk_stats *stats, struct http_response *response)
+metrics(const void *daemon, struct outbuf *out)
 {
-    if (stats->ready && !stats->stopping && !stats->folder_offline) {
-        put_text(response, "ready\n");
-        return;
-    }
-    response->status = 503;
-    put_text(response, stats->folder_offline ? "the data folder is offline\n"
-                       : stats->stopping     ? "stopping\n"
-                                             : "not registered with the controller yet\n");
-}
-
-static void
-metrics(const struct node *node, const struct brk_stats *stats, struct http_response *response)
-{
-    struct outbuf *out = &response->body;
-    response->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    http_metric(out, "dmq_broker_ready", "gauge", "1 if clients are served.", stats->ready);
+    const struct node *node = daemon;
+    struct brk_stats stats;
+    brk_stats(node->brk, &stats);
+    http_metric(out, "dmq_broker_ready", "gauge", "1 if clients are served.", stats.ready);
     http_metric(out, "dmq_broker_folder_offline", "gauge", "1 if the data folder failed.",
-                stats->folder_offline);
+                stats.folder_offline);
     http_metric(out, "dmq_broker_disk_full", "gauge",
-                "1 if produce is refused because the disk is full.", stats->disk_full);
+                "1 if produce is refused because the disk is full.", stats.disk_full);
     http_metric(out, "dmq_broker_disk_free_bytes", "gauge",
-                "Bytes free on the disk of the data folder; -1 if not known yet.",
-                stats->disk_free);
+                "Bytes free on the disk of the data folder; -1 if not known yet.", stats.disk_free);
     http_metric(out, "dmq_broker_metadata_version", "gauge", "Metadata version that is applied.",
-                stats->metadata_version);
+                stats.metadata_version);
     http_metric(out, "dmq_broker_partitions", "gauge", "Partitions that have a replica here.",
-                stats->partitions);
-    http_metric(out, "dmq_broker_requests_total", "counter", "Requests received.", stats->requests);
+                stats.partitions);
+    http_metric(out, "dmq_broker_requests_total", "counter", "Requests received.", stats.requests);
     http_metric(out, "dmq_broker_appended_batches_total", "counter", "Record batches appended.",
-                stats->batches_appended);
+                stats.batches_appended);
     http_metric(out, "dmq_broker_appended_bytes_total", "counter", "Bytes of batches appended.",
-                stats->bytes_appended);
+                stats.bytes_appended);
     http_metric(out, "dmq_broker_duplicate_batches_total", "counter",
                 "Batches that were recognised as retries and not appended again.",
-                stats->duplicates);
-    http_metric(out, "dmq_broker_syncs_total", "counter", "Syncs of the data folder.",
-                stats->syncs);
+                stats.duplicates);
+    http_metric(out, "dmq_broker_syncs_total", "counter", "Syncs of the data folder.", stats.syncs);
     http_metric(out, "dmq_broker_fsyncs_total", "counter",
                 "Files and folders synced: a sync has one for each log that was written to.",
                 lanes_fsyncs(node->lanes));
     http_metric(out, "dmq_broker_request_bytes", "gauge", "Bytes of requests without answer.",
-                stats->request_bytes);
+                stats.request_bytes);
     http_metric(out, "dmq_broker_parked_requests", "gauge", "Requests without answer.",
-                stats->parked_calls);
+                stats.parked_calls);
     http_metric(out, "dmq_broker_dropped_replies_total", "counter",
                 "Answers whose client was gone or did not read.",
                 (int64_t)(node->client_router.dropped + node->node_router.dropped));
@@ -67,21 +57,9 @@ metrics(const struct node *node, const struct brk_stats *stats, struct http_resp
 static void
 on_page(void *context, const struct http_request *request, struct http_response *response)
 {
-    const struct node *node = context;
-    struct brk_stats stats;
-    brk_stats(node->brk, &stats);
-    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
-        response->status = 405;
-    } else if (strcmp(request->path, "/health/live") == 0) {
-        put_text(response, "live\n");
-    } else if (strcmp(request->path, "/health/ready") == 0) {
-        health_ready(&stats, response);
-    } else if (strcmp(request->path, "/metrics") == 0) {
-        metrics(node, &stats, response);
-    } else {
-        response->status = 404;
-        put_text(response, "there are /health/live, /health/ready and /metrics\n");
-    }
+    const struct http_health health = {
+        .daemon = context, .not_ready = not_ready, .metrics = metrics};
+    http_health(&health, request, response);
 }
 
 static int

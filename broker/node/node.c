@@ -28,7 +28,6 @@
 #define MAX_CONNECTION_BYTES (64 * 1024 * 1024)
 #define HOT_BYTES (4 * 1024 * 1024)
 #define LINGER_MS 1000
-#define NO_TIMER (-1)
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
@@ -136,26 +135,16 @@ node_step(struct node *node, struct brk_event *event)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-static int on_timer(zloop_t *loop, int timer_id, void *arg);
-
-/* Arms the loop's one timer for whatever is due first, if that is before it fires anyway. */
+/* For whatever is due first. */
 static void
-arm_timer(struct node *node)
+arm_alarm(struct node *node)
 {
     int64_t due = brk_deadline(node->brk);
     int64_t link = controller_link_deadline(node);
     int64_t peers = peer_links_deadline(node);
     due = link < due ? link : due;
     due = peers < due ? peers : due;
-    if (due == INT64_MAX || (node->timer_id != NO_TIMER && node->timer_due <= due)) {
-        return;
-    }
-    if (node->timer_id != NO_TIMER) {
-        zloop_timer_end(node->loop, node->timer_id);
-    }
-    int64_t wait = due - clock_ms();
-    node->timer_due = due;
-    node->timer_id = zloop_timer(node->loop, wait > 0 ? (size_t)wait : 0, 1, on_timer, node);
+    alarm_arm(&node->alarm, due);
 }
 
 int
@@ -164,17 +153,17 @@ node_settle(struct node *node)
     if (node->exiting) {
         return -1;
     }
-    arm_timer(node);
+    arm_alarm(node);
     return 0;
 }
 
 static int
-on_timer(zloop_t *loop, int timer_id, void *arg)
+on_alarm(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 {
     (void)loop;
-    (void)timer_id;
+    (void)item;
     struct node *node = arg;
-    node->timer_id = NO_TIMER;
+    alarm_clear(&node->alarm);
     int64_t now = clock_ms();
     controller_link_process_due(node, now);
     peer_links_process_due(node, now);
@@ -426,9 +415,11 @@ static bool
 fill_loop(struct node *node)
 {
     struct err_msg err;
+    zmq_pollitem_t alarm = {.fd = node->alarm.fd, .events = ZMQ_POLLIN};
     zmq_pollitem_t lanes = {.fd = lanes_fd(node->lanes), .events = ZMQ_POLLIN};
     zmq_pollitem_t peers = {.fd = peer_set_fd(node->peers), .events = ZMQ_POLLIN};
     zmq_pollitem_t signals = {.fd = node->signal_fd, .events = ZMQ_POLLIN};
+    zloop_poller(node->loop, &alarm, on_alarm, node);
     zloop_poller(node->loop, &lanes, on_lanes, node);
     zloop_poller(node->loop, &peers, on_peers, node);
     zloop_poller(node->loop, &signals, on_signal, node);
@@ -457,6 +448,7 @@ node_close(struct node *node)
     zsock_destroy(&node->node_socket);
     zloop_destroy(&node->loop);
     folder_close(&node->folder);
+    alarm_deinit(&node->alarm);
     close(node->signal_fd);
     zsys_shutdown();
 }
@@ -467,7 +459,6 @@ node_run(const struct daemon_conf *conf)
     struct node node = {.conf = conf,
                         .folder = {.lock_fd = -1},
                         .signal_fd = daemon_open_signals(),
-                        .timer_id = NO_TIMER,
                         .exit_code = DAEMON_EXIT_ERROR};
     const struct service_broker *self = conf->broker;
     daemon_tune_memory();
@@ -475,13 +466,15 @@ node_run(const struct daemon_conf *conf)
     zsys_handler_set(NULL);
     node.loop = zloop_new();
     node.peers = peer_set_new();
+    int no_alarm = alarm_init(&node.alarm);
+    DMQ_ASSERT(no_alarm == 0);
     DMQ_ASSERT(node.loop != NULL && node.peers != NULL && node.signal_fd >= 0);
     /* The sockets are bound before the stores are opened, so that nobody is refused meanwhile. */
     if (open_folder(&node) &&
         bind_router(&node.client_router, &node.client_socket, self->listen_host, self->port) &&
         bind_router(&node.node_router, &node.node_socket, self->listen_host, self->peer_port) &&
         start_core(&node) && fill_loop(&node)) {
-        arm_timer(&node);
+        arm_alarm(&node);
         while (!node.exiting && zloop_start(node.loop) == 0) {
         }
     }

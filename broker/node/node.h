@@ -11,6 +11,7 @@
 #include "libdmq/conf/daemon_conf.h"
 #include "libdmq/net/peer_watch.h"
 #include "libdmq/net/router.h"
+#include "libdmq/os/alarm.h"
 #include "libdmq/os/folder.h"
 
 struct follow_link;
@@ -47,8 +48,7 @@ struct node {
     struct http_server *http;       /* NULL: no httpPort */
     struct brk_service *services;   /* of services.json, for the core: controllers, then brokers */
     int signal_fd;
-    int timer_id;      /* of the loop; -1: none */
-    int64_t timer_due; /* when it fires */
+    struct alarm_clock alarm;
     int exit_code;
     bool exiting;
 };

@@ -1,68 +1,60 @@
-#include <string.h>
-
 #include "controller/node/node.h"
-#include "libdmq/http/http.h"
+#include "libdmq/http/health.h"
 
 /* What a controller says of itself over HTTP: /health/live, /health/ready and /metrics. */
 
-static void
-put_text(struct http_response *response, const char *text)
+static const char *
+not_ready(const void *daemon)
 {
-    outbuf_put(&response->body, text, strlen(text));
+    const struct node *node = daemon;
+    struct ctl_stats stats;
+    ctl_stats(node->ctl, &stats);
+    return stats.ready    ? NULL
+           : stats.failed ? "the store failed"
+                          : "no controller leads at the moment";
 }
 
 static void
-health_ready(const struct ctl_stats *stats, struct http_response *response)
+metrics(const void *daemon, struct outbuf *out)
 {
-    if (!stats->ready) {
-        response->status = 503;
-    }
-    put_text(response, stats->ready    ? "ready\n"
-                       : stats->failed ? "the store failed\n"
-                                       : "no controller leads at the moment\n");
-}
-
-static void
-metrics(const struct node *node, const struct ctl_stats *stats, struct http_response *response)
-{
-    struct outbuf *out = &response->body;
-    response->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    const struct node *node = daemon;
+    struct ctl_stats stats;
+    ctl_stats(node->ctl, &stats);
     http_metric(out, "dmq_controller_ready", "gauge", "1 if it knows a leading controller.",
-                stats->ready);
+                stats.ready);
     http_metric(out, "dmq_controller_metadata_version", "gauge", "Metadata version committed.",
-                stats->version);
-    http_metric(out, "dmq_controller_term", "gauge", "Term of the leading controller.",
-                stats->term);
+                stats.version);
+    http_metric(out, "dmq_controller_term", "gauge", "Term of the leading controller.", stats.term);
     http_metric(out, "dmq_controller_leading", "gauge", "1 if this controller leads.",
-                stats->leading);
-    http_metric(out, "dmq_controller_voter", "gauge", "1 if it has a vote.", stats->voter);
+                stats.leading);
+    http_metric(out, "dmq_controller_voter", "gauge", "1 if it has a vote.", stats.voter);
     http_metric(out, "dmq_controller_elections_total", "counter",
-                "Elections that this process stood for.", stats->elections);
+                "Elections that this process stood for.", stats.elections);
     http_metric(out, "dmq_controller_snapshots_total", "counter",
-                "Snapshots taken or installed by this process.", stats->snapshots);
+                "Snapshots taken or installed by this process.", stats.snapshots);
     http_metric(out, "dmq_controller_refused_messages_total", "counter",
-                "Messages of other clusters or without sense.", stats->messages_refused);
+                "Messages of other clusters or without sense.", stats.messages_refused);
     http_metric(out, "dmq_controller_stale_messages_total", "counter",
-                "Messages of controllers in an older term.", stats->messages_stale);
-    http_metric(out, "dmq_controller_brokers", "gauge", "Brokers registered.", stats->brokers);
+                "Messages of controllers in an older term.", stats.messages_stale);
+    http_metric(out, "dmq_controller_brokers", "gauge", "Brokers registered.", stats.brokers);
     http_metric(out, "dmq_controller_brokers_fenced", "gauge", "Brokers that do not serve.",
-                stats->brokers_fenced);
-    http_metric(out, "dmq_controller_topics", "gauge", "Topics.", stats->topics);
-    http_metric(out, "dmq_controller_partitions", "gauge", "Partitions.", stats->partitions);
+                stats.brokers_fenced);
+    http_metric(out, "dmq_controller_topics", "gauge", "Topics.", stats.topics);
+    http_metric(out, "dmq_controller_partitions", "gauge", "Partitions.", stats.partitions);
     http_metric(out, "dmq_controller_leaderless_partitions", "gauge",
-                "Partitions without a leader.", stats->leaderless);
+                "Partitions without a leader.", stats.leaderless);
     http_metric(out, "dmq_controller_requests_total", "counter", "Requests received.",
-                stats->requests);
+                stats.requests);
     http_metric(out, "dmq_controller_failed_requests_total", "counter",
-                "Requests answered with an error.", stats->requests_failed);
+                "Requests answered with an error.", stats.requests_failed);
     http_metric(out, "dmq_controller_waiting_requests", "gauge",
-                "Requests that wait for their turn.", stats->waiting);
+                "Requests that wait for their turn.", stats.waiting);
     http_metric(out, "dmq_controller_committed_entries_total", "counter",
-                "Entries committed by this process.", stats->entries);
+                "Entries committed by this process.", stats.entries);
     http_metric(out, "dmq_controller_pushes_total", "counter", "Pushes of metadata to brokers.",
-                stats->pushes);
+                stats.pushes);
     http_metric(out, "dmq_controller_failed_pushes_total", "counter", "Pushes without success.",
-                stats->pushes_failed);
+                stats.pushes_failed);
     http_metric(out, "dmq_controller_dropped_replies_total", "counter",
                 "Answers whose asker was gone or did not read.", (int64_t)node->router.dropped);
 }
@@ -70,21 +62,9 @@ metrics(const struct node *node, const struct ctl_stats *stats, struct http_resp
 static void
 on_page(void *context, const struct http_request *request, struct http_response *response)
 {
-    const struct node *node = context;
-    struct ctl_stats stats;
-    ctl_stats(node->ctl, &stats);
-    if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
-        response->status = 405;
-    } else if (strcmp(request->path, "/health/live") == 0) {
-        put_text(response, "live\n");
-    } else if (strcmp(request->path, "/health/ready") == 0) {
-        health_ready(&stats, response);
-    } else if (strcmp(request->path, "/metrics") == 0) {
-        metrics(node, &stats, response);
-    } else {
-        response->status = 404;
-        put_text(response, "there are /health/live, /health/ready and /metrics\n");
-    }
+    const struct http_health health = {
+        .daemon = context, .not_ready = not_ready, .metrics = metrics};
+    http_health(&health, request, response);
 }
 
 static int

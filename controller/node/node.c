@@ -16,7 +16,6 @@
 #define REQUESTS_PER_WAKE 64 /* before other sockets get their turn */
 #define PEERS_PER_WAKE 64
 #define LINGER_MS 1000
-#define NO_TIMER (-1)
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
@@ -125,25 +124,15 @@ node_step(struct node *node, struct ctl_event *event)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-static int on_timer(zloop_t *loop, int timer_id, void *arg);
-
-/* Arms the loop's one timer for whatever is due first, if that is before it fires anyway. */
+/* For whatever is due first. */
 static void
-arm_timer(struct node *node)
+arm_alarm(struct node *node)
 {
     int64_t due = ctl_deadline(node->ctl);
     int64_t links = links_deadline(node), mates = mates_deadline(node);
     due = links < due ? links : due;
     due = mates < due ? mates : due;
-    if (due == INT64_MAX || (node->timer_id != NO_TIMER && node->timer_due <= due)) {
-        return;
-    }
-    if (node->timer_id != NO_TIMER) {
-        zloop_timer_end(node->loop, node->timer_id);
-    }
-    int64_t wait = due - clock_ms();
-    node->timer_due = due;
-    node->timer_id = zloop_timer(node->loop, wait > 0 ? (size_t)wait : 0, 1, on_timer, node);
+    alarm_arm(&node->alarm, due);
 }
 
 int
@@ -153,17 +142,17 @@ node_settle(struct node *node)
         return -1;
     }
     links_sweep(node);
-    arm_timer(node);
+    arm_alarm(node);
     return 0;
 }
 
 static int
-on_timer(zloop_t *loop, int timer_id, void *arg)
+on_alarm(zloop_t *loop, zmq_pollitem_t *item, void *arg)
 {
     (void)loop;
-    (void)timer_id;
+    (void)item;
     struct node *node = arg;
-    node->timer_id = NO_TIMER;
+    alarm_clear(&node->alarm);
     links_process_due(node, clock_ms());
     mates_process_due(node, clock_ms());
     if (ctl_deadline(node->ctl) <= clock_ms()) {
@@ -384,9 +373,11 @@ static bool
 fill_loop(struct node *node)
 {
     struct err_msg err;
+    zmq_pollitem_t alarm = {.fd = node->alarm.fd, .events = ZMQ_POLLIN};
     zmq_pollitem_t lanes = {.fd = lanes_fd(node->lanes), .events = ZMQ_POLLIN};
     zmq_pollitem_t peers = {.fd = peer_set_fd(node->peers), .events = ZMQ_POLLIN};
     zmq_pollitem_t signals = {.fd = node->signal_fd, .events = ZMQ_POLLIN};
+    zloop_poller(node->loop, &alarm, on_alarm, node);
     zloop_poller(node->loop, &lanes, on_lanes, node);
     zloop_poller(node->loop, &peers, on_peers, node);
     zloop_poller(node->loop, &signals, on_signal, node);
@@ -412,6 +403,7 @@ node_close(struct node *node)
     zsock_destroy(&node->socket);
     zloop_destroy(&node->loop);
     folder_close(&node->folder);
+    alarm_deinit(&node->alarm);
     close(node->signal_fd);
     zsys_shutdown();
 }
@@ -422,17 +414,18 @@ node_run(const struct daemon_conf *conf)
     struct node node = {.conf = conf,
                         .folder = {.lock_fd = -1},
                         .signal_fd = daemon_open_signals(),
-                        .timer_id = NO_TIMER,
                         .exit_code = DAEMON_EXIT_ERROR};
     daemon_tune_memory();
     zsys_init();
     zsys_handler_set(NULL);
     node.loop = zloop_new();
     node.peers = peer_set_new();
+    int no_alarm = alarm_init(&node.alarm);
+    DMQ_ASSERT(no_alarm == 0);
     DMQ_ASSERT(node.loop != NULL && node.peers != NULL && node.signal_fd >= 0);
     /* The socket is bound before the store is opened, so that nobody is refused meanwhile. */
     if (open_folder(&node) && open_socket(&node) && start_core(&node) && fill_loop(&node)) {
-        arm_timer(&node);
+        arm_alarm(&node);
         while (!node.exiting && zloop_start(node.loop) == 0) {
         }
     }
