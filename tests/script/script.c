@@ -118,10 +118,21 @@ count_lines(const char *from, const char *to)
     return lines;
 }
 
+static void
+dispatch(const struct script_verb *verbs, struct world *w, const struct script_command *command,
+         struct outbuf *out)
+{
+    for (const struct script_verb *verb = verbs; verb->name != NULL; verb++) {
+        if (strcmp(verb->name, command->words[0]) == 0) {
+            verb->run(w, command, out);
+            return;
+        }
+    }
+    script_wrong(command, "no command %s", command->words[0]);
+}
+
 int
-script_main(int argc, char **argv,
-            void (*run)(void *context, const struct script_command *command, struct outbuf *out),
-            void *context)
+script_main(int argc, char **argv, const struct script_verb *verbs, struct world *w)
 {
     bool rewrite = argc == 3 && strcmp(argv[1], "--rewrite") == 0;
     if (argc != 2 && !rewrite) {
@@ -143,7 +154,7 @@ script_main(int argc, char **argv,
         char *line = strndup(at + 1, line_size - 1);
         split(line, &command);
         outbuf_clear(&out);
-        run(context, &command, &out);
+        dispatch(verbs, w, &command, &out);
         free(line);
         commands++;
         outbuf_put(&whole, at, line_size + 1);

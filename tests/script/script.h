@@ -36,12 +36,17 @@ script_wrong(const struct script_command *command, const char *format, ...);
 __attribute__((format(printf, 2, 3))) void script_print(struct outbuf *out, const char *format,
                                                         ...);
 
-/* Runs the script that the arguments name; run prints what the command did to out. Returns the exit
- * code of the test. */
-int script_main(int argc, char **argv,
-                void (*run)(void *context, const struct script_command *command,
-                            struct outbuf *out),
-                void *context);
+/* What a script is about; each program has its own. */
+struct world;
+
+/* A command: prints to out what it did. */
+struct script_verb {
+    const char *name; /* NULL behind the last one */
+    void (*run)(struct world *w, const struct script_command *c, struct outbuf *out);
+};
+
+/* Runs the script that the arguments name. Returns the exit code of the test. */
+int script_main(int argc, char **argv, const struct script_verb *verbs, struct world *w);
 
 /* A small id that is easy to read: number in the last bytes. */
 struct uuid script_id(long long number);

@@ -693,6 +693,13 @@ run_peer(struct world *w, const struct script_command *c, struct outbuf *out)
     step(w, &event, out);
 }
 
+static void
+run_wait(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    (void)out;
+    w->now_ms += strtol(c->words[1], NULL, 10);
+}
+
 /* Time passes as it does for the shell: a TICK whenever one is due. */
 static void
 run_tick(struct world *w, const struct script_command *c, struct outbuf *out)
@@ -706,8 +713,9 @@ run_tick(struct world *w, const struct script_command *c, struct outbuf *out)
 }
 
 static void
-run_state(struct world *w, struct outbuf *out)
+run_state(struct world *w, const struct script_command *c, struct outbuf *out)
 {
+    (void)c;
     struct outbuf full = {0};
     const struct image *image = ctl_image(w->ctl);
     script_print(&full, "version %lld\n", (long long)image_version(image));
@@ -729,60 +737,40 @@ run_state(struct world *w, struct outbuf *out)
     outbuf_deinit(&full);
 }
 
-static void
-run(void *context, const struct script_command *c, struct outbuf *out)
-{
-    static const struct {
-        const char *name;
-        void (*run)(struct world *w, const struct script_command *c, struct outbuf *out);
-    } commands[] = {
-        {"start", run_start},
-        {"restart", run_start},
-        {"persisted", run_persisted},
-        {"register", run_register},
-        {"up", run_peer},
-        {"down", run_peer},
-        {"gone", run_peer},
-        {"create", run_create},
-        {"heartbeat", run_heartbeat},
-        {"alter", run_alter},
-        {"partitions", run_partitions},
-        {"describe", run_describe},
-        {"delete", run_delete},
-        {"delete-id", run_delete},
-        {"ids", run_ids},
-        {"isr", run_isr},
-        {"tick", run_tick},
-        {"pushed", run_pushed},
-        {"call", run_call},
-        {"burst", run_burst},
-        {"flood", run_flood},
-        {"raw", run_raw},
-        {"envelope", run_envelope},
-    };
-    struct world *w = context;
-    if (strcmp(c->words[0], "state") == 0) {
-        run_state(w, out);
-        return;
-    }
-    if (strcmp(c->words[0], "wait") == 0) {
-        w->now_ms += strtol(c->words[1], NULL, 10);
-        return;
-    }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(commands[i].name, c->words[0]) == 0) {
-            commands[i].run(w, c, out);
-            return;
-        }
-    }
-    script_wrong(c, "no command %s", c->words[0]);
-}
+static const struct script_verb verbs[] = {
+    {"start", run_start},
+    {"restart", run_start},
+    {"persisted", run_persisted},
+    {"register", run_register},
+    {"up", run_peer},
+    {"down", run_peer},
+    {"gone", run_peer},
+    {"create", run_create},
+    {"heartbeat", run_heartbeat},
+    {"alter", run_alter},
+    {"partitions", run_partitions},
+    {"describe", run_describe},
+    {"delete", run_delete},
+    {"delete-id", run_delete},
+    {"ids", run_ids},
+    {"isr", run_isr},
+    {"tick", run_tick},
+    {"pushed", run_pushed},
+    {"call", run_call},
+    {"burst", run_burst},
+    {"flood", run_flood},
+    {"raw", run_raw},
+    {"envelope", run_envelope},
+    {"state", run_state},
+    {"wait", run_wait},
+    {NULL, NULL},
+};
 
 int
 main(int argc, char **argv)
 {
     static struct world w = {.now_ms = 1000};
-    int code = script_main(argc, argv, run, &w);
+    int code = script_main(argc, argv, verbs, &w);
     ctl_free(w.ctl);
     ctl_effects_deinit(&w.effects);
     raft_persist_free(w.in_flight);

@@ -27,6 +27,7 @@
 enum { NODES = 5 };
 
 struct node {
+    struct world *w;
     int32_t id;
     int disk_number; /* which disk: drawn anew when it is emptied */
     struct uuid cluster_id;
@@ -50,26 +51,26 @@ struct job {
     dmq_err err;
 };
 
-static struct world {
+struct world {
     struct node nodes[NODES];
     struct list jobs;
     int64_t now_ms;
     int16_t asked[1000]; /* api key by correlation */
     int64_t correlation;
-    struct outbuf *out;
+    struct outbuf *out; /* of the command that runs */
     char clusters[4][UUID_TEXT_SIZE];
     size_t cluster_count;
-} w;
+};
 
 static void step(struct node *node, struct ctl_event *event);
 
 /* ---- the network ----------------------------------------------------------------------------- */
 
 static struct node *
-node_of(int32_t id)
+node_of(struct world *w, int32_t id)
 {
     DMQ_ASSERT(id >= 1 && id <= NODES);
-    return &w.nodes[id - 1];
+    return &w->nodes[id - 1];
 }
 
 static bool
@@ -84,7 +85,7 @@ push_job(enum job_kind kind, struct node *from, struct node *to)
     struct job *job = calloc(1, sizeof(*job));
     DMQ_ASSERT(job != NULL);
     *job = (struct job){.kind = kind, .from = from, .to = to};
-    list_append(&w.jobs, &job->link);
+    list_append(&to->w->jobs, &job->link);
     return job;
 }
 
@@ -138,17 +139,17 @@ deliver(struct job *job, int16_t key)
 /* ---- printing -------------------------------------------------------------------------------- */
 
 static const char *
-cluster_name(struct uuid id)
+cluster_name(struct world *w, struct uuid id)
 {
     static char name[16];
     char text[UUID_TEXT_SIZE];
     size_t i = 0;
     uuid_text(id, text);
-    while (i < w.cluster_count && strcmp(w.clusters[i], text) != 0) {
+    while (i < w->cluster_count && strcmp(w->clusters[i], text) != 0) {
         i++;
     }
-    if (i == w.cluster_count && i < 4) {
-        memcpy(w.clusters[w.cluster_count++], text, sizeof(text));
+    if (i == w->cluster_count && i < 4) {
+        memcpy(w->clusters[w->cluster_count++], text, sizeof(text));
     }
     snprintf(name, sizeof(name), "cluster-%zu", i + 1);
     return name;
@@ -167,17 +168,17 @@ print_reply(const struct node *node, const struct ctl_effect *effect)
     dmq_err code = msg_decode(desc_response_header(), 0, buf_bytes(effect->u.reply.frames[at]),
                               &arena, &header, &err);
     DMQ_ASSERT(code == DMQ_OK);
-    script_print(w.out, "%d| reply %s", node->id, err_name(header.error));
+    script_print(node->w->out, "%d| reply %s", node->id, err_name(header.error));
     if (header.error != DMQ_OK) {
-        script_print(w.out, ": %.*s\n", (int)header.message.size,
+        script_print(node->w->out, ": %.*s\n", (int)header.message.size,
                      (const char *)header.message.data);
     } else {
         const struct struct_desc *desc =
-            api_find(w.asked[header.correlation_id % 1000])->response();
+            api_find(node->w->asked[header.correlation_id % 1000])->response();
         code = msg_decode(desc, 0, buf_bytes(effect->u.reply.frames[at + 1]), &arena, body, &err);
         DMQ_ASSERT(code == DMQ_OK);
         char *text = msg_to_json_text(desc, body);
-        script_print(w.out, " %s\n", text);
+        script_print(node->w->out, " %s\n", text);
         free(text);
     }
     arena_deinit(&arena);
@@ -199,9 +200,9 @@ reply(struct node *node, const struct ctl_effect *effect)
     dmq_err code = msg_decode(desc_response_header(), 0, buf_bytes(effect->u.reply.frames[0]),
                               &arena, &header, &err);
     DMQ_ASSERT(code == DMQ_OK);
-    answer_job(node_of(to->data[0] - '0'), node, (uint64_t)header.correlation_id, header.error,
-               effect->u.reply.count > 1 ? buf_ref(effect->u.reply.frames[1])
-                                         : buf_copy(header.message));
+    answer_job(
+        node_of(node->w, to->data[0] - '0'), node, (uint64_t)header.correlation_id, header.error,
+        effect->u.reply.count > 1 ? buf_ref(effect->u.reply.frames[1]) : buf_copy(header.message));
     arena_deinit(&arena);
 }
 
@@ -210,7 +211,8 @@ print_log(const struct node *node, const struct ctl_effect *effect)
 {
     const char *line = effect->u.log.line;
     if (strncmp(line, "cluster id=", 11) != 0) { /* CTL_CLUSTER says it with a shorter name */
-        script_print(w.out, "%d| %s%s\n", node->id, effect->u.log.error ? "error " : "", line);
+        script_print(node->w->out, "%d| %s%s\n", node->id, effect->u.log.error ? "error " : "",
+                     line);
     }
 }
 
@@ -231,31 +233,32 @@ take(struct node *node, struct ctl_effect *effect)
         reply(node, effect);
         break;
     case CTL_SEND:
-        job = push_job(JOB_RAFT, node, node_of(effect->u.send.controller_id));
+        job = push_job(JOB_RAFT, node, node_of(node->w, effect->u.send.controller_id));
         job->body = buf_ref(effect->u.send.body);
         break;
     case CTL_ASK:
-        job = push_job(JOB_ASK, node, node_of(effect->u.ask.controller_id));
+        job = push_job(JOB_ASK, node, node_of(node->w, effect->u.ask.controller_id));
         job->number = effect->u.ask.number;
         job->body = buf_ref(effect->u.ask.body);
         break;
     case CTL_CLUSTER:
         node->cluster_id = effect->u.cluster_id;
-        script_print(w.out, "%d| belongs to %s\n", node->id, cluster_name(node->cluster_id));
+        script_print(node->w->out, "%d| belongs to %s\n", node->id,
+                     cluster_name(node->w, node->cluster_id));
         break;
     case CTL_READY:
-        script_print(w.out, "%d| ready\n", node->id);
+        script_print(node->w->out, "%d| ready\n", node->id);
         break;
     case CTL_PROBE_MATE:
-        if (node_of(effect->u.peer)->ctl == NULL) {
-            push_job(JOB_GONE, node_of(effect->u.peer), node);
+        if (node_of(node->w, effect->u.peer)->ctl == NULL) {
+            push_job(JOB_GONE, node_of(node->w, effect->u.peer), node);
         }
         break;
     case CTL_LOG:
         print_log(node, effect);
         break;
     case CTL_FAIL:
-        script_print(w.out, "%d| fail\n", node->id);
+        script_print(node->w->out, "%d| fail\n", node->id);
         break;
     case CTL_CONNECT:
     case CTL_DISCONNECT:
@@ -270,7 +273,7 @@ static void
 step(struct node *node, struct ctl_event *event)
 {
     struct ctl_effects effects = {0};
-    event->now_ms = w.now_ms;
+    event->now_ms = node->w->now_ms;
     ctl_step(node->ctl, event, &effects);
     for (size_t i = 0; i < effects.count; i++) {
         take(node, &effects.items[i]);
@@ -333,9 +336,9 @@ happen(struct job *job)
 }
 
 static void
-drain(void)
+drain(struct world *w)
 {
-    for (struct list *link; (link = list_pop(&w.jobs)) != NULL;) {
+    for (struct list *link; (link = list_pop(&w->jobs)) != NULL;) {
         struct job *job = LIST_ENTRY(link, struct job, link);
         happen(job);
         buf_unref(job->body);
@@ -344,12 +347,12 @@ drain(void)
 }
 
 static struct node *
-next_due(int64_t *ret_at)
+next_due(struct world *w, int64_t *ret_at)
 {
     struct node *first = NULL;
     *ret_at = INT64_MAX;
     for (int i = 0; i < NODES; i++) {
-        struct node *node = &w.nodes[i];
+        struct node *node = &w->nodes[i];
         if (node->ctl != NULL && ctl_deadline(node->ctl) < *ret_at) {
             *ret_at = ctl_deadline(node->ctl);
             first = node;
@@ -359,16 +362,17 @@ next_due(int64_t *ret_at)
 }
 
 static void
-run_run(const struct script_command *c)
+run_run(struct world *w, const struct script_command *c, struct outbuf *out)
 {
-    int64_t at, until = w.now_ms + strtol(c->words[1], NULL, 10);
-    drain();
-    for (struct node *node; (node = next_due(&at)) != NULL && at <= until;) {
-        w.now_ms = at > w.now_ms ? at : w.now_ms;
+    w->out = out;
+    int64_t at, until = w->now_ms + strtol(c->words[1], NULL, 10);
+    drain(w);
+    for (struct node *node; (node = next_due(w, &at)) != NULL && at <= until;) {
+        w->now_ms = at > w->now_ms ? at : w->now_ms;
         step(node, &(struct ctl_event){.kind = CTL_TICK});
-        drain();
+        drain(w);
     }
-    w.now_ms = until;
+    w->now_ms = until;
 }
 
 /* ---- processes ------------------------------------------------------------------------------- */
@@ -377,7 +381,7 @@ static void
 tell_others(struct node *node, enum job_kind kind)
 {
     for (int i = 0; i < NODES; i++) {
-        struct node *other = &w.nodes[i];
+        struct node *other = &node->w->nodes[i];
         if (other != node && other->ctl != NULL && other->cut == node->cut) {
             push_job(kind, node, other);
             if (kind == JOB_UP) {
@@ -410,14 +414,16 @@ start(struct node *node, const int32_t *ids, size_t count)
 }
 
 static void
-run_start(const struct script_command *c)
+run_start(struct world *w, const struct script_command *c, struct outbuf *out)
 {
+    w->out = out;
     static const int32_t all[] = {1, 2, 3};
     static const int32_t four[] = {1, 2, 3, 4};
     bool more = script_flag(c, "of-four");
     for (size_t i = 1; i < c->count; i++) {
         if (c->words[i][0] >= '0' && c->words[i][0] <= '9') {
-            start(node_of((int32_t)strtol(c->words[i], NULL, 10)), more ? four : all, more ? 4 : 3);
+            start(node_of(w, (int32_t)strtol(c->words[i], NULL, 10)), more ? four : all,
+                  more ? 4 : 3);
         }
     }
 }
@@ -433,19 +439,21 @@ end(struct node *node)
 }
 
 static void
-run_kill(const struct script_command *c)
+run_kill(struct world *w, const struct script_command *c, struct outbuf *out)
 {
+    (void)out;
     for (size_t i = 1; i < c->count; i++) {
-        struct node *node = node_of((int32_t)strtol(c->words[i], NULL, 10));
+        struct node *node = node_of(w, (int32_t)strtol(c->words[i], NULL, 10));
         end(node);
         tell_others(node, JOB_DOWN);
     }
 }
 
 static void
-run_disk(const struct script_command *c)
+run_disk(struct world *w, const struct script_command *c, struct outbuf *out)
 {
-    struct node *node = node_of((int32_t)strtol(c->words[1], NULL, 10));
+    (void)out;
+    struct node *node = node_of(w, (int32_t)strtol(c->words[1], NULL, 10));
     if (strcmp(c->words[0], "hold") == 0) {
         node->held = true;
     } else if (strcmp(c->words[0], "release") == 0) {
@@ -467,13 +475,14 @@ run_disk(const struct script_command *c)
 }
 
 static void
-run_cut(const struct script_command *c)
+run_cut(struct world *w, const struct script_command *c, struct outbuf *out)
 {
+    (void)out;
     for (int i = 0; i < NODES; i++) {
-        w.nodes[i].cut = false;
+        w->nodes[i].cut = false;
     }
     for (size_t i = 1; i < c->count; i++) {
-        node_of((int32_t)strtol(c->words[i], NULL, 10))->cut = true;
+        node_of(w, (int32_t)strtol(c->words[i], NULL, 10))->cut = true;
     }
 }
 
@@ -482,19 +491,20 @@ run_cut(const struct script_command *c)
 static void
 ask(struct node *node, int16_t key, const void *body)
 {
+    struct world *w = node->w;
     const struct api_desc *api = api_find(key);
     struct envelope_request envelope = {.principal = bytes_str("anonymous")};
     struct buf *frames[4];
     size_t count = 0;
-    w.asked[++w.correlation % 1000] = key;
+    w->asked[++w->correlation % 1000] = key;
     if ((api->listeners & LISTENER_CONTROLLER) == 0) {
-        frames[count++] = frame(API_ENVELOPE, w.correlation);
+        frames[count++] = frame(API_ENVELOPE, w->correlation);
         frames[count++] = msg_encode_buf(desc_envelope_request(), 0, &envelope);
     }
-    frames[count++] = frame(key, w.correlation);
+    frames[count++] = frame(key, w->correlation);
     frames[count++] = msg_encode_buf(api->request(), 0, body);
     request(node, "script", frames, count);
-    drain();
+    drain(w);
 }
 
 static void
@@ -514,10 +524,11 @@ run_register(struct node *node, const struct script_command *c, int32_t id)
 }
 
 static void
-run_ask(const struct script_command *c)
+run_ask(struct world *w, const struct script_command *c, struct outbuf *out)
 {
+    w->out = out;
     const char *what = c->words[0];
-    struct node *node = node_of((int32_t)strtol(c->words[1], NULL, 10));
+    struct node *node = node_of(w, (int32_t)strtol(c->words[1], NULL, 10));
     int32_t id = c->count > 2 ? (int32_t)strtol(c->words[2], NULL, 10) : 0;
     if (strcmp(what, "register") == 0) {
         run_register(node, c, id);
@@ -539,16 +550,17 @@ run_ask(const struct script_command *c)
 }
 
 static void
-run_state(void)
+run_state(struct world *w, const struct script_command *c, struct outbuf *out)
 {
+    (void)c;
     for (int i = 0; i < NODES; i++) {
-        const struct node *node = &w.nodes[i];
+        const struct node *node = &w->nodes[i];
         struct ctl_stats stats;
         if (node->ctl == NULL) {
             continue;
         }
         ctl_stats(node->ctl, &stats);
-        script_print(w.out, "%d| %s%s leader=%d term=%lld version=%lld\n", node->id,
+        script_print(out, "%d| %s%s leader=%d term=%lld version=%lld\n", node->id,
                      stats.voter ? "voter" : "no vote", stats.leading ? ", leads," : "",
                      stats.leader, (long long)stats.term, (long long)stats.version);
     }
@@ -556,45 +568,24 @@ run_state(void)
 
 /* ---- the script ------------------------------------------------------------------------------ */
 
-static void
-run(void *context, const struct script_command *c, struct outbuf *out)
-{
-    static const struct {
-        const char *names;
-        void (*run)(const struct script_command *c);
-    } commands[] = {
-        {"start", run_start},
-        {"kill", run_kill},
-        {"wipe lose foreign hold release fail", run_disk},
-        {"cut join", run_cut},
-        {"run", run_run},
-        {"register ids describe quorum transfer add remove", run_ask},
-    };
-    (void)context;
-    w.out = out;
-    if (strcmp(c->words[0], "state") == 0) {
-        run_state();
-        return;
-    }
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        const char *at = strstr(commands[i].names, c->words[0]);
-        if (at != NULL && (at == commands[i].names || at[-1] == ' ')) {
-            commands[i].run(c);
-            return;
-        }
-    }
-    script_wrong(c, "no command %s", c->words[0]);
-}
+static const struct script_verb verbs[] = {
+    {"start", run_start},  {"kill", run_kill},    {"wipe", run_disk},    {"lose", run_disk},
+    {"foreign", run_disk}, {"hold", run_disk},    {"release", run_disk}, {"fail", run_disk},
+    {"cut", run_cut},      {"join", run_cut},     {"run", run_run},      {"register", run_ask},
+    {"ids", run_ask},      {"describe", run_ask}, {"quorum", run_ask},   {"transfer", run_ask},
+    {"add", run_ask},      {"remove", run_ask},   {"state", run_state},  {NULL, NULL},
+};
 
 int
 main(int argc, char **argv)
 {
-    w.now_ms = 1000;
+    static struct world w = {.now_ms = 1000};
     list_init(&w.jobs);
     for (int32_t i = 0; i < NODES; i++) {
+        w.nodes[i].w = &w;
         w.nodes[i].id = i + 1;
     }
-    int code = script_main(argc, argv, run, NULL);
+    int code = script_main(argc, argv, verbs, &w);
     for (int i = 0; i < NODES; i++) {
         end(&w.nodes[i]);
         raft_disk_deinit(&w.nodes[i].disk);

@@ -462,36 +462,22 @@ run_state(struct world *w, const struct script_command *c, struct outbuf *out)
     script_print(out, "%s\n", text.text);
 }
 
-static void
-run(void *context, const struct script_command *c, struct outbuf *out)
-{
-    static const struct {
-        const char *name;
-        void (*run)(struct world *w, const struct script_command *c, struct outbuf *out);
-    } commands[] = {
-        {"node", run_node},           {"empty", run_node},     {"restart", run_restart},
-        {"wait", run_wait},           {"due", run_due},        {"persisted", run_persisted},
-        {"diskfails", run_persisted}, {"send", run_send},      {"lose", run_send},
-        {"twice", run_send},          {"last", run_send},      {"settle", run_settle},
-        {"forget", run_forget},       {"recv", run_recv},      {"propose", run_propose},
-        {"compact", run_compact},     {"read", run_read},      {"gone", run_gone},
-        {"transfer", run_member},     {"learner", run_member}, {"voter", run_member},
-        {"remove", run_member},       {"state", run_state},
-    };
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(commands[i].name, c->words[0]) == 0) {
-            commands[i].run(context, c, out);
-            return;
-        }
-    }
-    script_wrong(c, "no command %s", c->words[0]);
-}
+static const struct script_verb verbs[] = {
+    {"node", run_node},           {"empty", run_node},     {"restart", run_restart},
+    {"wait", run_wait},           {"due", run_due},        {"persisted", run_persisted},
+    {"diskfails", run_persisted}, {"send", run_send},      {"lose", run_send},
+    {"twice", run_send},          {"last", run_send},      {"settle", run_settle},
+    {"forget", run_forget},       {"recv", run_recv},      {"propose", run_propose},
+    {"compact", run_compact},     {"read", run_read},      {"gone", run_gone},
+    {"transfer", run_member},     {"learner", run_member}, {"voter", run_member},
+    {"remove", run_member},       {"state", run_state},    {NULL, NULL},
+};
 
 int
 main(int argc, char **argv)
 {
     static struct world w = {.now_ms = 1000};
-    int code = script_main(argc, argv, run, &w);
+    int code = script_main(argc, argv, verbs, &w);
     for (int i = 1; i <= MAX_NODES; i++) {
         stop(&w.nodes[i]);
         raft_disk_deinit(&w.nodes[i].disk);

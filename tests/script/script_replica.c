@@ -274,32 +274,17 @@ run_state(struct world *w, const struct script_command *c, struct outbuf *out)
     script_print(out, "%s\n", replica_wants_fetch(r) ? " fetches" : "");
 }
 
-static void
-run(void *context, const struct script_command *c, struct outbuf *out)
-{
-    static const struct {
-        const char *name;
-        void (*run)(struct world *w, const struct script_command *c, struct outbuf *out);
-    } commands[] = {
-        {"open", run_open},       {"role", run_role},         {"append", run_log},
-        {"sync", run_log},        {"cut", run_log},           {"wait", run_wait},
-        {"fetched", run_fetched}, {"progress", run_fetched},  {"isr", run_isr},
-        {"state", run_state},     {"answered", run_answered},
-    };
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (strcmp(commands[i].name, c->words[0]) == 0) {
-            commands[i].run(context, c, out);
-            return;
-        }
-    }
-    script_wrong(c, "no command %s", c->words[0]);
-}
+static const struct script_verb verbs[] = {
+    {"open", run_open}, {"role", run_role},   {"append", run_log},        {"sync", run_log},
+    {"cut", run_log},   {"wait", run_wait},   {"fetched", run_fetched},   {"progress", run_fetched},
+    {"isr", run_isr},   {"state", run_state}, {"answered", run_answered}, {NULL, NULL},
+};
 
 int
 main(int argc, char **argv)
 {
     static struct world w = {.now_ms = 5000};
-    int code = script_main(argc, argv, run, &w);
+    int code = script_main(argc, argv, verbs, &w);
     for (int i = 1; i <= MAX_NODES; i++) {
         if (w.exists[i]) {
             replica_deinit(&w.replicas[i]);
