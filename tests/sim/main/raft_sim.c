@@ -1,19 +1,15 @@
-/* The simulator of Raft: see tests/sim/raft_cluster.h.
- *
- *   raft_sim --seed N [--seconds S] [--trace]      one story; prints its hash
- *   raft_sim --seeds A..B [--seconds S] [--first]  many; the counts of what happened, zeros fail.
- *                                                  --first says each seed to stderr before it runs
+/* The simulator of Raft: see tests/sim/raft_cluster.h, and for how it is run tests/sim/seeds.h.
  *
  * A story has three parts: faults, for S virtual seconds; then a quorum that is drawn is healed for
  * good and must commit and read within 15 s; then all is healed, and a node that is cut off for a
  * while and comes back must not disturb the leader. */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "libdmq/base/assert.h"
 #include "tests/sim/raft_cluster.h"
+#include "tests/sim/seeds.h"
 
 static int64_t goal;
 
@@ -90,29 +86,8 @@ require_calm(struct cluster *cluster)
     }
 }
 
-static void
-add_counts(struct cluster_counts *sum, const struct cluster_counts *counts)
-{
-#define X(name) sum->name += counts->name;
-    CLUSTER_COUNTS(X)
-#undef X
-}
-
-/* Returns how many of what is meant to happen never did. */
-static int
-print_counts(const struct cluster_counts *counts)
-{
-    int zeros = 0;
-#define X(name)                                                                                    \
-    printf("%-20s %" PRIu64 "\n", #name, counts->name);                                            \
-    zeros += counts->name == 0;
-    CLUSTER_COUNTS(X)
-#undef X
-    return zeros;
-}
-
 static uint64_t
-run_seed(uint64_t seed, int64_t seconds, bool trace, struct cluster_counts *sum)
+run_seed(uint64_t seed, int64_t seconds, bool trace, uint64_t *sums)
 {
     struct cluster *cluster = calloc(1, sizeof(*cluster));
     DMQ_ASSERT(cluster != NULL);
@@ -122,7 +97,9 @@ run_seed(uint64_t seed, int64_t seconds, bool trace, struct cluster_counts *sum)
     require_calm(cluster);
     uint64_t hash = cluster->hash;
     cluster->counts.leaders = cluster->watch.elected;
-    add_counts(sum, &cluster->counts);
+#define X(name) *sums++ += cluster->counts.name;
+    CLUSTER_COUNTS(X)
+#undef X
     cluster_deinit(cluster);
     free(cluster);
     return hash;
@@ -131,47 +108,14 @@ run_seed(uint64_t seed, int64_t seconds, bool trace, struct cluster_counts *sum)
 int
 main(int argc, char **argv)
 {
-    struct cluster_counts sum = {0};
-    uint64_t first = 1, last = 100;
-    int64_t seconds = 10;
-    bool trace = false, announce = false;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc) {
-            first = last = strtoull(argv[++i], NULL, 10);
-        } else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc) {
-            char *end;
-            first = strtoull(argv[++i], &end, 10);
-            last = strncmp(end, "..", 2) == 0 ? strtoull(end + 2, NULL, 10) : first;
-        } else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
-            seconds = strtoll(argv[++i], NULL, 10);
-        } else if (strcmp(argv[i], "--first") == 0) {
-            announce = true;
-        } else if (strcmp(argv[i], "--trace") == 0) {
-            trace = true;
-        } else {
-            fprintf(
-                stderr,
-                "usage: raft_sim [--seed N | --seeds A..B] [--seconds S] [--trace] [--first]\n");
-            return 2;
-        }
-    }
-    uint64_t hash = 0;
-    for (uint64_t seed = first; seed <= last; seed++) {
-        if (announce) {
-            fprintf(stderr, "seed %" PRIu64 "\n", seed);
-        }
-        hash = run_seed(seed, seconds, trace, &sum);
-    }
-    if (first == last) {
-        printf("seed %" PRIu64 " hash %016" PRIx64 "\n", first, hash);
-        return 0;
-    }
-    struct cluster_counts again = {0};
-    if (run_seed(last, seconds, false, &again) != hash) {
-        printf("seed %" PRIu64 ": at the end: another story the second time\n", last);
-        return 1;
-    }
-    int zeros = print_counts(&sum);
-    printf("%" PRIu64 " seeds, %d counts are zero\n", last - first + 1, zeros);
-    return zeros > 0 ? 1 : 0;
+    static const char *const counts[] = {
+#define X(name) #name,
+        CLUSTER_COUNTS(X)
+#undef X
+    };
+    const struct seeds_sim simulator = {.name = "raft_sim",
+                                        .counts = counts,
+                                        .count_count = sizeof(counts) / sizeof(counts[0]),
+                                        .run = run_seed};
+    return seeds_main(argc, argv, &simulator);
 }
