@@ -58,6 +58,16 @@ class Daemon:
         self.process.stdout.close()
         assert code == 0, f"{self.command[0]} ended with {code}:\n{self.tail()}"
 
+    def end(self, clean):
+        """Whatever became of it; a living one is stopped, or killed if it need not end clean."""
+        if self.process is None:
+            return
+        if self.process.poll() is None and clean:
+            self.process.send_signal(signal.SIGCONT)
+            self.stop()
+        else:
+            self.kill()
+
 
 class Daemons:
     def __init__(self, folder, *broker_options):
@@ -90,8 +100,7 @@ class Daemons:
 
     def __exit__(self, kind, error, trace):
         for daemon in (self.broker, self.controller):
-            if daemon.process is not None and daemon.process.poll() is None:
-                daemon.stop() if kind is None else daemon.kill()
+            daemon.end(clean=kind is None)
 
     def restart_broker(self):
         self.broker.spawn()

@@ -105,7 +105,17 @@ def partition_for(key, partitions):
     return ((h ^ h >> 15) & 0x7FFFFFFF) % partitions
 
 
-class Connection:
+class Closing:
+    """Closed at the end of its `with`."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Connection(Closing):
     """One DEALER to one broker; one request at a time."""
 
     def __init__(self, host, port):
@@ -114,7 +124,14 @@ class Connection:
         for option, value in ((zmq.RECONNECT_IVL, 86400000), (zmq.LINGER, 100)):
             self.socket.setsockopt(option, value)
         self.socket.connect(f"tcp://{host}:{port}")
-        self.hello, _ = self.call(API_VERSIONS, ["pyzmq", "1"])
+        try:
+            self.hello, _ = self.call(API_VERSIONS, ["pyzmq", "1"])
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        self.socket.close()
 
     def call(self, key, body, attachments=(), timeout_ms=10000):
         """Returns body and attachments of the answer."""
@@ -133,11 +150,15 @@ class Connection:
         raise TimeoutError("no answer: what was asked for is maybe done")
 
 
-class Client:
+class Client(Closing):
     def __init__(self, host, port):
         self.seed = Connection(host, port)
         self.leaders = {}
         self.topics = {}
+
+    def close(self):
+        for connection in (self.seed, *self.leaders.values()):
+            connection.close()
 
     def create_topic(self, name, partitions):
         request_id = secrets.token_bytes(16)

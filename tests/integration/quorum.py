@@ -93,8 +93,7 @@ class Quorum:
         for number in list(self.stopped):
             self.resume(number)
         for daemon in (self.broker, *self.controllers.values()):
-            if daemon.process is not None and daemon.process.poll() is None:
-                daemon.stop() if kind is None else daemon.kill()
+            daemon.end(clean=kind is None)
             if kind is not None:
                 print(f"{daemon.log}:\n{daemon.tail()}")
 

@@ -38,16 +38,16 @@ def address(daemons):
 @pytest.fixture
 def healthy(address):
     """A client beside the bad one: it must work before, meanwhile and after."""
-    client = Client(*address)
-    topic = f"healthy-{random.getrandbits(40):x}"
-    client.create_topic(topic, 1)
+    with Client(*address) as client:
+        topic = f"healthy-{random.getrandbits(40):x}"
+        client.create_topic(topic, 1)
 
-    def works():
-        return client.produce(topic, 0, build_batch([(1, None, b"x")]))
+        def works():
+            return client.produce(topic, 0, build_batch([(1, None, b"x")]))
 
-    works()
-    yield works
-    works()
+        works()
+        yield works
+        works()
 
 
 def memory(daemon):
@@ -101,48 +101,48 @@ def test_many_connections_that_stop_in_the_middle(daemons, address, healthy):
 
 def test_a_message_of_garbage_frames_is_survived(address, healthy):
     random_bytes = random.Random(7).randbytes
-    socket_ = zmq.Context.instance().socket(zmq.DEALER)
-    socket_.setsockopt(zmq.LINGER, 0)
-    socket_.connect("tcp://{}:{}".format(*address))
-    for size in range(1, 200):
-        socket_.send_multipart([random_bytes(size), random_bytes(size * 3), b"", random_bytes(5)])
-    healthy()
-    answers = 0
-    while socket_.poll(500):
-        header = msgpack.unpackb(socket_.recv_multipart()[0])
-        assert header[1] != 0 and header[4], "refused, with a sentence"
-        answers += 1
-    assert answers == 199
-    socket_.close()
+    with zmq.Context.instance().socket(zmq.DEALER) as socket_:
+        socket_.setsockopt(zmq.LINGER, 0)
+        socket_.connect("tcp://{}:{}".format(*address))
+        for size in range(1, 200):
+            frames = [random_bytes(size), random_bytes(size * 3), b"", random_bytes(5)]
+            socket_.send_multipart(frames)
+        healthy()
+        answers = 0
+        while socket_.poll(500):
+            header = msgpack.unpackb(socket_.recv_multipart()[0])
+            assert header[1] != 0 and header[4], "refused, with a sentence"
+            answers += 1
+        assert answers == 199
 
 
 def test_declared_counts_beyond_the_frame_cost_nothing(daemons, address, healthy):
-    connection = Connection(*address)
     header = [1, METADATA, 0, 1000, "bomb", 1000, 0]
     bomb = b"\x95\xc2\xdd\xff\xff\xff\xff"  # names: 4 billion of them, it says
     before = memory(daemons.broker)
-    for _ in range(500):
-        connection.socket.send_multipart([msgpack.packb(header), bomb])
-    for _ in range(500):
-        assert connection.socket.poll(5000)
-        answer = msgpack.unpackb(connection.socket.recv_multipart()[0])
-        assert answer[1] == 42 and "names" in answer[4], answer
+    with Connection(*address) as connection:
+        for _ in range(500):
+            connection.socket.send_multipart([msgpack.packb(header), bomb])
+        for _ in range(500):
+            assert connection.socket.poll(5000)
+            answer = msgpack.unpackb(connection.socket.recv_multipart()[0])
+            assert answer[1] == 42 and "names" in answer[4], answer
     healthy()
     assert memory(daemons.broker) < before + (32 << 20)
 
 
 def test_a_batch_above_the_limit_is_refused_and_memory_returns(daemons, address, healthy):
-    client = Client(*address)
-    client.create_topic("limits", 1)
     largest = build_batch([(1, None, b"x" * (1048588 - 61 - 20))])
     over = build_batch([(1, None, b"x" * 1048588)])
-    client.produce("limits", 0, largest)
-    before = memory(daemons.broker)
-    for _ in range(50):
-        with pytest.raises(DmqError) as refused:
-            client.produce("limits", 0, over)
-        assert refused.value.number == BATCH_TOO_LARGE
-        assert "max.message.bytes" in str(refused.value)
+    with Client(*address) as client:
+        client.create_topic("limits", 1)
+        client.produce("limits", 0, largest)
+        before = memory(daemons.broker)
+        for _ in range(50):
+            with pytest.raises(DmqError) as refused:
+                client.produce("limits", 0, over)
+            assert refused.value.number == BATCH_TOO_LARGE
+            assert "max.message.bytes" in str(refused.value)
     healthy()
     assert memory(daemons.broker) < before + (64 << 20)
 
@@ -204,9 +204,9 @@ def test_a_folder_of_another_node_is_refused(daemons, folder):
 def test_a_damaged_store_is_not_opened(folder):
     with Daemons(folder) as first:
         host, port = first.url.removeprefix("dmq://").split(":")
-        client = Client(host, int(port))
-        client.create_topic("t", 1)
-        client.produce("t", 0, build_batch([(1, None, b"x")]))
+        with Client(host, int(port)) as client:
+            client.create_topic("t", 1)
+            client.produce("t", 0, build_batch([(1, None, b"x")]))
     shutil.rmtree(Path(folder) / "dmq-broker" / "store")
     ended = subprocess.run(
         [str(part) for part in first.broker.command], capture_output=True, text=True, timeout=20

@@ -1,6 +1,7 @@
 """The dmq tool, a test for each behaviour: what needs no server, then commands on a cluster."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -25,16 +26,24 @@ def dmq(*arguments, stdin=b"", env=None, timeout=30):
     )
 
 
-def start(cluster, *arguments, **options):
-    """The tool as a process that goes on."""
-    return subprocess.Popen(
-        [BIN / "dmq", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=cluster.environment(),
-        **options,
-    )
+@pytest.fixture
+def start(cluster):
+    """The tool as a process that goes on, at most until the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def started(*arguments):
+            process = subprocess.Popen(
+                [BIN / "dmq", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=cluster.environment(),
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield started
 
 
 def create(cluster, topic, *options):
@@ -595,9 +604,9 @@ def test_a_line_above_the_limit_names_the_line(cluster, folder):
     assert done.returncode == ERROR and b"stdin:1: " in done.stderr
 
 
-def test_lines_that_are_refused_later_are_named_too(cluster):
+def test_lines_that_are_refused_later_are_named_too(cluster, start):
     create(cluster, "t")
-    writer = start(cluster, "produce", "t")
+    writer = start("produce", "t")
     writer.stdin.write(b"a\n")
     writer.stdin.flush()
     wait_until(lambda: consumed(cluster, "t") == b"a\n")
@@ -679,10 +688,10 @@ def test_records_in_json(cluster):
     assert rows[0]["headers"] == {} and rows[0]["topic"] == "t" and rows[0]["partition"] == 0
 
 
-def test_consume_waits_for_what_comes(cluster):
+def test_consume_waits_for_what_comes(cluster, start):
     create(cluster, "t")
-    reader = start(cluster, "consume", "t", "--from", "end", "--count", "2")
-    writer = start(cluster, "produce", "t")
+    reader = start("consume", "t", "--from", "end", "--count", "2")
+    writer = start("produce", "t")
     got = b""
     deadline = time.monotonic() + 20
     os.set_blocking(reader.stdout.fileno(), False)
@@ -697,20 +706,20 @@ def test_consume_waits_for_what_comes(cluster):
     assert writer.wait(10) == OK
 
 
-def test_ctrl_c_ends_consume_well(cluster):
+def test_ctrl_c_ends_consume_well(cluster, start):
     create(cluster, "t")
     cluster.dmq("produce", "t", stdin=b"a\n")
     for options, code in (([], OK), (["--count", "5"], PARTIAL)):
-        reader = start(cluster, "consume", "t", *options)
+        reader = start("consume", "t", *options)
         assert reader.stdout.readline() == b"a\n"
         reader.send_signal(signal.SIGINT)
         assert reader.wait(10) == code, reader.stderr.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_flushes_produce(cluster, number):
+def test_ctrl_c_flushes_produce(cluster, start, number):
     create(cluster, "t")
-    writer = start(cluster, "produce", "t")
+    writer = start("produce", "t")
     writer.stdin.write(b"a\nb\n")
     writer.stdin.flush()
     wait_until(lambda: consumed(cluster, "t") == b"a\nb\n")
@@ -719,9 +728,9 @@ def test_ctrl_c_flushes_produce(cluster, number):
     assert b"2 records are stored" in writer.stderr.read()
 
 
-def test_a_second_ctrl_c_does_not_wait(cluster):
+def test_a_second_ctrl_c_does_not_wait(cluster, start):
     create(cluster, "t")
-    writer = start(cluster, "produce", "t")
+    writer = start("produce", "t")
     writer.stdin.write(b"a\n")
     writer.stdin.flush()
     wait_until(lambda: consumed(cluster, "t") == b"a\n")
@@ -740,9 +749,9 @@ def test_a_second_ctrl_c_does_not_wait(cluster):
         os.kill(broker, signal.SIGCONT)
 
 
-def test_a_broker_that_dies_meanwhile_costs_nothing(cluster):
+def test_a_broker_that_dies_meanwhile_costs_nothing(cluster, start):
     create(cluster, "t")
-    writer = start(cluster, "produce", "t")
+    writer = start("produce", "t")
     for i in range(300):
         writer.stdin.write(b"%d\n" % i)
         writer.stdin.flush()
@@ -897,11 +906,11 @@ def test_health_of_one_node(answer, code, said):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         command = [BIN / "dmq", "health", "--ready", "--http", address]
-        asker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        with server.accept()[0] as connection:
-            assert connection.recv(4096).startswith(b"GET /health/ready HTTP/1.1\r\n")
-            connection.sendall(answer)
-        out, err = asker.communicate(timeout=20)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asker:
+            with server.accept()[0] as connection:
+                assert connection.recv(4096).startswith(b"GET /health/ready HTTP/1.1\r\n")
+                connection.sendall(answer)
+            out, err = asker.communicate(timeout=20)
     assert asker.returncode == code and out.startswith(said), (out, err)
     assert (err == b"") == (code != UNREACHABLE)
     done = dmq("health", "--http", address)  # nobody is there now

@@ -42,6 +42,11 @@ class FakeBroker:
         self.thread.start()
         self.controller = Connection("127.0.0.1", controller_port)
 
+    def connect(self, controller_port):
+        """Anew, after the controller has ended."""
+        self.controller.close()
+        self.controller = Connection("127.0.0.1", controller_port)
+
     def status(self, want_shutdown=False):
         return [
             *(self.id, self.epoch, self.incarnation, self.applied, 1, 0, 0),
@@ -119,7 +124,7 @@ class FakeBroker:
         self.stopping.set()
         self.thread.join()
         self.router.close(0)
-        self.controller.socket.close(0)
+        self.controller.close()
         self.context.term()
 
 
@@ -158,8 +163,7 @@ class Controller(Daemon):
         return self
 
     def __exit__(self, kind, error, trace):
-        if self.process.poll() is None:
-            self.stop() if kind is None else self.kill()
+        self.end(clean=kind is None)
 
     def kill_and_restart(self):
         self.kill()
@@ -214,7 +218,7 @@ def test_state_survives_kill_9(controller, broker):
     ids = broker.controller.call(PRODUCER_IDS, [101, broker.epoch])[0]
     cluster, version = broker.cluster, broker.heartbeat()[0]
     controller.kill_and_restart()
-    broker.controller = Connection("127.0.0.1", controller.port)
+    broker.connect(controller.port)
     # Still registered, not fenced; the entry more is the first one of the new term.
     assert broker.heartbeat()[:2] == [version + 1, False]
     assert broker.topics() == {"orders": topic}
@@ -250,7 +254,7 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(controller, broker)
         controller.kill()
         controller.spawn()
         controller.wait_ready()
-        broker.controller = Connection("127.0.0.1", controller.port)
+        broker.connect(controller.port)
         broker.heartbeat()
         there = broker.topics()
         lost = [name for name, topic in acknowledged.items() if there.get(name) != topic]

@@ -49,8 +49,7 @@ def quorum(folder):
         one.wait_ready()
     yield controllers
     for one in controllers:
-        if one.process.poll() is None:
-            one.kill()
+        one.end(clean=False)
 
 
 def wait_for(condition, timeout=20.0):

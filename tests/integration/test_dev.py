@@ -110,30 +110,28 @@ def test_a_daemon_that_cannot_start_ends_it(folder):
 
 
 def test_ready_in_json(folder):
-    with open(f"{folder}/log", "wb") as log:
-        process = subprocess.Popen(
-            [BIN / "dmq", "dev", "--json", "--data", f"{folder}/data", "--port", "0"],
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
-    said = json.loads(process.stdout.readline())
-    process.terminate()
-    assert process.wait(20) == 0
+    command = [BIN / "dmq", "dev", "--json", "--data", f"{folder}/data", "--port", "0"]
+    with (
+        open(f"{folder}/log", "wb") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log) as process,
+    ):
+        said = json.loads(process.stdout.readline())
+        process.terminate()
+        assert process.wait(20) == 0
     assert said["ready"] is True and said["url"].startswith("dmq://127.0.0.1:")
     assert os.path.samefile(said["data"], f"{folder}/data")
 
 
 def test_until_eof_follows_its_parent(folder):
-    with open(f"{folder}/log", "wb") as log:
-        process = subprocess.Popen(
-            [BIN / "dmq", "dev", "--data", f"{folder}/data", "--port", "0", "--until-eof"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
-    assert process.stdout.readline().startswith(b"ready ")
-    process.stdin.close()
-    assert process.wait(20) == 0
+    command = [BIN / "dmq", "dev", "--data", f"{folder}/data", "--port", "0", "--until-eof"]
+    pipe = subprocess.PIPE
+    with (
+        open(f"{folder}/log", "wb") as log,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log) as process,
+    ):
+        assert process.stdout.readline().startswith(b"ready ")
+        process.stdin.close()
+        assert process.wait(20) == 0
 
 
 def test_http_when_asked_for(folder):

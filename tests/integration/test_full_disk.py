@@ -46,23 +46,23 @@ def feed(stdin, data):
     stdin.close()
 
 
-def publish(client, value):
+def publish(cluster, value):
     record = (int(time.time() * 1000), None, value)
-    return client.produce("orders", 0, pyzmq_client.build_batch([record]))
+    with pyzmq_client.Client("127.0.0.1", int(cluster.url.rsplit(":", 1)[1])) as client:
+        return client.produce("orders", 0, pyzmq_client.build_batch([record]))
 
 
 def test_produce_is_refused_at_the_reserve_and_goes_on_by_itself(tmp_path, disk):
     with Daemons(tmp_path, "--set", f"log.disk.reserve.bytes={RESERVE}") as cluster:
         pid = cluster.broker.process.pid
-        client = pyzmq_client.Client("127.0.0.1", int(cluster.url.rsplit(":", 1)[1]))
         assert dmq(cluster, "topic", "create", "orders").returncode == 0
         assert dmq(cluster, "topic", "create", "big").returncode == 0
         assert dmq(cluster, "produce", "big", stdin=lines(50_000)).returncode == 0
-        assert publish(client, b"one") == 0
+        assert publish(cluster, b"one") == 0
         disk.fill(leave=RESERVE - (1 << 20))
         wait_for(cluster, "disk_full")
         with pytest.raises(pyzmq_client.DmqError) as refused:
-            publish(client, b"two")
+            publish(cluster, b"two")
         assert refused.value.number == DISK_FULL
         assert "nothing was written to orders-0" in str(refused.value)
         assert "log.disk.reserve.bytes" in str(refused.value)

@@ -32,18 +32,20 @@ def test_garbage_on_every_port(folder):
     with Daemons(folder) as daemons:
         services = json.loads(Path(folder, "services.json").read_text())
         broker, controller = services["brokers"][0], services["controllers"][0]
-        client = Client("127.0.0.1", broker["port"])
-        client.create_topic("calm", 1)
-        both = (daemons.broker, daemons.controller)
-        before = None
-        for seed in range(1, 4):
-            attack(broker["port"], CLIENT, seed)
-            attack(broker["peerPort"], NODE, seed)
-            attack(controller["port"], CONTROLLER, seed)
-            assert client.produce("calm", 0, build_batch([(seed, None, b"%d" % seed)])) == seed - 1
-            before = before or [resident_mb(daemon) for daemon in both]
-        after = [resident_mb(daemon) for daemon in both]
-        print(f"resident MB after the first round {before}, after the last {after}")
-        # AddressSanitizer keeps freed memory for a while.
-        assert all(b < a + 48 for a, b in zip(before, after, strict=True))
-        assert [record[3] for record in client.fetch("calm", 0, 0)] == [b"1", b"2", b"3"]
+        with Client("127.0.0.1", broker["port"]) as client:
+            client.create_topic("calm", 1)
+            both = (daemons.broker, daemons.controller)
+            before = None
+            for seed in range(1, 4):
+                attack(broker["port"], CLIENT, seed)
+                attack(broker["peerPort"], NODE, seed)
+                attack(controller["port"], CONTROLLER, seed)
+                assert (
+                    client.produce("calm", 0, build_batch([(seed, None, b"%d" % seed)])) == seed - 1
+                )
+                before = before or [resident_mb(daemon) for daemon in both]
+            after = [resident_mb(daemon) for daemon in both]
+            print(f"resident MB after the first round {before}, after the last {after}")
+            # AddressSanitizer keeps freed memory for a while.
+            assert all(b < a + 48 for a, b in zip(before, after, strict=True))
+            assert [record[3] for record in client.fetch("calm", 0, 0)] == [b"1", b"2", b"3"]

@@ -56,7 +56,8 @@ def address(daemons):
 
 @pytest.fixture
 def client(address):
-    return Client(*address)
+    with Client(*address) as connected:
+        yield connected
 
 
 def drain(client, topic, partition):
@@ -175,20 +176,20 @@ def test_bad_input_is_answered_and_the_connection_lives(client, address):
     assert refused(client.produce, "strict", 0, good + good).number == CORRUPT_BATCH
     assert refused(client.fetch, "nowhere", 0, 0).number == UNKNOWN_TOPIC
 
-    connection = Connection(*address)
-    error = refused(connection.call, METADATA, [False, ["strict"]])
-    assert error.number == INVALID_REQUEST
-    assert "metadata_request" in str(error) and "topic_ids" in str(error)
-    assert refused(connection.call, 4711, []).number == UNSUPPORTED_VERSION
-    # An array that promises four billion names.
-    frames = [msgpack.packb([1, METADATA, 0, 99, "x", 5000, 0]), b"\x95\xc2\xdd\xff\xff\xff\xff"]
-    connection.socket.send_multipart(frames)
-    assert connection.socket.poll(5000)
-    assert msgpack.unpackb(connection.socket.recv_multipart()[0])[:2] == [99, INVALID_REQUEST]
-    # No header at all.
-    connection.socket.send_multipart([b"\xc1", b""])
-    assert connection.socket.poll(5000)
-    assert msgpack.unpackb(connection.socket.recv_multipart()[0])[:2] == [0, INVALID_REQUEST]
+    with Connection(*address) as connection:
+        error = refused(connection.call, METADATA, [False, ["strict"]])
+        assert error.number == INVALID_REQUEST
+        assert "metadata_request" in str(error) and "topic_ids" in str(error)
+        assert refused(connection.call, 4711, []).number == UNSUPPORTED_VERSION
+        # An array that promises four billion names.
+        head = msgpack.packb([1, METADATA, 0, 99, "x", 5000, 0])
+        connection.socket.send_multipart([head, b"\x95\xc2\xdd\xff\xff\xff\xff"])
+        assert connection.socket.poll(5000)
+        assert msgpack.unpackb(connection.socket.recv_multipart()[0])[:2] == [99, INVALID_REQUEST]
+        # No header at all.
+        connection.socket.send_multipart([b"\xc1", b""])
+        assert connection.socket.poll(5000)
+        assert msgpack.unpackb(connection.socket.recv_multipart()[0])[:2] == [0, INVALID_REQUEST]
 
     assert client.produce("strict", 0, good) == 0
     assert [record[3] for record in drain(client, "strict", 0)] == [b"good"]

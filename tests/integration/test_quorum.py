@@ -133,9 +133,9 @@ def test_without_a_majority_reads_go_on_and_changes_say_why(quorum):
         assert timeout_ms / 2 < took_ms < timeout_ms
         metadata = ask(quorum.broker_port, METADATA, [True, [], [], "127.0.0.1", 1])
         assert [topic[1] for topic in metadata[4]] == ["orders"]
-    new_producer = Client("127.0.0.1", quorum.broker_port)
-    batch = build_batch([(1000, b"k", b"v")], new_producer.init_producer(), 0)
-    assert new_producer.produce("orders", 0, batch) == 0
+    with Client("127.0.0.1", quorum.broker_port) as new_producer:
+        batch = build_batch([(1000, b"k", b"v")], new_producer.init_producer(), 0)
+        assert new_producer.produce("orders", 0, batch) == 0
     with pytest.raises(DmqError) as unread:
         ask(quorum.broker_port, DESCRIBE_TOPICS, [[]], 1000)
     assert unread.value.number == NOT_CONTROLLER

@@ -161,8 +161,7 @@ class Brokers(Quorum):
 
     def __exit__(self, kind, error, trace):
         for broker in self.more.values():
-            if broker.process.poll() is None:
-                broker.kill()
+            broker.end(clean=False)
         super().__exit__(kind, error, trace)
 
 

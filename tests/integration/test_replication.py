@@ -48,9 +48,7 @@ class Replicas:
 
     def __exit__(self, kind, error, trace):
         for daemon in (*self.brokers.values(), self.controller):
-            if daemon.process is not None and daemon.process.poll() is None:
-                daemon.process.send_signal(signal.SIGCONT)
-                daemon.stop() if kind is None else daemon.kill()
+            daemon.end(clean=kind is None)
 
     def start(self, *numbers):
         for n in numbers:
@@ -113,16 +111,16 @@ def lines(name, count):
 def test_the_leader_is_killed_under_load(replicas):
     sent = []
     for turn in range(3):
-        producer = replicas.produce("--acks", "all")
         leader = replicas.partition()["leader"]
-        for i, piece in enumerate(lines(f"turn {turn}", 3000)):
-            sent.append(piece)
-            producer.stdin.write(piece)
-            if i == 1500:
-                producer.stdin.flush()
-                replicas.kill(leader)
-        producer.stdin.close()
-        assert producer.wait(60) == 0, producer.stderr.read().decode()
+        with replicas.produce("--acks", "all") as producer:
+            for i, piece in enumerate(lines(f"turn {turn}", 3000)):
+                sent.append(piece)
+                producer.stdin.write(piece)
+                if i == 1500:
+                    producer.stdin.flush()
+                    replicas.kill(leader)
+            producer.stdin.close()
+            assert producer.wait(60) == 0, producer.stderr.read().decode()
         partition = replicas.partition()
         assert partition["leader"] != leader and partition["leaderEpoch"] > turn
         assert replicas.consume() == sent
@@ -190,15 +188,15 @@ def test_below_min_isr_nothing_is_acknowledged_and_reads_go_on(replicas):
     others = [n for n in BROKERS if n != leader]
     replicas.kill(*others)
     replicas.wait_isr(leader)
-    producer = replicas.produce("--acks", "all")
     waiting = lines("waiting", 100)
-    producer.stdin.write(b"".join(waiting))
-    producer.stdin.close()
-    with pytest.raises(subprocess.TimeoutExpired):
-        producer.wait(2)
-    assert replicas.consume() == sent
-    replicas.start(others[0])
-    assert producer.wait(60) == 0, producer.stderr.read().decode()
+    with replicas.produce("--acks", "all") as producer:
+        producer.stdin.write(b"".join(waiting))
+        producer.stdin.close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            producer.wait(2)
+        assert replicas.consume() == sent
+        replicas.start(others[0])
+        assert producer.wait(60) == 0, producer.stderr.read().decode()
     assert replicas.consume() == sent + waiting
 
 

@@ -1,10 +1,8 @@
 import itertools
-from pathlib import Path
 
 import dmq
 import pytest
 
-HERE = Path(__file__).parent
 NUMBERS = itertools.count()
 
 
@@ -35,10 +33,3 @@ def topic3(c):
     name = f"topic-{next(NUMBERS)}"
     c.topics.create(name, partitions=3)
     return name
-
-
-def pytest_collection_modifyitems(items):
-    """As with `python -W error`: a warning, or an exception that nobody could see, is a failure."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings("error"))
