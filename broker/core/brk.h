@@ -167,6 +167,7 @@ struct brk {
     struct list forwards; /* calls that wait for a leading controller, by stalled_link */
     int64_t broker_epoch; /* -1: not registered */
     int64_t last_tag;
+    int64_t replaces;    /* registration of a former process; -1: none known */
     int64_t register_id; /* tag of the request under way; 0: none */
     int64_t heartbeat_id;
     int64_t heartbeat_due_ms;

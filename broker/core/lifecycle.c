@@ -34,7 +34,8 @@ folder_condition(const struct brk *brk)
 
 /* The registration names this process (incarnation), its disk and how the folder was found. The
  * controller ends the leaderships of the former incarnation in the same entry, so that this one
- * leads only in epochs of its own. */
+ * leads only in epochs of its own. Which registration it replaces: as its own image says at first,
+ * then as the controller does, if that is another. */
 static void
 register_broker(struct brk *brk)
 {
@@ -57,6 +58,7 @@ register_broker(struct brk *brk)
         .endpoints_count = 2,
         .folders = &folder,
         .folders_count = 1,
+        .replaces = brk->replaces,
     };
     brk->register_id = controller_ask(brk, API_REGISTER_BROKER, &request);
 }
@@ -123,6 +125,8 @@ lifecycle_start(struct brk *brk, struct brk_event *event)
     brk->persisted_term = image_term(brk->image);
     brk->leader_term = brk->persisted_term;
     brk->life = LIFE_STARTING;
+    const struct broker_record *former = image_broker(brk->image, brk->config.broker_id);
+    brk->replaces = former != NULL ? former->broker_epoch : -1;
     controllers_start(brk);
     if (rows_load(brk, event->u.started.rows, event->u.started.count) != DMQ_OK) {
         brk_log(brk, true, "event=store_damaged dir=%s text=\"a row of the store is malformed\"",
@@ -303,6 +307,11 @@ on_registered(struct brk *brk, const struct brk_reply *reply)
         brk_log(brk, true, "event=registration_failed error=%s text=\"%s\"", err_name(failed),
                 err.text);
         brk->heartbeat_due_ms = brk->now_ms + REGISTER_RETRY_MS;
+        return;
+    }
+    if (response.broker_epoch < 0) {
+        brk->replaces = response.present;
+        register_broker(brk);
         return;
     }
     if (uuid_is_zero(brk->config.cluster_id)) {

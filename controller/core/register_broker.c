@@ -1,6 +1,11 @@
 /* A broker process announces itself. Its broker epoch is the version of the entry that holds its
  * record, so an entry holds one registration of a broker at most.
  *
+ * It replaces the registration that it names, by compare-and-set: a request that was on its way for
+ * long, of a process that has ended since, names an older one and replaces nobody (trap 26). Who
+ * named another is told which one there is, and asks again, as only a living process can. A folder
+ * that was emptied or restored knows none or an older one, and comes in the same way.
+ *
  * The leaderships of the former incarnation end in the same entry: the new process may have lost
  * what the old one had written but not synced, and must not write other records under the same
  * leader epoch (trap 14a). It stays fenced until it says that it has applied this very entry. */
@@ -81,7 +86,7 @@ check_succession(struct ctl *ctl, const struct broker_record *known,
                  const struct register_broker_request *request, struct err_msg *err)
 {
     const struct session *session = session_of(ctl, known->broker_id);
-    if (known->broker_epoch == ctl->batch.version) {
+    if (known->broker_epoch == ctl->batch.version) { /* a guess: nobody was told of it */
         return err_set(err, DMQ_ERR_DUPLICATE_BROKER,
                        "broker %" PRId32 " is being registered by another process: try again",
                        known->broker_id);
@@ -152,25 +157,40 @@ begin_session(struct ctl *ctl, const struct register_broker_request *request, st
     session_connect(ctl, session); /* early: it will be needed as soon as the entry is stored */
 }
 
+/* Whether the answer is already known: the same process asks again, or it knows of an older
+ * registration than there is. */
+static bool
+is_answered(struct ctl *ctl, const struct broker_record *known,
+            const struct register_broker_request *request,
+            struct register_broker_response *response)
+{
+    if (uuid_equal(known->incarnation, request->incarnation)) {
+        response->broker_epoch = known->broker_epoch;
+        session_renew(ctl, session_of(ctl, request->broker_id));
+        return true;
+    }
+    response->broker_epoch = -1;
+    return request->replaces != known->broker_epoch;
+}
+
 dmq_err
 ctl_on_register_broker(struct ctl *ctl, struct call *call)
 {
     const struct register_broker_request *request = call->request;
     struct register_broker_response response = {.cluster_id = image_cluster_id(ctl->image),
-                                                .broker_epoch = ctl->batch.version};
+                                                .present = ctl->batch.version};
     struct uuid former = {{0}};
     dmq_err code = check_request(ctl, request, &call->err);
     if (code != DMQ_OK) {
         return code;
     }
     const struct broker_record *known = image_broker(ctl->image, request->broker_id);
-    if (known != NULL && uuid_equal(known->incarnation, request->incarnation)) {
-        response.broker_epoch = known->broker_epoch; /* asked again: the same answer */
-        session_renew(ctl, session_of(ctl, request->broker_id));
-        ctl_call_set_body(call, &response);
-        return DMQ_OK;
-    }
     if (known != NULL) {
+        if (is_answered(ctl, known, request, &response)) {
+            response.present = known->broker_epoch;
+            ctl_call_set_body(call, &response);
+            return DMQ_OK;
+        }
         code = check_succession(ctl, known, request, &call->err);
         if (code != DMQ_OK) {
             return code;
@@ -184,6 +204,7 @@ ctl_on_register_broker(struct ctl *ctl, struct call *call)
     propose(ctl, request);
     change_leave(ctl, request->broker_id, leave);
     begin_session(ctl, request, former);
+    response.broker_epoch = ctl->batch.version;
     ctl_log(ctl, false, "broker_registered broker=%" PRId32 " epoch=%" PRId64 " folder=%s",
             request->broker_id, response.broker_epoch,
             leave == LEAVE_EMPTY     ? "empty"

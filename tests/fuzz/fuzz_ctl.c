@@ -286,6 +286,8 @@ register_broker(struct broker *broker, int32_t id)
         broker->incarnation = (uint8_t)(w.last_incarnation++ % 250 + 1); /* else it asks again */
     }
     request.incarnation.b[0] = broker->incarnation;
+    const struct broker_record *former = image_broker(ctl_image(w.ctl), id);
+    request.replaces = former == NULL ? -1 : former->broker_epoch - (how >> 5 & 1);
     ask(API_REGISTER_BROKER, &request);
     const struct broker_record *known = image_broker(ctl_image(w.ctl), id);
     broker->epoch = known == NULL ? -1 : known->broker_epoch;

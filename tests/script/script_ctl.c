@@ -395,6 +395,7 @@ run_register(struct world *w, const struct script_command *c, struct outbuf *out
     struct endpoint endpoints[] = {
         {.listener = bytes_str("client"), .host = bytes_str("b"), .port = 9000 + id},
         {.listener = bytes_str("node"), .host = bytes_str("b"), .port = port}};
+    const struct broker_record *present = image_broker(ctl_image(w->ctl), id);
     struct register_broker_request request = {
         .cluster_id = script_id(script_number(c, "cluster", 0)),
         .broker_id = id,
@@ -403,7 +404,8 @@ run_register(struct world *w, const struct script_command *c, struct outbuf *out
         .endpoints = endpoints,
         .endpoints_count = (uint32_t)script_number(c, "endpoints", 2),
         .folders = &folder,
-        .folders_count = (uint32_t)script_number(c, "folders", 1)};
+        .folders_count = (uint32_t)script_number(c, "folders", 1),
+        .replaces = script_number(c, "replaces", present != NULL ? present->broker_epoch : -1)};
     ask(w, API_REGISTER_BROKER, 0, &request, out);
 }
 

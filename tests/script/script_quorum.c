@@ -519,7 +519,8 @@ run_register(struct node *node, const struct script_command *c, int32_t id)
                                            .endpoints = endpoints,
                                            .endpoints_count = 2,
                                            .folders = &folder,
-                                           .folders_count = 1};
+                                           .folders_count = 1,
+                                           .replaces = script_number(c, "replaces", -1)};
     ask(node, API_REGISTER_BROKER, &body);
 }
 

@@ -140,7 +140,8 @@ sim_controller_delete_topic(struct sim_controller *ctl, struct uuid topic_id)
     commit(ctl);
 }
 
-/* A registration ends the leaderships of the former incarnation in the same entry. */
+/* A registration ends the leaderships of the former incarnation in the same entry. -1: it is to ask
+ * again, for it names another registration than there is. */
 static int64_t
 register_broker(struct sim_controller *ctl, const struct register_broker_request *request)
 {
@@ -148,6 +149,9 @@ register_broker(struct sim_controller *ctl, const struct register_broker_request
     const struct broker_record *old = image_broker(ctl->image, request->broker_id);
     if (old != NULL && uuid_equal(old->incarnation, request->incarnation)) {
         return old->broker_epoch;
+    }
+    if (old != NULL && old->broker_epoch != request->replaces) {
+        return -1;
     }
     const struct broker_record broker = {.broker_id = request->broker_id,
                                          .broker_epoch = epoch,
@@ -206,8 +210,11 @@ static struct buf *
 answer_body(struct sim_controller *ctl, int api_key, const void *request)
 {
     if (api_key == API_REGISTER_BROKER) {
+        int64_t epoch = register_broker(ctl, request);
+        const struct register_broker_request *asked = request;
+        const struct broker_record *present = image_broker(ctl->image, asked->broker_id);
         const struct register_broker_response response = {
-            .cluster_id = ctl->cluster_id, .broker_epoch = register_broker(ctl, request)};
+            .cluster_id = ctl->cluster_id, .broker_epoch = epoch, .present = present->broker_epoch};
         return encode(desc_register_broker_response(), &response);
     }
     if (api_key == API_BROKER_HEARTBEAT) {

@@ -703,6 +703,23 @@ producers_start_while_nobody_leads(void **state)
     assert_true(producer_id(call) > last);
 }
 
+/* It knows of no registration, is told which one there is, and asks again. */
+static void
+trap_26_an_emptied_folder_replaces_what_there_is(void **state)
+{
+    (void)state;
+    sim_broker_start(&sim);
+    assert_true(sim.ready);
+    sim_broker_crash(&sim, SIMFS_LOSE);
+    simkv_free(sim.store);
+    sim.store = simkv_new();
+    sim.used_before = false;
+    sim.ready = false;
+    sim_broker_start(&sim);
+    assert_true(sim.ready);
+    assert_false(sim.exited);
+}
+
 int
 main(void)
 {
@@ -720,6 +737,7 @@ main(void)
         CASE(a_silent_leader_is_given_up),
         CASE(trap_22_one_that_is_behind_does_not_end_the_broker),
         CASE(trap_26_the_leader_ends_a_replaced_broker),
+        CASE(trap_26_an_emptied_folder_replaces_what_there_is),
         CASE(the_same_from_one_that_does_not_lead_ends_nothing),
         CASE(a_broker_that_stops_hands_over_to_the_next_leader),
         CASE(it_waits_for_one_that_does_not_lead_at_the_moment),
