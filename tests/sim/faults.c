@@ -259,6 +259,7 @@ faults_happen(struct world *world)
     if (which < FAULTS) {
         faults[which](world);
     }
+    garbage_happens(world);
     world_at(world, world->now_us + rng_range(&world->rng, 0, 2 * o->fault_every_us),
              (struct world_event){.kind = WORLD_FAULT});
 }

@@ -170,6 +170,12 @@ routing_id(const struct link *link, uint64_t generation)
     return id;
 }
 
+struct buf *
+link_nobody(const struct link *link)
+{
+    return routing_id(link, UINT64_MAX);
+}
+
 void
 link_reply(struct process *from, struct bytes id, struct buf **frames, size_t count)
 {

@@ -280,6 +280,7 @@ struct world_options {
     X(fenced, "brokers fenced")                                                                    \
     X(stale_epochs, "heartbeats of former registrations")                                          \
     X(early_wipes, "disks replaced before the cluster was formed")                                 \
+    X(garbage, "requests that were garbage")                                                       \
     X(registrations, "broker epochs given")                                                        \
     X(versions, "metadata versions checked")                                                       \
     X(sends, "records sent")                                                                       \
@@ -384,6 +385,8 @@ void link_notice(struct link *link);
 void link_break(struct link *link);
 void link_dies(struct link *link, uint64_t generation);
 void link_send(struct link *link, int direction, struct buf **frames, size_t count);
+/* The routing id of a connection that there never is: what is answered to it is lost. */
+struct buf *link_nobody(const struct link *link);
 void link_reply(struct process *from, struct bytes routing_id, struct buf **frames, size_t count);
 void link_up(struct link *link, uint64_t generation);
 void link_deliver(struct link *link, uint64_t number);
@@ -438,6 +441,7 @@ void controller_end(struct process *p);
 void controller_lane(struct process *p);
 void controller_tick(struct process *p);
 void controller_link(struct process *p, struct link *link, bool up);
+void controller_garbage(struct process *p, struct message *message);
 void controller_receive(struct process *p, struct link *link, int direction,
                         struct message *message);
 void controller_unanswered(struct process *p, struct link *link, uint64_t tag, dmq_err err);
@@ -526,5 +530,10 @@ void fault_slow(struct world *world);
 void flap_on(struct world *world, uint64_t number);
 void network_heal(struct world *world);
 void network_leave_out(struct world *world, struct process *p);
+
+/* ---- garbage.c ------------------------------------------------------------------------------- */
+
+/* Now and then somebody hears what makes no sense. */
+void garbage_happens(struct world *world);
 
 #endif

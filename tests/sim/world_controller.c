@@ -298,6 +298,18 @@ receive_request(struct process *p, struct link *link, struct message *message)
 }
 
 void
+controller_garbage(struct process *p, struct message *message)
+{
+    struct ctl_event event = {.kind = CTL_REQUEST};
+    event.u.request.listener = LISTENER_CONTROLLER;
+    event.u.request.from = message->frames[0];
+    event.u.request.frames = message->frames + 1;
+    event.u.request.count = message->count - 1;
+    event.u.request.peer = "garbage";
+    step(p, &event);
+}
+
+void
 controller_receive(struct process *p, struct link *link, int direction, struct message *message)
 {
     uint64_t tag;
@@ -432,8 +444,9 @@ controller_disk_fails(struct process *p)
     if (rng_chance(rng, 500)) {
         simkv_die_after(p->store, rng_below(rng, 2));
     } else {
-        simfs_fail(p->disk, rng_chance(rng, 500) ? SIMFS_DATASYNC : SIMFS_PWRITEV, EIO,
-                   rng_below(rng, 2), 1);
+        bool sync = rng_chance(rng, 500);
+        int error = sync || (p->world->now_us & 1) == 0 ? EIO : ENOSPC;
+        simfs_fail(p->disk, sync ? SIMFS_DATASYNC : SIMFS_PWRITEV, error, rng_below(rng, 2), 1);
     }
 }
 
