@@ -665,19 +665,29 @@ sim_reply_free(struct sim_reply *reply)
     free(reply);
 }
 
+/* What is decoded points into the bytes. */
+static struct bytes
+keep(const struct buf *frame, struct arena *arena)
+{
+    uint8_t *copy = arena_alloc(arena, frame->size);
+    DMQ_ASSERT(copy != NULL);
+    memcpy(copy, frame->data, frame->size);
+    return bytes_of(copy, frame->size);
+}
+
 dmq_err
 sim_reply_decode(const struct sim_reply *reply, int api_key, struct arena *arena, void *ret_body)
 {
     struct response_header header;
     struct err_msg err;
     dmq_err failed =
-        msg_decode(desc_response_header(), 0, buf_bytes(reply->frames[0]), arena, &header, &err);
+        msg_decode(desc_response_header(), 0, keep(reply->frames[0], arena), arena, &header, &err);
     if (failed == DMQ_OK && header.error != DMQ_OK) {
         return header.error;
     }
     if (failed != DMQ_OK || reply->count < 2) {
         return DMQ_ERR_INVALID_REQUEST;
     }
-    return msg_decode(api_find(api_key)->response(), 0, buf_bytes(reply->frames[1]), arena,
+    return msg_decode(api_find(api_key)->response(), 0, keep(reply->frames[1], arena), arena,
                       ret_body, &err);
 }

@@ -133,7 +133,7 @@ int64_t sim_broker_raw_request(struct sim_broker *sim, struct buf **frames, size
 struct sim_reply *sim_broker_reply(struct sim_broker *sim, int64_t correlation_id);
 void sim_reply_free(struct sim_reply *reply);
 
-/* Decodes an answer: the header's error, or that of the body's decoding. */
+/* Decodes an answer, into the arena wholly: the header's error, or that of the body's decoding. */
 dmq_err sim_reply_decode(const struct sim_reply *reply, int api_key, struct arena *arena,
                          void *ret_body);
 

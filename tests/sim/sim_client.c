@@ -5,6 +5,27 @@
 #include "libdmq/base/assert.h"
 #include "libdmq/wire/batch_build.h"
 
+dmq_err
+sim_answer(struct sim_broker *sim, int64_t correlation, int api_key, struct arena *arena,
+           void *ret_body)
+{
+    struct sim_reply *reply = sim_broker_reply(sim, correlation);
+    if (reply == NULL) {
+        return DMQ_ERR_TIMEOUT;
+    }
+    dmq_err err = sim_reply_decode(reply, api_key, arena, ret_body);
+    sim_reply_free(reply);
+    return err;
+}
+
+dmq_err
+sim_ask(struct sim_broker *sim, int api_key, const void *body, struct arena *arena, void *ret_body)
+{
+    int64_t correlation = sim_broker_request(sim, api_key, body, NULL, 0);
+    sim_broker_run(sim);
+    return sim_answer(sim, correlation, api_key, arena, ret_body);
+}
+
 struct buf *
 sim_batch_make(const struct sim_batch *batch)
 {

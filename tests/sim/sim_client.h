@@ -4,6 +4,15 @@
 
 #include "tests/sim/sim_broker.h"
 
+/* The answer to a request, decoded; all of it lives in the arena. The header's error, or that of
+ * the body's decoding; DMQ_ERR_TIMEOUT if there is none. */
+dmq_err sim_answer(struct sim_broker *sim, int64_t correlation, int api_key, struct arena *arena,
+                   void *ret_body);
+
+/* Sends on the client listener, runs until nothing moves, takes the answer. */
+dmq_err sim_ask(struct sim_broker *sim, int api_key, const void *body, struct arena *arena,
+                void *ret_body);
+
 /* A batch of one or more records with the same value. */
 struct sim_batch {
     int64_t producer_id; /* 0: not idempotent */

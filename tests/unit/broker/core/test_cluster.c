@@ -10,7 +10,6 @@
 
 static struct sim_broker sim;
 static struct arena arena;
-static struct sim_reply *reply; /* the last one: what was decoded points into it */
 static struct describe_cluster_response cluster;
 
 static int
@@ -29,8 +28,6 @@ teardown(void **state)
 {
     (void)state;
     arena_deinit(&arena);
-    sim_reply_free(reply);
-    reply = NULL;
     sim_broker_deinit(&sim);
     return 0;
 }
@@ -39,12 +36,7 @@ static void
 describe(void)
 {
     const struct describe_cluster_request request = {.dialled_port = 0};
-    int64_t correlation = sim_broker_request(&sim, API_DESCRIBE_CLUSTER, &request, NULL, 0);
-    sim_broker_run(&sim);
-    sim_reply_free(reply);
-    reply = sim_broker_reply(&sim, correlation);
-    assert_non_null(reply);
-    assert_int_equal(sim_reply_decode(reply, API_DESCRIBE_CLUSTER, &arena, &cluster), DMQ_OK);
+    assert_int_equal(sim_ask(&sim, API_DESCRIBE_CLUSTER, &request, &arena, &cluster), DMQ_OK);
 }
 
 /* ---- what the test's own controller commits -------------------------------------------------- */

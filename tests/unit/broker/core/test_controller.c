@@ -489,12 +489,9 @@ trap_24_a_delete_by_name_goes_by_id(void **state)
     /* the first try did it: the second hears that there is no such topic */
     assert_true(sim_broker_answer_forward(&sim, DMQ_ERR_UNKNOWN_TOPIC_ID, NULL, &arena, &seen));
     assert_true(uuid_equal(seen.topic_id, topic));
-    struct sim_reply *reply = sim_broker_reply(&sim, call);
     struct delete_topic_response response;
-    assert_non_null(reply);
-    assert_int_equal(sim_reply_decode(reply, API_DELETE_TOPIC, &arena, &response), DMQ_OK);
+    assert_int_equal(sim_answer(&sim, call, API_DELETE_TOPIC, &arena, &response), DMQ_OK);
     assert_true(uuid_equal(response.topic_id, topic));
-    sim_reply_free(reply);
 }
 
 /* This broker's image may be behind: then the controller knows the name better. */
@@ -575,10 +572,7 @@ nobody_leads_until_the_deadline(void **state)
     sim_broker_wait(&sim, 899);
     expect_nothing_yet(call);
     int64_t read = forward(API_METADATA, &all);
-    struct sim_reply *reply = sim_broker_reply(&sim, read);
-    assert_non_null(reply);
-    assert_int_equal(sim_reply_decode(reply, API_METADATA, &arena, &metadata), DMQ_OK);
-    sim_reply_free(reply);
+    assert_int_equal(sim_answer(&sim, read, API_METADATA, &arena, &metadata), DMQ_OK);
     sim_broker_wait(&sim, 1); /* a tenth before its time: the asker hears it */
     expect(call, DMQ_ERR_NOT_CONTROLLER,
            "no controller leads at the moment: 1 of 3 can be reached, 2 are needed");
@@ -669,13 +663,9 @@ static int64_t
 producer_id(int64_t call)
 {
     struct init_producer_id_response response;
-    struct sim_reply *reply = sim_broker_reply(&sim, call);
-    if (reply == NULL) {
-        return -1;
-    }
-    assert_int_equal(sim_reply_decode(reply, API_INIT_PRODUCER_ID, &arena, &response), DMQ_OK);
-    sim_reply_free(reply);
-    return response.producer_id;
+    dmq_err err = sim_answer(&sim, call, API_INIT_PRODUCER_ID, &arena, &response);
+    assert_true(err == DMQ_OK || err == DMQ_ERR_TIMEOUT);
+    return err == DMQ_OK ? response.producer_id : -1;
 }
 
 /* The broker has a block from the start on; who comes when it is used up waits. */

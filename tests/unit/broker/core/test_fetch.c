@@ -199,19 +199,14 @@ list_offsets(int64_t timestamp, int64_t *ret_offset, int64_t *ret_timestamp)
     struct list_offsets_partition of = {
         .topic_id = topic, .leader_epoch = -1, .timestamp = timestamp};
     const struct list_offsets_request request = {.partitions = &of, .partitions_count = 1};
-    int64_t correlation = sim_broker_request(&sim, API_LIST_OFFSETS, &request, NULL, 0);
-    sim_broker_run(&sim);
-    struct sim_reply *reply = sim_broker_reply(&sim, correlation);
-    assert_non_null(reply);
     struct list_offsets_response response;
     struct arena arena;
     arena_init(&arena, 1 << 16);
-    assert_int_equal(sim_reply_decode(reply, API_LIST_OFFSETS, &arena, &response), DMQ_OK);
+    assert_int_equal(sim_ask(&sim, API_LIST_OFFSETS, &request, &arena, &response), DMQ_OK);
     *ret_offset = response.partitions[0].offset;
     *ret_timestamp = response.partitions[0].timestamp;
     dmq_err err = response.partitions[0].error;
     arena_deinit(&arena);
-    sim_reply_free(reply);
     return err;
 }
 

@@ -62,13 +62,10 @@ push(const struct push_metadata_request *request, struct broker_status *ret_stat
     struct push_metadata_response response;
     int64_t correlation = sim_broker_node_request(&sim, API_PUSH_METADATA, request);
     sim_broker_run(&sim);
-    struct sim_reply *reply = sim_broker_reply(&sim, correlation);
-    assert_non_null(reply);
-    dmq_err err = sim_reply_decode(reply, API_PUSH_METADATA, &arena, &response);
+    dmq_err err = sim_answer(&sim, correlation, API_PUSH_METADATA, &arena, &response);
     if (err == DMQ_OK) {
         *ret_status = response.status;
     }
-    sim_reply_free(reply);
     return err;
 }
 
@@ -183,14 +180,7 @@ a_deleted_topic_is_gone_with_its_files(void **state)
 static dmq_err
 metadata(const struct metadata_request *request, struct metadata_response *ret_response)
 {
-    int64_t correlation = sim_broker_request(&sim, API_METADATA, request, NULL, 0);
-    sim_broker_run(&sim);
-    struct sim_reply *reply = sim_broker_reply(&sim, correlation);
-    assert_non_null(reply);
-    dmq_err err = sim_reply_decode(reply, API_METADATA, &arena, ret_response);
-    /* the views point into the frames: keep them for the test */
-    list_append(&sim.replies, &reply->link);
-    return err;
+    return sim_ask(&sim, API_METADATA, request, &arena, ret_response);
 }
 
 static void
@@ -252,11 +242,8 @@ a_broker_behind_its_client_waits(void **state)
     sim_controller_create_topic(sim.ctl, SIM_BROKER_ID, "soon", 1, NULL, 0);
     sim_broker_run(&sim);
     struct metadata_response response;
-    struct sim_reply *reply = sim_broker_reply(&sim, correlation);
-    assert_non_null(reply);
-    assert_int_equal(sim_reply_decode(reply, API_METADATA, &arena, &response), DMQ_OK);
+    assert_int_equal(sim_answer(&sim, correlation, API_METADATA, &arena, &response), DMQ_OK);
     assert_int_equal(response.topics[0].error, DMQ_OK);
-    sim_reply_free(reply);
 }
 
 /* But at most a second: then it says what it knows. */
@@ -281,12 +268,7 @@ init_producer_id(void)
 {
     const struct init_producer_id_request request = {.transaction_timeout_ms = 0};
     struct init_producer_id_response response;
-    int64_t correlation = sim_broker_request(&sim, API_INIT_PRODUCER_ID, &request, NULL, 0);
-    sim_broker_run(&sim);
-    struct sim_reply *reply = sim_broker_reply(&sim, correlation);
-    assert_non_null(reply);
-    assert_int_equal(sim_reply_decode(reply, API_INIT_PRODUCER_ID, &arena, &response), DMQ_OK);
-    sim_reply_free(reply);
+    assert_int_equal(sim_ask(&sim, API_INIT_PRODUCER_ID, &request, &arena, &response), DMQ_OK);
     return response.producer_id;
 }
 

@@ -10,7 +10,6 @@
 
 static struct sim_broker sim;
 static struct arena arena;
-static struct sim_reply *reply; /* the last one: what was decoded points into it */
 
 static int
 setup(void **state)
@@ -28,8 +27,6 @@ teardown(void **state)
 {
     (void)state;
     arena_deinit(&arena);
-    sim_reply_free(reply);
-    reply = NULL;
     sim_broker_deinit(&sim);
     return 0;
 }
@@ -122,12 +119,7 @@ static dmq_err
 ask(const char *name, struct describe_config_response *ret_response)
 {
     const struct describe_config_request request = {.topic_name = bytes_str(name)};
-    int64_t correlation = sim_broker_request(&sim, API_DESCRIBE_CONFIG, &request, NULL, 0);
-    sim_broker_run(&sim);
-    sim_reply_free(reply);
-    reply = sim_broker_reply(&sim, correlation);
-    assert_non_null(reply);
-    return sim_reply_decode(reply, API_DESCRIBE_CONFIG, &arena, ret_response);
+    return sim_ask(&sim, API_DESCRIBE_CONFIG, &request, &arena, ret_response);
 }
 
 static const struct config_description *

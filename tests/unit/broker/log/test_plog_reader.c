@@ -7,8 +7,7 @@
 #include <cmocka.h>
 
 #include "libdmq/base/rng.h"
-#include "tests/sim/simfs.h"
-#include "tests/support/log_model.h"
+#include "tests/sim/log_setup.h"
 
 static struct simfs *disk;
 static struct log_rig rig;
@@ -18,13 +17,7 @@ static int
 setup(void **state)
 {
     (void)state;
-    disk = simfs_new(1);
-    simfs_make_folder(disk, "/data");
-    log_rig_init(&rig, simfs_fs(disk), "/data/topic/0");
-    rig.segment_bytes = 4000;
-    rig.index_interval_bytes = 500;
-    rig.hot_bytes = 0;
-    model = (struct log_model){0};
+    disk = log_setup(&rig, &model, 4000, 500);
     return 0;
 }
 
@@ -32,9 +25,7 @@ static int
 teardown(void **state)
 {
     (void)state;
-    log_rig_deinit(&rig);
-    log_model_deinit(&model);
-    simfs_free(disk);
+    log_teardown(disk, &rig, &model);
     return 0;
 }
 

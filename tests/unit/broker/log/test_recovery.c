@@ -8,8 +8,7 @@
 #include <cmocka.h>
 
 #include "libdmq/base/rng.h"
-#include "tests/sim/simfs.h"
-#include "tests/support/log_model.h"
+#include "tests/sim/log_setup.h"
 
 static struct simfs *disk;
 static struct log_rig rig;
@@ -19,13 +18,7 @@ static int
 setup(void **state)
 {
     (void)state;
-    disk = simfs_new(1);
-    simfs_make_folder(disk, "/data");
-    log_rig_init(&rig, simfs_fs(disk), "/data/topic/0");
-    rig.segment_bytes = 1000;
-    rig.index_interval_bytes = 200;
-    rig.hot_bytes = 0;
-    model = (struct log_model){0};
+    disk = log_setup(&rig, &model, 1000, 200);
     return 0;
 }
 
@@ -33,9 +26,7 @@ static int
 teardown(void **state)
 {
     (void)state;
-    log_rig_deinit(&rig);
-    log_model_deinit(&model);
-    simfs_free(disk);
+    log_teardown(disk, &rig, &model);
     return 0;
 }
 
@@ -43,18 +34,8 @@ teardown(void **state)
 static void
 append(int32_t epoch)
 {
-    struct rig_batch batch = RIG_BATCH;
     int64_t base = plog_end(rig.log);
-    batch.seed = (uint64_t)base;
-    batch.value_size = 60;
-    batch.producer_id = 7;
-    batch.producer_epoch = 0;
-    batch.base_sequence = (int32_t)base;
-    batch.timestamp = 1000 + 10 * base;
-    struct buf *buf = rig_batch_encode(&batch);
-    assert_int_equal(log_rig_append_buf(&rig, buf, epoch), base);
-    log_model_add(&model, buf, base, epoch);
-    buf_unref(buf);
+    assert_int_equal(log_append_one(&rig, &model, epoch), base);
 }
 
 /* A log of `count` batches, synced, its mark stored; then `more` that are written only. */

@@ -7,8 +7,7 @@
 
 #include <cmocka.h>
 
-#include "tests/sim/simfs.h"
-#include "tests/support/log_model.h"
+#include "tests/sim/log_setup.h"
 
 #define BATCHES 40
 
@@ -20,13 +19,7 @@ static int
 setup(void **state)
 {
     (void)state;
-    disk = simfs_new(1);
-    simfs_make_folder(disk, "/data");
-    log_rig_init(&rig, simfs_fs(disk), "/data/topic/0");
-    rig.segment_bytes = 1000;
-    rig.index_interval_bytes = 200;
-    rig.hot_bytes = 0;
-    model = (struct log_model){0};
+    disk = log_setup(&rig, &model, 1000, 200);
     return 0;
 }
 
@@ -34,31 +27,14 @@ static int
 teardown(void **state)
 {
     (void)state;
-    log_rig_deinit(&rig);
-    log_model_deinit(&model);
-    simfs_free(disk);
+    log_teardown(disk, &rig, &model);
     return 0;
 }
 
-/* One batch of one record; its sequence is its offset. Other epochs, other values. */
 static int64_t
 append(int32_t epoch)
 {
-    struct rig_batch batch = RIG_BATCH;
-    int64_t base = plog_end(rig.log);
-    batch.seed = (uint64_t)base * 100 + (uint64_t)epoch;
-    batch.value_size = 60;
-    batch.producer_id = 7;
-    batch.producer_epoch = 0;
-    batch.base_sequence = (int32_t)base;
-    batch.timestamp = 1000 + 10 * base;
-    struct buf *buf = rig_batch_encode(&batch);
-    int64_t got = log_rig_append_buf(&rig, buf, epoch);
-    if (got >= 0) {
-        log_model_add(&model, buf, base, epoch);
-    }
-    buf_unref(buf);
-    return got;
+    return log_append_one(&rig, &model, epoch);
 }
 
 static void
