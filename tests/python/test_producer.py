@@ -2,11 +2,14 @@
 
 import os
 import signal
+import sys
 import threading
 import time
+import weakref
 
 import dmq
 import pytest
+from dmq import producer as _producer
 
 
 def test_futures(c, topic):
@@ -170,6 +173,53 @@ def test_futures_may_be_forgotten(c, topic):
             if i % 1000 == 0:
                 p.send_many(topic, [b"m"] * 10)
     assert sum(1 for _ in c.read(topic)) == 20_000 + 20 * 10
+
+
+def test_slots_outlive_their_deliveries_whatever_threads_do(c, topic, monkeypatch):
+    """A delivery is written to where its future's slot lies; nobody keeps the futures here."""
+    freed_too_early = []
+
+    def look(address, count):
+        slots = _producer.ffi.cast("dmqpy_slot *", address)
+        if _producer.lib.dmqpy_has_pending(slots, count):
+            freed_too_early.append(address)
+
+    new_lot = _producer.Producer._new_lot
+
+    def watched(self, size):
+        slots = new_lot(self, size)
+        address = int(_producer.ffi.cast("uintptr_t", slots))
+        weakref.finalize(slots, look, address, size)  # its memory is still there then
+        return slots
+
+    monkeypatch.setattr(_producer, "_SLOTS", 2)
+    monkeypatch.setattr(_producer.Producer, "_new_lot", watched)
+    interval = sys.getswitchinterval()
+    with c.producer() as p:
+
+        def work():
+            for i in range(2000):
+                p.send(topic, b"x") if i % 3 else p.send_many(topic, [b"x", b"y"])
+                if i % 7 == 0:
+                    with pytest.raises(AttributeError):
+                        p.send(topic, b"x", headers={5: b""})
+
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        sys.setswitchinterval(1e-6)
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(interval)
+        p.flush()
+        assert not freed_too_early
+        for _ in range(100):
+            for _ in range(100):
+                p.send(topic, b"x")
+            p.flush()
+        assert len(p._live) < 200
 
 
 def test_threads_share_a_producer(c):

@@ -33,7 +33,7 @@ class Future:
 
     def __init__(self, producer: "Producer", slots: Any, index: int, topic: str) -> None:
         self._producer = producer
-        self._slots = slots  # keeps the slot's memory alive
+        self._slots = slots
         self._index = index
         self._topic = topic
 
@@ -196,8 +196,8 @@ class Producer:
         self._routes: dict[str, Any] = {}
         self._names: list[Any] = []  # what the routes point to
         self._callbacks = _Callbacks(self)
-        self._live: deque[Any] = deque()  # slots that deliveries may still be written into
-        # Slots, their address, and the index of the next: taken without a lock.
+        self._live: deque[Any] = deque()  # lots of slots that deliveries may still be written into
+        # The lot in use, its address, and the index of its next slot: taken without a lock.
         self._take: tuple[Any, int, Callable[[], int]] = (None, 0, count(_SLOTS).__next__)
         client._children.add(self)
 
@@ -221,7 +221,7 @@ class Producer:
         slots, address, take = self._take  # one load: another thread may be replacing them
         index = take()
         if index >= _SLOTS:
-            slots, address, index = self._new_slots()
+            slots, address, index = self._new_slots(index)
         slot = address + index * _SLOT_BYTES
         route = self._routes.get(topic)
         if route is not None and headers is None and partition is None and timestamp == 0:
@@ -235,10 +235,14 @@ class Producer:
             )
             if code == 0:
                 return Future(self, slots, index, topic)
-        record, kept = _make_record(data, key_data, partition, headers)
-        record.timestamp = timestamp
-        self._send_slowly(topic, slot, record, timeout)
-        del kept  # what the record points to had to live until here
+        try:
+            record, kept = _make_record(data, key_data, partition, headers)
+            record.timestamp = timestamp
+            self._send_slowly(topic, slot, record, timeout)
+            del kept  # what the record points to had to live until here
+        except BaseException:
+            lib.dmqpy_abandon(slots + index, 1, lib.DMQ_ERR_CANCELLED)
+            raise
         return Future(self, slots, index, topic)
 
     def send_many(
@@ -253,10 +257,8 @@ class Producer:
         """Sends a record for each value, in order, at one crossing into C; one future for all.
         keys: as many as values. If it raises, the first ones may have been sent."""
         packed, kept = _pack(values, keys, partition)
-        slots = ffi.new("dmqpy_slot[]", 1)
+        slots = self._new_lot(1)
         slots[0].pending = packed.count
-        slots[0].offset = -1
-        self._keep(slots)
         try:
             self._send_packed(topic, slots, packed, timeout)
         except BaseException:
@@ -317,20 +319,34 @@ class Producer:
 
     # ---- slots ---------------------------------------------------------------------------------
 
-    def _new_slots(self) -> tuple[Any, int, int]:
-        """The next lot of slots, their address, and the index of the caller's own."""
-        slots = ffi.new("dmqpy_slot[]", _SLOTS)
+    # Any number of threads at a time, without a lock: a fork would leave a lock that is held.
+
+    def _new_slots(self, index: int) -> tuple[Any, int, int]:
+        """A lot, its address and the index of the caller's slot, for the index that was too high.
+        The thread that got the first such index replaces the lot in use; those that come meanwhile
+        get a slot of their own."""
+        is_first = index == _SLOTS
+        slots = self._new_lot(_SLOTS if is_first else 1)
         address = int(ffi.cast("uintptr_t", slots))
-        self._keep(slots)
-        self._take = (slots, address, count(1).__next__)
+        if is_first:
+            self._take = (slots, address, count(1).__next__)
         return slots, address, 0
 
-    def _keep(self, slots: Any) -> None:
-        """Deliveries write into slots, also if nobody kept the future: they must outlive them."""
+    def _new_lot(self, size: int) -> Any:
+        """Deliveries write into slots, also if nobody kept the future: a lot lives until all of its
+        slots are done, among them those that are taken but not sent yet."""
+        slots = ffi.new("dmqpy_slot[]", size)
+        lib.dmqpy_reserve(slots, size)
         live = self._live
-        while live and not lib.dmqpy_has_pending(live[0], len(live[0])):
-            live.popleft()
+        for _ in range(2):  # two for a new one: it never grows by those that are done
+            try:
+                oldest = live.popleft()
+            except IndexError:
+                break
+            if lib.dmqpy_has_pending(oldest, len(oldest)):
+                live.append(oldest)
         live.append(slots)
+        return slots
 
     # ---- waiting -------------------------------------------------------------------------------
 

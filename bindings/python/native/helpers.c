@@ -128,6 +128,14 @@ dmqpy_is_done(const dmqpy_slot *slot)
     return __atomic_load_n(&slot->pending, __ATOMIC_ACQUIRE) == 0;
 }
 
+void
+dmqpy_reserve(dmqpy_slot *slots, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        slots[i] = (dmqpy_slot){.pending = 1, .offset = -1};
+    }
+}
+
 int
 dmqpy_has_pending(const dmqpy_slot *slots, size_t count)
 {
@@ -255,7 +263,6 @@ dmqpy_send_record(const dmqpy_route *route, uintptr_t slot, dmq_record *record, 
                   dmq_error *error)
 {
     dmqpy_poller *poller = route->poller;
-    *(dmqpy_slot *)slot = (dmqpy_slot){.pending = 1, .offset = -1};
     record->size = sizeof(*record);
     record->opaque = slot;
     dmq_err err = refusal(poller);
@@ -264,7 +271,6 @@ dmqpy_send_record(const dmqpy_route *route, uintptr_t slot, dmq_record *record, 
         leave(poller);
     }
     if (err != DMQ_OK) {
-        dmqpy_abandon((dmqpy_slot *)slot, 1, err);
         return err;
     }
     if (__atomic_fetch_add(&poller->sends, 1, __ATOMIC_RELAXED) % POLL_EVERY == POLL_EVERY - 1) {

@@ -13,8 +13,9 @@ const char *dmqpy_programs(void);
 
 /* ---- futures --------------------------------------------------------------------------------- */
 
-/* What a future waits for: one record, or all of a send_many. It lies in memory that the future
- * owns; its address is the opaque of its records, so that a delivery finds it without a table. */
+/* What a future waits for: one record, or all of a send_many. Its address is the opaque of its
+ * records, so that a delivery finds it without a table: whoever owns its memory keeps it until it
+ * is done. */
 typedef struct dmqpy_slot {
     int64_t pending; /* records not delivered yet; 0: done */
     int64_t failed;
@@ -45,6 +46,9 @@ int dmqpy_wait(dmqpy_poller *poller, const dmqpy_slot *slot, int64_t timeout_ms)
 
 int dmqpy_is_done(const dmqpy_slot *slot);
 
+/* Fresh slots: not done, although nothing is sent yet, so that they are not taken for unused. */
+void dmqpy_reserve(dmqpy_slot *slots, size_t count);
+
 /* Whether any of count slots is not done. */
 int dmqpy_has_pending(const dmqpy_slot *slots, size_t count);
 
@@ -56,9 +60,10 @@ typedef struct dmqpy_route {
     const char *topic;
 } dmqpy_route;
 
-/* Sends one record without waiting. slot is the address of its dmqpy_slot: a number is what Python
- * reckons with fastest. A size of -1: null. On an error the slot is done with it. Takes deliveries
- * now and then, so that they do not pile up. */
+/* Sends one record without waiting. slot is the address of its dmqpy_slot, which is reserved: a
+ * number is what Python reckons with fastest. A size of -1: null. On an error the slot is as it
+ * was: the caller tries again or abandons it. Takes deliveries now and then, so that they do not
+ * pile up. */
 dmq_err dmqpy_send(const dmqpy_route *route, uintptr_t slot, const char *key, int64_t key_size,
                    const char *value, int64_t value_size);
 
