@@ -365,6 +365,26 @@ answered_of(const struct partition *p, const struct asked *asked, const struct f
     return answered;
 }
 
+/* Its log ends before the leader's begins. Whoever is in the ISR or the ELR has all that is safe,
+ * and the leader removes nothing else: then it is mistaken, or our image is behind. */
+static void
+take_below_start(struct brk *brk, struct partition *p, const struct asked *asked,
+                 const struct fetch_result *result)
+{
+    struct replica_effects effects = {.err = DMQ_ERR_STALE_METADATA};
+    struct replica_event event = {.kind = REPLICA_BELOW_START};
+    event.u.below = (struct replica_below_start){.leader_epoch = asked->leader_epoch,
+                                                 .asked_end = asked->end,
+                                                 .start = result->log_start_offset,
+                                                 .high_watermark = result->high_watermark};
+    if (!partition_may_lead(brk, p)) {
+        partition_step(brk, p, event, &effects);
+    }
+    if (effects.err != DMQ_OK) {
+        back_off(brk, p, effects.err, "the leader's log begins beyond the end of ours");
+    }
+}
+
 /* One partition of an answer. Anything may have become of it meanwhile. */
 static void
 take_result(struct brk *brk, struct follow *follow, const struct asked *asked,
@@ -374,6 +394,10 @@ take_result(struct brk *brk, struct follow *follow, const struct asked *asked,
     struct replica_effects effects;
     if (p == NULL || p->follow != follow || p->state != PARTITION_OPEN ||
         !uuid_equal(p->key.topic_id, result->topic_id) || p->key.partition != result->partition) {
+        return;
+    }
+    if (result->error == DMQ_ERR_OFFSET_OUT_OF_RANGE && result->log_start_offset > asked->end) {
+        take_below_start(brk, p, asked, result);
         return;
     }
     if (result->error != DMQ_OK) {

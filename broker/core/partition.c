@@ -117,7 +117,7 @@ carry_out(struct brk *brk, struct partition *p, const struct replica_effects *ef
                 "leader does not have what was safe: it was elected uncleanly\"",
                 p->label, (long long)effects->truncate_to, (long long)p->replica.high_watermark);
     }
-    if (effects->truncate) {
+    if (effects->truncate || effects->restart) {
         truncate_begin(brk, p);
     }
     if (effects->progress) {
@@ -316,14 +316,23 @@ partition_remove(struct brk *brk, struct partition *p)
 }
 
 static bool
-replica_here(const struct brk *brk, const struct partition_record *record)
+names(const int32_t *ids, uint32_t count, int32_t id)
 {
-    for (uint32_t i = 0; i < record->replicas_count; i++) {
-        if (record->replicas[i] == brk->config.broker_id) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (ids[i] == id) {
             return true;
         }
     }
     return false;
+}
+
+bool
+partition_may_lead(const struct brk *brk, const struct partition *p)
+{
+    const struct partition_record *record =
+        image_partition(brk->image, p->key.topic_id, p->key.partition);
+    return record != NULL && (names(record->isr, record->isr_count, brk->config.broker_id) ||
+                              names(record->elr, record->elr_count, brk->config.broker_id));
 }
 
 /* Leads only in an epoch that was given to this very process: an image from before the restart
@@ -410,7 +419,7 @@ partition_reconcile(struct brk *brk, struct uuid topic_id, int32_t partition)
         }
         return;
     }
-    if (!replica_here(brk, record)) {
+    if (!names(record->replicas, record->replicas_count, brk->config.broker_id)) {
         return;
     }
     if (p == NULL) {

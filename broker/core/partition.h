@@ -75,6 +75,9 @@ dmq_err partition_locate(struct brk *brk, struct uuid topic_id, int32_t partitio
 /* Whether such an answer of partition_locate may soon be another one. */
 bool partition_may_come(dmq_err err);
 
+/* Whether the image has this broker in the ISR or the ELR: it may be elected, and is counted on. */
+bool partition_may_lead(const struct brk *brk, const struct partition *p);
+
 /* Tells the replica what happened, and everyone else what followed. */
 void partition_step(struct brk *brk, struct partition *p, struct replica_event event,
                     struct replica_effects *ret_effects);

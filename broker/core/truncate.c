@@ -9,15 +9,51 @@
  *   OPEN with a cut               recovery of what is left: epochs, indexes, producers go with it
  *   TRUNCATED                     the replica fetches on
  *
+ * Or it is emptied, because all of it lies below the leader's log start, and goes on there:
+ *
+ *   log start and mark are raised to there, synced   the mark says that nothing is behind it
+ *   OPEN                          recovery removes what lies below, and makes the first segment
+ *   EMPTIED                       the replica fetches on
+ *
  * Until then the partition is OPENING again: it takes no batches and changes no role. The snapshot
  * of the producers is dropped, for it may be of what is cut: they are replayed from the log. */
+
+/* Whether it is emptied, and not cut. */
+static bool
+restarts(const struct partition *p)
+{
+    return p->replica.truncate_to > p->replica.end;
+}
+
+/* What the store is to say of the log before anything is done to it. */
+static struct mark_row
+row_of(const struct partition *p)
+{
+    int64_t to = p->replica.truncate_to;
+    if (restarts(p)) {
+        return (struct mark_row){.mark = {.segment = to, .pos = 0, .offset = to, .epoch = -1},
+                                 .high_watermark = to,
+                                 .start = to};
+    }
+    return (struct mark_row){.mark = plog_mark(p->log),
+                             .high_watermark = p->replica.high_watermark,
+                             .start = plog_start(p->log)};
+}
+
+/* Epochs of what stays; NULL: none. */
+static struct buf *
+epochs_of(const struct partition *p)
+{
+    return restarts(p) ? NULL : plog_epochs_row(p->log);
+}
 
 void
 truncate_begin(struct brk *brk, struct partition *p)
 {
     struct kv_batch batch = {0};
     DMQ_ASSERT(p->state == PARTITION_OPEN && p->replica.truncating && !p->truncating);
-    brk_log(brk, false, "event=truncating partition=%s from=%lld to=%lld epoch=%d", p->label,
+    brk_log(brk, false, "event=%s partition=%s from=%lld to=%lld epoch=%d",
+            restarts(p) ? "begins_at_leaders_log_start" : "truncating", p->label,
             (long long)plog_end(p->log), (long long)p->replica.truncate_to,
             p->replica.leader_epoch);
     p->state = PARTITION_OPENING;
@@ -27,16 +63,20 @@ truncate_begin(struct brk *brk, struct partition *p)
     list_remove(&p->unsynced_link);
     list_remove(&p->dirty_link);
     space_forget(brk, p); /* it never got to the disk */
-    plog_lower_mark(p->log, p->replica.truncate_to);
-    struct buf *epochs = plog_epochs_row(p->log);
-    const struct mark_row mark = {.mark = plog_mark(p->log),
-                                  .high_watermark = p->replica.high_watermark,
-                                  .start = plog_start(p->log)};
-    kv_batch_mark(&batch, p->key, &mark);
-    kv_batch_log_row(&batch, p->key, LOG_ROW_EPOCHS, buf_bytes(epochs));
+    if (!restarts(p)) {
+        plog_lower_mark(p->log, p->replica.truncate_to);
+    }
+    struct buf *epochs = epochs_of(p);
+    const struct mark_row row = row_of(p);
+    kv_batch_mark(&batch, p->key, &row);
+    if (epochs != NULL) {
+        kv_batch_log_row(&batch, p->key, LOG_ROW_EPOCHS, buf_bytes(epochs));
+    } else {
+        kv_batch_remove_log_row(&batch, p->key, LOG_ROW_EPOCHS);
+    }
     kv_batch_remove_log_row(&batch, p->key, LOG_ROW_PRODUCERS);
     buf_unref(epochs);
-    p->stored_epoch = plog_mark(p->log).epoch;
+    p->stored_epoch = row.mark.epoch;
     kv_batch_emit(brk, &batch, KV_LOWERED, true)->log = p->number;
 }
 
@@ -45,15 +85,16 @@ truncate_on_lowered(struct brk *brk, uint32_t log)
 {
     struct partition *p = partition_by_number(brk, log);
     DMQ_ASSERT(p != NULL && p->truncating); /* OPENING: it is not removed */
+    const struct mark_row row = row_of(p);
     struct log_open *open = partition_name_log(brk, p);
     open->segment_bytes = p->segment_bytes;
     open->index_interval_bytes = brk->config.index_interval_bytes;
-    open->cuts = true;
+    open->cuts = !restarts(p);
     open->cut = p->replica.truncate_to;
     open->marked = true;
-    open->mark = plog_mark(p->log);
-    open->start = plog_start(p->log);
-    open->epochs = plog_epochs_row(p->log);
+    open->mark = row.mark;
+    open->start = row.start;
+    open->epochs = epochs_of(p);
     brk_disk(brk, (struct disk_op){.kind = DISK_OPEN,
                                    .log = p->number,
                                    .generation = plog_generation(p->log) + 1,
@@ -65,8 +106,8 @@ void
 truncate_on_opened(struct brk *brk, struct partition *p)
 {
     struct replica_effects effects;
+    const struct replica_event event = {.kind = restarts(p) ? REPLICA_EMPTIED : REPLICA_TRUNCATED,
+                                        .u.end = plog_end(p->log)};
     p->truncating = false;
-    partition_step(brk, p,
-                   (struct replica_event){.kind = REPLICA_TRUNCATED, .u.end = plog_end(p->log)},
-                   &effects);
+    partition_step(brk, p, event, &effects);
 }

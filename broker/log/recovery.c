@@ -122,7 +122,8 @@ write_name(struct recovery *rec)
     return error == 0 ? DMQ_OK : log_failed(rec->msg, "writing", path, error);
 }
 
-/* Makes the folder and its first segment. A crash may have left some of it. */
+/* Makes the folder and its first segment, where the log begins. A crash may have left some of it.
+ */
 static dmq_err
 create(struct recovery *rec)
 {
@@ -137,14 +138,16 @@ create(struct recovery *rec)
         err = write_name(rec);
     }
     if (err == DMQ_OK) {
-        err = segment_open(rec->fs, rec->open->dir, 0, &files, rec->msg);
+        err = segment_open(rec->fs, rec->open->dir, rec->open->start, &files, rec->msg);
     }
     if (err != DMQ_OK) {
         return err;
     }
     segment_close(rec->fs, &files);
     struct listing listing = {r, 0};
-    int error = note_name(&listing, "00000000000000000000" LOG_SUFFIX);
+    char path[LOG_PATH_SIZE];
+    log_path(path, rec->open->dir, rec->open->start, LOG_SUFFIX);
+    int error = note_name(&listing, path + strlen(rec->open->dir) + 1);
     r->created = true;
     return error == 0 ? DMQ_OK : log_failed(rec->msg, "making", rec->open->dir, error);
 }
@@ -185,6 +188,20 @@ note_times(struct recovery *rec)
 
 /* ---- all of it ------------------------------------------------------------------------------- */
 
+/* A follower's log that ended before its leader's began: the store says that it begins there and
+ * holds nothing, and all that is here is older. This may have been cut short anywhere; once the
+ * first segment is there, the log is like any other. */
+static bool
+was_emptied(const struct recovery *rec)
+{
+    const struct log_open *open = rec->open;
+    const struct log_recovered *r = rec->r;
+    bool older = r->segment_count == 0 || r->segments[r->segment_count - 1].base < open->start;
+    return open->marked && open->start > 0 && open->mark.offset == open->start &&
+           open->mark.segment == open->start && open->mark.pos == 0 && open->mark.epoch == -1 &&
+           older;
+}
+
 /* Nothing of a log without a mark was ever synced. If its first segment is not there, what is there
  * are names that came to the disk alone. */
 static dmq_err
@@ -196,6 +213,10 @@ find_segments(struct recovery *rec)
     dmq_err err = list_segments(rec, &exists);
     if (err == DMQ_OK && !open->marked && r->segment_count > 0 && r->segments[0].base != 0) {
         err = recovery_remove_later(rec, 0);
+    }
+    if (err == DMQ_OK && was_emptied(rec)) {
+        err = recovery_remove_later(rec, 0);
+        return err == DMQ_OK ? create(rec) : err;
     }
     if (err != DMQ_OK || r->segment_count > 0) {
         return err;

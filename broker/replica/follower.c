@@ -67,13 +67,50 @@ follower_on_answered(struct replica *replica, const struct replica_answered *ans
     follower_advance_hw(replica, out);
 }
 
+/* What we have lies below the leader's log start: it was safe, and everybody has let go of it
+ * since. The log goes on where the leader's begins (Kafka: truncateFullyAndStartAt). */
+void
+follower_on_below_start(struct replica *replica, const struct replica_below_start *below,
+                        struct replica_effects *out)
+{
+    if (!replica_wants_fetch(replica) || below->leader_epoch != replica->leader_epoch ||
+        below->asked_end != replica->end) {
+        out->err = DMQ_ERR_STALE_METADATA;
+        return;
+    }
+    if (below->start <= replica->end || below->start > below->high_watermark) {
+        out->err = DMQ_ERR_INVALID_REQUEST; /* it begins where it has nothing safe, or we overlap */
+        return;
+    }
+    replica->truncating = true;
+    replica->truncate_to = below->start;
+    out->restart = true;
+    out->restart_at = below->start;
+}
+
 /* What is cut was synced or not; what is left was there before. */
 void
 follower_on_truncated(struct replica *replica, int64_t end)
 {
-    DMQ_ASSERT(replica->truncating && end <= replica->truncate_to);
+    DMQ_ASSERT(replica->truncating && end <= replica->truncate_to && end <= replica->end);
     replica->truncating = false;
     replica->end = end;
     replica->synced_end = replica->synced_end < end ? replica->synced_end : end;
     replica->high_watermark = replica->high_watermark < end ? replica->high_watermark : end;
+}
+
+/* Below where it begins there is nothing that it could lack: it counts up to there. Where it begins
+ * again at 0, because it was damaged, nothing counts, and nobody counts on it: whoever empties a
+ * log has seen to that. */
+void
+follower_on_emptied(struct replica *replica, int64_t start, struct replica_effects *out)
+{
+    DMQ_ASSERT(replica->role != REPLICA_LEADER);
+    DMQ_ASSERT(!replica->truncating || start == replica->truncate_to);
+    out->hw_advanced = start > replica->high_watermark;
+    replica->truncating = false;
+    replica->matched = false;
+    replica->end = start;
+    replica->synced_end = start;
+    replica->high_watermark = start;
 }

@@ -40,7 +40,10 @@ int64_t isr_deadline(const struct replica *replica);
 
 void follower_on_answered(struct replica *replica, const struct replica_answered *answered,
                           struct replica_effects *out);
+void follower_on_below_start(struct replica *replica, const struct replica_below_start *below,
+                             struct replica_effects *out);
 void follower_on_truncated(struct replica *replica, int64_t end);
+void follower_on_emptied(struct replica *replica, int64_t start, struct replica_effects *out);
 void follower_advance_hw(struct replica *replica, struct replica_effects *out);
 
 #endif

@@ -153,7 +153,7 @@ check_invariants(const struct replica *replica)
     DMQ_ASSERT(replica->high_watermark >= 0);
     DMQ_ASSERT(replica->high_watermark <= replica->end);
     DMQ_ASSERT(replica->leader_epoch >= -1);
-    DMQ_ASSERT(!replica->truncating || replica->truncate_to < replica->end);
+    DMQ_ASSERT(!replica->truncating || replica->truncate_to != replica->end);
     DMQ_ASSERT((replica->role == REPLICA_LEADER) == (replica->peers != NULL));
     if (replica->role == REPLICA_LEADER) {
         check_leader(replica);
@@ -196,14 +196,21 @@ replica_step(struct replica *replica, const struct replica_event *event,
     case REPLICA_ANSWERED:
         follower_on_answered(replica, &event->u.answered, out);
         break;
+    case REPLICA_BELOW_START:
+        follower_on_below_start(replica, &event->u.below, out);
+        break;
     case REPLICA_TRUNCATED:
         follower_on_truncated(replica, event->u.end);
+        break;
+    case REPLICA_EMPTIED:
+        follower_on_emptied(replica, event->u.end, out);
         break;
     }
     if (replica->role == REPLICA_LEADER) {
         isr_propose(replica, event->now_ms, out);
     }
-    DMQ_ASSERT(replica->high_watermark >= hw_before || event->kind == REPLICA_TRUNCATED);
+    DMQ_ASSERT(replica->high_watermark >= hw_before || event->kind == REPLICA_TRUNCATED ||
+               event->kind == REPLICA_EMPTIED);
     DMQ_ASSERT(out->hw_advanced == (replica->high_watermark > hw_before) ||
                event->kind == REPLICA_OPENED);
     check_invariants(replica);

@@ -10,11 +10,13 @@
  *   - Events are handed in one at a time; effects are carried out before the next event. A step
  *     has at most one effect of each kind, so that its output is one struct.
  *   - The high watermark changes nowhere else. It only rises, but for records that are cut off
- *     (TRUNCATED, OPENED: then they were never safe, or durability=async gave that up).
+ *     (TRUNCATED, OPENED: then they were never safe, or durability=async gave that up), and for a
+ *     log that was damaged and begins anew (EMPTIED).
  *   - A role comes from the metadata image alone, and with it the leader epoch, which only rises.
  *     A leader never acts on its own idea of the ISR: it asks (ISR_CHANGE), and what it asked for
  * is in force when the image says so (trap 13).
- *   - TRUNCATE is answered by TRUNCATED once it is carried out; until then no ROLE comes.
+ *   - TRUNCATE is answered by TRUNCATED, RESTART by EMPTIED, once it is carried out; until then no
+ * ROLE comes.
  * ISR_CHANGE is answered by ISR_ANSWERED, at most one is on its way.
  *   - A follower's log grows only by batches of an answer that the machine said to APPEND, and each
  *     end that its leader or follower reaches is told by APPENDED and SYNCED. */
@@ -72,8 +74,12 @@ enum replica_event_kind {
     REPLICA_ISR_ANSWERED, /* what became of ISR_CHANGE */
 
     /* to a follower */
-    REPLICA_ANSWERED, /* the leader answered our fetch, without error */
-    REPLICA_TRUNCATED /* the log was cut to `end` */
+    REPLICA_ANSWERED,    /* the leader answered our fetch, without error */
+    REPLICA_BELOW_START, /* it answered that its log begins beyond our end */
+    REPLICA_TRUNCATED,   /* the log was cut to `end` */
+
+    /* to whoever does not lead */
+    REPLICA_EMPTIED /* the log holds nothing any more, and begins at `end`, durably */
 };
 
 /* Largest epoch <= the one asked for that a log holds records of, and the end of these (KIP-279);
@@ -102,6 +108,13 @@ struct replica_answered {
     struct replica_epoch_end ours;   /* and what our log says of the epoch in it */
 };
 
+struct replica_below_start {
+    int32_t leader_epoch; /* that we asked in */
+    int64_t asked_end;    /* that we asked from */
+    int64_t start;        /* where the leader's log begins */
+    int64_t high_watermark;
+};
+
 enum replica_isr_outcome {
     REPLICA_ISR_SETTLED, /* carried out, or overtaken by another change: the image will tell */
     REPLICA_ISR_REFUSED, /* this request changed nothing and never will, nor did another */
@@ -112,7 +125,7 @@ struct replica_event {
     enum replica_event_kind kind;
     int64_t now_ms;
     union {
-        int64_t end; /* APPENDED, SYNCED, TRUNCATED */
+        int64_t end; /* APPENDED, SYNCED, TRUNCATED, EMPTIED */
         struct {
             int64_t end;
             int64_t high_watermark;
@@ -120,6 +133,7 @@ struct replica_event {
         struct replica_image image; /* ROLE */
         struct replica_fetched fetched;
         struct replica_answered answered;
+        struct replica_below_start below;
         struct {
             int32_t partition_epoch; /* that ISR_CHANGE was asked with */
             enum replica_isr_outcome outcome;
@@ -159,7 +173,9 @@ struct replica_effects {
     bool truncate;       /* cut the log to truncate_to, synced before a later append counts */
     bool below_hw;       /* that is below the high watermark: records that were safe are lost */
     int64_t truncate_to; /* below our end */
-    bool progress;       /* SYNCED: the leader wants to hear it now if our fetch is parked there */
+    bool restart;        /* empty the log, which begins at restart_at then: above our end */
+    int64_t restart_at;
+    bool progress; /* SYNCED: the leader wants to hear it now if our fetch is parked there */
 };
 
 /* ---- the machine ----------------------------------------------------------------------------- */
@@ -210,10 +226,10 @@ struct replica {
     int64_t epoch_start; /* our end when we began to lead */
 
     /* follower */
-    bool matched;    /* the leader of this epoch found no divergence: our ends may be told */
-    bool truncating; /* until TRUNCATED */
-    int64_t truncate_to;
-    int64_t leader_hw; /* largest that it told in this epoch, for what our log has of it */
+    bool matched;        /* the leader of this epoch found no divergence: our ends may be told */
+    bool truncating;     /* until TRUNCATED or EMPTIED */
+    int64_t truncate_to; /* above our end: the log is emptied, and begins there */
+    int64_t leader_hw;   /* largest that it told in this epoch, for what our log has of it */
 };
 
 /* The caller's storage. */

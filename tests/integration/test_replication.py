@@ -12,6 +12,7 @@ from cluster import BIN
 from daemons import Daemon, free_ports
 
 BROKERS = (101, 102, 103)
+SETTINGS = ("--set", "log.retention.check.interval.ms=100")
 
 
 class Replicas:
@@ -38,7 +39,7 @@ class Replicas:
         self.brokers = {}
         for n in BROKERS:
             (folder / str(n)).mkdir()
-            self.brokers[n] = Daemon(folder / str(n), "dmq-broker", n, path)
+            self.brokers[n] = Daemon(folder / str(n), "dmq-broker", n, path, *SETTINGS)
 
     def __enter__(self):
         self.controller.spawn()
@@ -179,6 +180,41 @@ def test_an_emptied_folder_is_filled_again(replicas):
     replicas.kill(BROKERS[2])
     replicas.wait_partition(lambda p: p["leader"] in BROKERS[:2])
     assert replicas.consume() == sent
+
+
+def test_a_follower_that_was_away_for_too_long_begins_anew(replicas):
+    sizes = ("segment.bytes=65536", "retention.bytes=131072")
+    replicas.dmq("topic", "config", "orders", *sizes)
+    early = lines("early", 100)
+    replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(early))
+    away = next(n for n in BROKERS if n != replicas.partition()["leader"])
+    replicas.kill(away)
+    sent = list(early)
+    first = early[0]
+    deadline = time.monotonic() + 30
+    while first in early:  # until retention has taken all that the follower has
+        assert time.monotonic() < deadline
+        pieces = lines(f"until {len(sent)}", 5000)
+        replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(pieces))
+        sent += pieces
+        first = replicas.consume()[0]
+    replicas.start(away)
+    replicas.wait_isr(*BROKERS)
+    assert "event=begins_at_leaders_log_start" in replicas.brokers[away].tail(1000)
+    # a crash right then, and it leads: nothing that is kept is missing
+    replicas.kill(away)
+    replicas.start(away)
+    replicas.wait_isr(*BROKERS)
+    more = lines("more", 100)
+    replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(more))
+    left = replicas.consume()
+    for last in [n for n in BROKERS if n != away]:
+        replicas.kill(last)
+    replicas.wait_partition(lambda p: p["leader"] == away)
+    kept = replicas.consume()
+    assert kept[-len(more) :] == more
+    assert kept in (left, left[len(left) - len(kept) :])
+    assert left == (sent + more)[-len(left) :]
 
 
 def test_below_min_isr_nothing_is_acknowledged_and_reads_go_on(replicas):

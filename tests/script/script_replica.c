@@ -6,12 +6,13 @@
  *   role N leader= epoch= part= isr=1,2 [replicas=1,2,3] [min=] [async] [recorded] [bounced=3]
  *        [fenced=3] [foreign]       the image; bounced: has broker epoch 20 instead of 10; foreign:
  *                                   it speaks of a former process of N
- *   append N END | sync N END | cut N END    what became of its log
+ *   append N END | sync N END | cut N END | emptied N START    what became of its log
  *   wait MS [N]                     time passes, and N gets a tick
  *   fetched N from= epoch= last= end= synced= ours=E/END [broker=]
  *   progress N from= epoch= end= synced= [broker=]
  *   isr N settled|refused|unknown part=
  *   answered N epoch= asked= hw= [theirs=E/END ours=E/END]
+ *   below N epoch= asked= start= hw=   the leader's log begins at start
  *   state N
  *
  * replica.lag.time.max.ms is 1000, an ISR change is asked for again after 100 ms. */
@@ -117,6 +118,9 @@ print_effects(const struct replica *replica, const struct replica_effects *effec
         script_print(out, "truncates to %lld%s\n", (long long)effects->truncate_to,
                      effects->below_hw ? ", BELOW THE HIGH WATERMARK" : "");
     }
+    if (effects->restart) {
+        script_print(out, "empties its log, to begin at %lld\n", (long long)effects->restart_at);
+    }
     if (effects->hw_advanced) {
         script_print(out, "high watermark %lld\n", (long long)replica->high_watermark);
     }
@@ -195,6 +199,8 @@ run_log(struct world *w, const struct script_command *c, struct outbuf *out)
         event.kind = REPLICA_SYNCED;
     } else if (strcmp(c->words[0], "cut") == 0) {
         event.kind = REPLICA_TRUNCATED;
+    } else if (strcmp(c->words[0], "emptied") == 0) {
+        event.kind = REPLICA_EMPTIED;
     }
     step(w, c, event, out);
 }
@@ -256,6 +262,19 @@ run_answered(struct world *w, const struct script_command *c, struct outbuf *out
 }
 
 static void
+run_below(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct replica_event event = {.kind = REPLICA_BELOW_START};
+    event.u.below = (struct replica_below_start){
+        .leader_epoch = (int32_t)script_number(c, "epoch", 0),
+        .asked_end = script_number(c, "asked", 0),
+        .start = script_number(c, "start", 0),
+        .high_watermark = script_number(c, "hw", 0),
+    };
+    step(w, c, event, out);
+}
+
+static void
 run_state(struct world *w, const struct script_command *c, struct outbuf *out)
 {
     static const char *const roles[] = {"idle", "follower", "leader"};
@@ -275,9 +294,13 @@ run_state(struct world *w, const struct script_command *c, struct outbuf *out)
 }
 
 static const struct script_verb verbs[] = {
-    {"open", run_open}, {"role", run_role},   {"append", run_log},        {"sync", run_log},
-    {"cut", run_log},   {"wait", run_wait},   {"fetched", run_fetched},   {"progress", run_fetched},
-    {"isr", run_isr},   {"state", run_state}, {"answered", run_answered}, {NULL, NULL},
+    {"open", run_open},         {"role", run_role},
+    {"append", run_log},        {"sync", run_log},
+    {"cut", run_log},           {"wait", run_wait},
+    {"fetched", run_fetched},   {"progress", run_fetched},
+    {"isr", run_isr},           {"state", run_state},
+    {"answered", run_answered}, {"below", run_below},
+    {"emptied", run_log},       {NULL, NULL},
 };
 
 int

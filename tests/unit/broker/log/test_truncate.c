@@ -140,6 +140,75 @@ a_mark_that_is_low_enough_stays(void **state)
     assert_int_equal(plog_mark(rig.log).pos, 0);
 }
 
+/* What the store says before a log is emptied, for it ends below its leader's log start. */
+static void
+store_emptied(int64_t start)
+{
+    log_rig_kill(&rig);
+    log_stored_deinit(&rig.stored);
+    rig.stored =
+        (struct log_stored){.marked = true,
+                            .start = start,
+                            .mark = {.segment = start, .pos = 0, .offset = start, .epoch = -1}};
+}
+
+/* It may be cut short anywhere, and is finished by the next start. */
+static void
+a_log_is_emptied_and_begins_further_on(void **state)
+{
+    bool whole = false;
+    for (uint64_t changes = 1; !whole; changes++) {
+        make_log(true);
+        store_emptied(500);
+        simfs_die_after(disk, changes);
+        whole = log_rig_open(&rig) == DMQ_OK;
+        log_rig_kill(&rig);
+        simfs_crash(disk, SIMFS_TEAR, changes);
+        assert_int_equal(log_rig_open(&rig), DMQ_OK);
+        assert_int_equal(plog_start(rig.log), 500);
+        assert_int_equal(plog_end(rig.log), 500);
+        assert_int_equal(plog_last_epoch(rig.log), -1);
+        assert_false(simfs_exists(disk, "/data/topic/0/00000000000000000000.log"));
+        assert_true(simfs_exists(disk, "/data/topic/0/00000000000000000500.log"));
+        assert_true(changes < 1000);
+        teardown(state);
+        setup(state);
+    }
+}
+
+/* The row may be older than what was synced since: that is found as in any log. */
+static void
+what_follows_in_an_emptied_log_stays(void **state)
+{
+    (void)state;
+    make_log(true);
+    store_emptied(500);
+    assert_int_equal(log_rig_open(&rig), DMQ_OK);
+    assert_int_equal(append(7), -1 - PLOG_UNKNOWN); /* of the producer nothing is known any more */
+    struct rig_batch batch = RIG_BATCH;
+    batch.leader_epoch = 7;
+    assert_int_equal(log_rig_append(&rig, &batch), 500);
+    log_rig_sync(&rig);
+    log_rig_kill(&rig);
+    simfs_crash(disk, SIMFS_LOSE, 1);
+    assert_int_equal(log_rig_open(&rig), DMQ_OK);
+    assert_int_equal(plog_start(rig.log), 500);
+    assert_int_equal(plog_end(rig.log), 501);
+    assert_int_equal(plog_last_epoch(rig.log), 7);
+}
+
+/* Segments that lie beyond are no leftovers: something is wrong with the first. */
+static void
+a_first_segment_that_is_missing_is_damage(void **state)
+{
+    (void)state;
+    make_log(true);
+    store_emptied(3);
+    uint64_t before = simfs_digest(disk);
+    assert_int_equal(log_rig_open(&rig), DMQ_ERR_DAMAGED);
+    assert_true(simfs_digest(disk) == before);
+}
+
 int
 main(void)
 {
@@ -147,6 +216,9 @@ main(void)
         cmocka_unit_test_setup_teardown(every_place_is_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(a_crash_around_the_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(a_mark_that_is_low_enough_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_log_is_emptied_and_begins_further_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_follows_in_an_emptied_log_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_first_segment_that_is_missing_is_damage, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
