@@ -13,6 +13,7 @@
  *   truncate.c   a follower's log is cut
  *   sync.c       group commit
  *   space.c      a full disk
+ *   removal.c    logs of deleted topics go
  *   retention.c  old segments go
  *   checkpoint.c marks, epochs, snapshots in the store
  *   rows.c       their keys and values
@@ -54,7 +55,7 @@ enum kv_purpose {
     KV_CHECKPOINT, /* marks */
     KV_LOG_STARTS, /* raised log starts: segments below them may go */
     KV_LOWERED,    /* a log's mark lies below where it is to be cut */
-    KV_REMOVED,    /* rows of a log whose topic was deleted */
+    KV_REMOVED,    /* what was left to do of a deleted topic is done */
     KV_CLOSED      /* clean checkpoints: the process may end */
 };
 
@@ -156,6 +157,8 @@ struct brk {
 
     /* store */
     struct list kv_pending;         /* writes in flight, in order */
+    struct list awaiting;           /* disk operations that rest on a later image than persisted */
+    struct list removals;           /* logs of deleted topics, until their folders are gone */
     struct list dirty;              /* partitions whose rows are behind */
     bool checkpointing;             /* one of them is a checkpoint */
     int64_t checkpoint_due_ms;      /* rows are written at the latest then; INT64_MAX: none dirty */

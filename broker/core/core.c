@@ -146,6 +146,8 @@ brk_new(const struct brk_config *config)
     list_init(&brk->kv_pending);
     list_init(&brk->sharing);
     list_init(&brk->dirty);
+    list_init(&brk->awaiting);
+    list_init(&brk->removals);
     list_init(&brk->producer_id_calls);
     list_init(&brk->forwards);
     return brk;
@@ -175,6 +177,7 @@ brk_free(struct brk *brk)
         rows_free(rows);
     }
     follow_free_all(brk);
+    removal_free_all(brk);
     DMQ_ASSERT(brk->connections == NULL && brk->effect_watches == NULL);
     heap_deinit(&brk->deadlines);
     image_free(brk->image);
@@ -220,6 +223,9 @@ on_disk_done(struct brk *brk, struct disk_done *done)
         return;
     }
     struct partition *p = partition_by_number(brk, done->log);
+    if (done->kind == DISK_DELETE) {
+        removal_on_done(brk, done);
+    }
     if (done->kind == DISK_OPEN) {
         DMQ_ASSERT(p != NULL && p->state == PARTITION_OPENING); /* it stays until then */
         partition_on_opened(brk, p, done);

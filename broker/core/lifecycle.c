@@ -216,12 +216,7 @@ void
 lifecycle_log_settled(struct brk *brk)
 {
     if (brk->life == LIFE_OPENING && brk->opening == 0) {
-        struct log_rows *rows;
-        struct log_rows *next;
-        HASH_ITER (hh, brk->log_rows, rows, next) {
-            HASH_DEL(brk->log_rows, rows); /* of topics that are gone */
-            rows_free(rows);
-        }
+        removal_resume(brk);
         brk->life = LIFE_REGISTERING;
         if (brk->controller_up) {
             register_broker(brk);

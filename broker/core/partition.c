@@ -5,7 +5,7 @@
  *
  *   image: replica here    -> OPEN of its log; it leads once the log is there and the epoch is its
  * own image: another epoch   -> what waits ends as "maybe written", the replica leads or resigns
- *   image: topic is gone   -> DELETE of its log, its rows, and everything that waits for it
+ *   image: topic is gone   -> everything that waits for it ends, its log is removed (removal.c)
  *
  * A partition is never made or removed for any other reason than the image. While its log recovers,
  * a removal waits for the recovery to come back. */
@@ -221,13 +221,19 @@ segment_bytes(const struct brk *brk, const struct image_topic *topic)
     return brk->config.segment_bytes;
 }
 
+void
+partition_name_dir(const struct brk *brk, struct partition_key key, char dir[DISK_DIR_SIZE])
+{
+    char id[UUID_TEXT_SIZE];
+    snprintf(dir, DISK_DIR_SIZE, "%s/%s/%d", brk->config.data_dir, uuid_text(key.topic_id, id),
+             key.partition);
+}
+
 struct log_open *
 partition_name_log(const struct brk *brk, const struct partition *p)
 {
     struct log_open *open = brk_alloc(sizeof(*open));
-    char id[UUID_TEXT_SIZE];
-    snprintf(open->dir, sizeof(open->dir), "%s/%s/%d", brk->config.data_dir,
-             uuid_text(p->key.topic_id, id), p->key.partition);
+    partition_name_dir(brk, p->key, open->dir);
     snprintf(open->label, sizeof(open->label), "%s", p->label);
     return open;
 }
@@ -253,7 +259,7 @@ open_log(struct brk *brk, struct partition *p, const struct image_topic *topic)
     p->replica.high_watermark = mark.high_watermark; /* held against the log in on_opened */
     p->state = PARTITION_OPENING;
     brk->opening++;
-    brk_disk(brk, (struct disk_op){.kind = DISK_OPEN, .log = p->number, .u.open = open});
+    removal_disk(brk, (struct disk_op){.kind = DISK_OPEN, .log = p->number, .u.open = open});
 }
 
 static struct partition *
@@ -304,14 +310,11 @@ partition_remove(struct brk *brk, struct partition *p)
 {
     watch_abandon(brk, p);
     if (p->state == PARTITION_OPENING) {
+        list_remove(&p->dirty_link);
         p->removed = true; /* once its recovery is back */
         return;
     }
-    struct kv_batch batch = {0};
-    kv_batch_remove_log(&batch, p->key);
-    kv_batch_emit(brk, &batch, KV_REMOVED, false);
-    brk_disk(brk, (struct disk_op){
-                      .kind = DISK_DELETE, .log = p->number, .u.open = partition_name_log(brk, p)});
+    removal_begin(brk, p->key, p->number);
     partition_free(brk, p);
 }
 

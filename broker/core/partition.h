@@ -89,13 +89,16 @@ int64_t partition_append(struct brk *brk, struct partition *p, struct buf *buf,
 /* Appends a batch of the leader's that follows our end, as it is. */
 void partition_append_fetched(struct brk *brk, struct partition *p, const struct plog_batch *batch);
 
+/* Where the log of a partition lies. */
+void partition_name_dir(const struct brk *brk, struct partition_key key, char dir[DISK_DIR_SIZE]);
+
 /* Names the log's folder, and says nothing else of it yet. */
 struct log_open *partition_name_log(const struct brk *brk, const struct partition *p);
 
 /* Makes its role that of the image; not while it is being truncated. */
 void partition_reconcile_role(struct brk *brk, struct partition *p);
 
-/* Its topic is gone: with its log and its rows. */
+/* Its topic is gone, and with it the log. */
 void partition_remove(struct brk *brk, struct partition *p);
 
 /* Completions of its log. */
@@ -186,16 +189,23 @@ struct log_rows {
     struct buf *mark;
     struct buf *epochs;
     struct buf *producers;
+    bool removed; /* its topic was deleted: its folder is to go */
     UT_hash_handle hh;
 };
 
-enum log_row_kind { LOG_ROW_MARK = 'm', LOG_ROW_EPOCHS = 'e', LOG_ROW_PRODUCERS = 'p' };
+enum log_row_kind {
+    LOG_ROW_MARK = 'm',
+    LOG_ROW_EPOCHS = 'e',
+    LOG_ROW_PRODUCERS = 'p',
+    LOG_ROW_REMOVED = 'r'
+};
 
 /* Sorts the rows of the store by log; unknown or malformed keys are an error. */
 dmq_err rows_load(struct brk *brk, const struct brk_row *rows, size_t count);
 struct log_rows *rows_take(struct brk *brk,
                            struct partition_key key); /* NULL: none; caller frees */
 void rows_free(struct log_rows *rows);
+void rows_set_removed(struct brk *brk, struct partition_key key);
 
 /* A mark row: where the log stood after a SYNC, its high watermark, and whether it was closed
  * cleanly exactly there. False if the row is malformed. */
@@ -234,6 +244,25 @@ void checkpoint_tick(struct brk *brk);
 int64_t checkpoint_deadline(const struct brk *brk);
 void checkpoint_clean(struct brk *brk);        /* clean stop: the exact ends */
 bool checkpoint_remove_clean(struct brk *brk); /* start; false if there was none */
+
+/* ---- removal.c ------------------------------------------------------------------------------- */
+
+struct meta_rows;
+
+/* What a push removed from the image, put into the batch that makes the image durable. */
+void removal_note(struct brk *brk, const struct meta_rows *rows, struct kv_batch *batch);
+
+/* The folder of a log whose topic was deleted is to go. */
+void removal_begin(struct brk *brk, struct partition_key key, uint32_t number);
+void removal_resume(struct brk *brk); /* once all logs are open: what a former process left */
+void removal_on_done(struct brk *brk, const struct disk_done *done);
+
+/* Asks the disk for this once the image as it is now is durable. */
+void removal_disk(struct brk *brk, struct disk_op op);
+
+/* The image is durable up to brk->persisted_version, or there is no space for it. */
+void removal_go_on(struct brk *brk);
+void removal_free_all(struct brk *brk);
 
 /* ---- controller.c ---------------------------------------------------------------------------- */
 

@@ -86,6 +86,7 @@ persist(struct brk *brk, struct meta_rows *rows, struct call *call)
             kv_batch_put(&batch, rows->ops[i].key, rows->ops[i].value);
         }
     }
+    removal_note(brk, rows, &batch);
     struct kv_pending *pending = kv_batch_emit(brk, &batch, KV_IMAGE, true);
     pending->version = image_version(brk->image);
     pending->term = image_term(brk->image);
@@ -131,6 +132,7 @@ push_on_persisted(struct brk *brk, const struct kv_pending *pending)
     DMQ_ASSERT(pending->version > brk->persisted_version);
     brk->persisted_version = pending->version;
     brk->persisted_term = pending->term;
+    removal_go_on(brk);
     if (pending->call != NULL) {
         acknowledge(brk, pending->call);
     }

@@ -5,7 +5,8 @@
 /* Rows of the store that belong to logs:
  *
  *   key    "log/" <topic id, 16 bytes> <partition, 4 bytes, big-endian> <kind, 1 byte>
- *   kind m mark, below; e leader-epoch entries and p producer snapshot, as plog writes them
+ *   kind m mark, below; e leader-epoch entries and p producer snapshot, as plog writes them; r
+ *   nothing: the topic was deleted, and the log's folder is to be removed
  *
  *   mark   version 1 byte (2) · flags 1 byte (1: closed cleanly) · segment 8 · position 8 ·
  *          offset 8 · epoch 4 · high watermark 8 · log start 8, big-endian; version 1 ends before
@@ -88,6 +89,10 @@ rows_load(struct brk *brk, const struct brk_row *rows, size_t count)
         struct partition_key log = {.partition = (int32_t)get_be32(key.data + 20)};
         memcpy(log.topic_id.b, key.data + 4, 16);
         struct log_rows *of = rows_of(brk, log);
+        if (key.data[24] == LOG_ROW_REMOVED && !of->removed) {
+            of->removed = true;
+            continue;
+        }
         struct buf *value = buf_copy(rows[i].value);
         DMQ_ASSERT(value != NULL);
         struct buf **place = key.data[24] == LOG_ROW_MARK        ? &of->mark
@@ -123,6 +128,12 @@ rows_free(struct log_rows *rows)
     buf_unref(rows->epochs);
     buf_unref(rows->producers);
     free(rows);
+}
+
+void
+rows_set_removed(struct brk *brk, struct partition_key key)
+{
+    rows_of(brk, key)->removed = true;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */

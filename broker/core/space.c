@@ -119,6 +119,7 @@ space_keep(struct brk *brk, struct partition *p, struct disk_done *done)
     done->again = NULL;
     brk->space_free = 0; /* until it is measured again */
     set_full(brk, true);
+    removal_go_on(brk);
     if (brk->life >= LIFE_CLOSING) {
         space_abandon(brk, p);
     }
@@ -230,6 +231,7 @@ space_on_done(struct brk *brk, const struct disk_done *done)
     brk->space_free = done->u.space.free < INT64_MAX ? (int64_t)done->u.space.free : INT64_MAX;
     brk->space_budget = (brk->space_free - reserve) / 4;
     brk->space_budget = brk->space_budget < LEAST_BUDGET ? LEAST_BUDGET : brk->space_budget;
+    removal_go_on(brk);
     if (brk->life < LIFE_CLOSING) {
         go_on_all(brk, brk->space_free);
     }

@@ -13,6 +13,8 @@
 #include "libdmq/base/err.h"
 #include "libdmq/base/fs.h"
 
+#define DISK_DIR_SIZE 512 /* of a log's folder, terminated */
+
 enum disk_op_kind {
     DISK_OPEN, /* recover the log of a partition, or create it; its first operation. Again, of a log
                   that is open: cut it off */
@@ -38,8 +40,8 @@ struct log_mark {
 
 /* What the core knows of a log from the key-value store, and where it lies. */
 struct log_open {
-    char dir[512];   /* <data>/<topic id>/<partition> */
-    char label[320]; /* "orders-0": for people and for the name file */
+    char dir[DISK_DIR_SIZE]; /* <data>/<topic id>/<partition> */
+    char label[320];         /* "orders-0": for people and for the name file */
     int64_t segment_bytes;
     int32_t index_interval_bytes;
     bool cuts;     /* truncation: batches from `cut` on are removed, as if they were a torn tail */

@@ -60,6 +60,7 @@ struct sim_broker {
     int32_t dials[SIM_MAX_DIALS];                     /* whom the broker dialled, in order */
     size_t dial_count;
     struct list envelopes; /* requests that the broker forwarded: the test answers them */
+    bool store_waits;      /* for space: its lane does nothing */
     bool refuse_requests;  /* even the one that leads says that it does not */
     dmq_err heartbeat_error;
     int64_t answer_version; /* in headers of refusals; 0: the controller's */

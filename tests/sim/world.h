@@ -224,7 +224,8 @@ struct world_options {
 };
 
 /* What is meant to happen: name, and what a person reads. A range of seeds in which one stays zero
- * fails, for what did not happen was not tested; but for what stands in brackets, which may. */
+ * fails, for what did not happen was not tested; but for what stands in round brackets, which may,
+ * and in square ones, which is rare: only an hour of simulated time must cause it. */
 #define WORLD_COUNTS(X)                                                                            \
     X(events, "events")                                                                            \
     X(messages, "messages")                                                                        \
@@ -278,7 +279,7 @@ struct world_options {
     X(leaders_moved, "partitions that got another leader")                                         \
     X(replicas_compared, "replicas compared byte by byte")                                         \
     X(fenced, "brokers fenced")                                                                    \
-    X(stale_epochs, "heartbeats of former registrations")                                          \
+    X(stale_epochs, "[heartbeats of former registrations]")                                        \
     X(early_wipes, "disks replaced before the cluster was formed")                                 \
     X(garbage, "requests that were garbage")                                                       \
     X(registrations, "broker epochs given")                                                        \
