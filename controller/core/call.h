@@ -63,20 +63,13 @@ dmq_err ctl_on_describe_quorum(struct ctl *ctl, struct call *call);
 /* The switch over the above. */
 dmq_err ctl_call_decide(struct ctl *ctl, struct call *call);
 
-/* describe_topics.c: a topic as clients see it, lists from the arena. */
-void describe_topic(const struct image_topic *topic, struct arena *arena,
-                    struct topic_description *ret_description);
-
-/* Sets the body of a call whose response is nothing but a topic_description. */
+/* describe_topics.c: sets the body of a call whose response is nothing but a topic_description. */
 void ctl_call_set_topic(struct call *call, const struct image_topic *topic);
 
 /* A topic that a client may change: by id where one is given, for a name may belong to another
  * topic by now (traps 24 and 25). INVALID_TOPIC, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION. */
 dmq_err find_own_topic(const struct image *image, struct uuid topic_id, struct bytes name,
                        const struct image_topic **ret_topic, struct err_msg *err);
-
-/* UNKNOWN_TOPIC_OR_PARTITION, and the topic that was probably meant. */
-dmq_err unknown_topic(const struct image *image, struct bytes name, struct err_msg *err);
 
 /* create_topic.c: INVALID_CONFIG if min.insync.replicas is set above the replication factor. */
 dmq_err check_min_isr(const struct topic_config *config, uint32_t factor, struct err_msg *err);

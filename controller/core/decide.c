@@ -14,8 +14,6 @@
 #include "controller/core/call.h"
 #include "libdmq/meta/entry.h"
 
-#define ENTRY_ARENA_BYTES (64 * 1024 * 1024)
-
 /* ---- records --------------------------------------------------------------------------------- */
 
 /* Encoded once, here: the same bytes are stored, pushed to brokers and found again by the next

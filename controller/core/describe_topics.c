@@ -7,7 +7,8 @@
 /* Names are compared with each other only where that is quick. */
 #define MAX_COMPARED 2000
 
-void
+/* A topic as clients see it, lists from the arena. */
+static void
 describe_topic(const struct image_topic *topic, struct arena *arena,
                struct topic_description *ret_description)
 {
@@ -54,7 +55,8 @@ nearest_topic(const struct image *image, struct bytes name)
     return best;
 }
 
-dmq_err
+/* UNKNOWN_TOPIC_OR_PARTITION, and the topic that was probably meant. */
+static dmq_err
 unknown_topic(const struct image *image, struct bytes name, struct err_msg *err)
 {
     const struct image_topic *near = nearest_topic(image, name);

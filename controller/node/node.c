@@ -19,8 +19,8 @@
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-void
-node_exit(struct node *node, int exit_code)
+static void
+end(struct node *node, int exit_code)
 {
     node->exit_code = exit_code;
     node->exiting = true;
@@ -33,7 +33,7 @@ take_cluster(struct node *node, struct uuid cluster_id)
     struct err_msg err;
     if (folder_set_cluster(&node->folder, cluster_id, &err) != DMQ_OK) {
         log_error("cluster_refused text=\"%s\"", err.text);
-        node_exit(node, DAEMON_EXIT_ERROR);
+        end(node, DAEMON_EXIT_ERROR);
     }
     mates_expect_cluster(node, cluster_id);
 }
@@ -95,7 +95,7 @@ carry_out(struct node *node, struct ctl_effect *effect)
         }
         break;
     case CTL_FAIL:
-        node_exit(node, DAEMON_EXIT_ERROR);
+        end(node, DAEMON_EXIT_ERROR);
         break;
     }
 }
@@ -233,7 +233,7 @@ on_signal(zloop_t *loop, zmq_pollitem_t *item, void *arg)
     struct signalfd_siginfo info;
     if (read(item->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         log_info("stopping signal=%u", info.ssi_signo);
-        node_exit(node, DAEMON_EXIT_OK);
+        end(node, DAEMON_EXIT_OK);
     }
     return node_settle(node);
 }

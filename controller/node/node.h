@@ -56,9 +56,6 @@ void node_step(struct node *node, struct ctl_event *event);
 /* At the end of every handler of the loop: what a zloop handler returns. */
 int node_settle(struct node *node);
 
-/* The process is to end. */
-void node_exit(struct node *node, int exit_code);
-
 /* ---- lanes.c: what takes time, on threads of its own ----------------------------------------- */
 
 /* Takes the store over. NULL if no thread can be made. */

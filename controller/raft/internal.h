@@ -86,7 +86,6 @@ void raft_on_append_answer(struct raft *raft, const struct raft_message *message
 /* The peer of an answer in our term, marked as heard; NULL if it counts for nothing. */
 struct raft_peer *raft_answered(struct raft *raft, const struct raft_message *message);
 void raft_reset_peer(struct raft *raft, struct raft_peer *peer);
-void raft_probe(struct raft *raft, struct raft_peer *peer, int64_t next);
 
 /* follower.c */
 void raft_on_append(struct raft *raft, const struct raft_message *message);

@@ -231,8 +231,8 @@ raft_answered(struct raft *raft, const struct raft_message *message)
     return peer;
 }
 
-void
-raft_probe(struct raft *raft, struct raft_peer *peer, int64_t next)
+static void
+probe(struct raft *raft, struct raft_peer *peer, int64_t next)
 {
     DMQ_ASSERT(next > peer->match && next <= raft_log_last(&raft->log) + 1);
     raft_end_sending(peer);
@@ -255,7 +255,7 @@ refused(struct raft *raft, struct raft_peer *peer, const struct raft_message *me
     }
     int64_t agreeing = raft_log_agreeing(&raft->log, message->index, message->log_term);
     int64_t next = min64(agreeing, message->rejected - 1) + 1;
-    raft_probe(raft, peer, max64(next, peer->match + 1));
+    probe(raft, peer, max64(next, peer->match + 1));
 }
 
 static void
@@ -287,7 +287,7 @@ accepted(struct raft *raft, struct raft_peer *peer, const struct raft_message *m
     peer->next = max64(peer->next, peer->match + 1);
     /* What is synced there is equal up to match, so the next entry goes on from there. */
     if (peer->state == RAFT_SENDING && peer->match >= peer->sending.index) {
-        raft_probe(raft, peer, peer->match + 1);
+        probe(raft, peer, peer->match + 1);
     }
     if (peer->state == RAFT_PROBE && peer->match >= peer->next - 1) {
         peer->state = RAFT_REPLICATE;

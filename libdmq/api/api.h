@@ -20,8 +20,7 @@
 #include "libdmq/client/client.h"
 #include "libdmq/os/wakeup.h"
 
-/* ---- gate.c
- * ------------------------------------------------------------------------------------*/
+/* ---- gate.c ---------------------------------------------------------------------------------- */
 
 /* Where the application's threads wait for the background thread. */
 struct gate {
@@ -56,8 +55,7 @@ void gates_interrupt(struct dmq_client *client);
 /* timeout_ms of a call as a point in time. */
 int64_t deadline_of(int64_t timeout_ms);
 
-/* ---- readiness.c
- * -------------------------------------------------------------------------------*/
+/* ---- readiness.c ----------------------------------------------------------------------------- */
 
 /* What dmq_client_fd shows: readable while any handle has something to take. */
 struct readiness {
@@ -73,8 +71,7 @@ int readiness_fd(struct readiness *readiness);
 /* A handle has something now, or has nothing any more; *is_source is its memory of that. */
 void readiness_set(struct readiness *readiness, bool *is_source, bool has_something);
 
-/* ---- commands
- * ----------------------------------------------------------------------------------*/
+/* ---- commands -------------------------------------------------------------------------------- */
 
 /* An event of the application for the machine, with what it points to. */
 struct command {
@@ -94,8 +91,7 @@ void command_free(struct command *command);
 /* Hands it to the background thread, which frees it. */
 void command_post(struct dmq_client *client, struct command *command);
 
-/* ---- requests that a thread waits for (ask.c)
- * --------------------------------------------------*/
+/* ---- requests that a thread waits for (ask.c) ------------------------------------------------ */
 
 /* One that waits; on the stack of the waiting thread, listed under the client's gate. */
 struct ask {
@@ -132,8 +128,7 @@ dmq_err ask_offsets(struct dmq_client *client, struct client_position *positions
 void suggest_topic(struct dmq_client *client, const char *topic, int64_t deadline_ms,
                    struct err_msg *msg);
 
-/* ---- client
- * ------------------------------------------------------------------------------------*/
+/* ---- client ---------------------------------------------------------------------------------- */
 
 struct link;
 struct poll_set;
@@ -204,8 +199,7 @@ void loop_step(struct dmq_client *client, struct client_event *event);
 /* effects.c: does what the machine asked for, and empties the effects. */
 void effects_carry_out(struct dmq_client *client);
 
-/* ---- links.c: connections
- * ----------------------------------------------------------------------*/
+/* ---- links.c: connections -------------------------------------------------------------------- */
 
 void link_connect(struct dmq_client *client, uint32_t conn);
 void link_disconnect(struct dmq_client *client, uint32_t conn);
@@ -215,8 +209,7 @@ void links_close(struct dmq_client *client);
 /* Waits for input of any connection or of the wakeup, at most timeout_ms, and feeds it in. */
 void links_poll(struct dmq_client *client, int64_t timeout_ms);
 
-/* ---- what the loop asks of producers and consumers
- * ---------------------------------------------*/
+/* ---- what the loop asks of producers and consumers ------------------------------------------- */
 
 /* Feeds batches that may leave to the machine. Returns when to be called again. */
 int64_t producer_drain(struct dmq_producer *producer);

@@ -112,8 +112,7 @@ ask_offsets(struct dmq_client *client, struct client_position *positions, size_t
     return ask_and_wait(client, ask, command, later(deadline_ms, GRACE_MS));
 }
 
-/* ---- topics
- * ------------------------------------------------------------------------------------*/
+/* ---- topics ---------------------------------------------------------------------------------- */
 
 /* Kafka's rules; said here, because a name that cannot be is not worth a round trip. */
 static bool

@@ -83,8 +83,7 @@ dmq_batch_headers(const dmq_batch *batch, uint32_t position, dmq_header *headers
     return count;
 }
 
-/* ---- building
- * ----------------------------------------------------------------------------------*/
+/* ---- building -------------------------------------------------------------------------------- */
 
 /* Room for count more messages. */
 static bool

@@ -67,8 +67,7 @@ client_log(struct dmq_client *client, int32_t level, const char *format, ...)
     log(arg, level, line);
 }
 
-/* ---- opening
- * -----------------------------------------------------------------------------------*/
+/* ---- opening --------------------------------------------------------------------------------- */
 
 struct client_options {
     const char *client_id;
@@ -272,8 +271,7 @@ dmq_client_open(const char *url, const dmq_option *options, size_t option_count,
     return DMQ_OK;
 }
 
-/* ---- the life of it
- * ----------------------------------------------------------------------------*/
+/* ---- the life of it -------------------------------------------------------------------------- */
 
 void
 dmq_client_close(dmq_client *client)

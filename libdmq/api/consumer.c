@@ -49,8 +49,7 @@ static const struct option_spec consumer_specs[] = {
 static const struct option_table consumer_table = {
     "consumer", consumer_specs, sizeof(consumer_specs) / sizeof(consumer_specs[0])};
 
-/* ---- opening and closing
- * -----------------------------------------------------------------------*/
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 static struct command *
 open_command(uint64_t id, const struct consumer_options *options)
@@ -130,8 +129,7 @@ dmq_consumer_close(dmq_consumer *consumer)
     client_unref(client);
 }
 
-/* ---- positions
- * ---------------------------------------------------------------------------------*/
+/* ---- positions ------------------------------------------------------------------------------- */
 
 static struct consumer_slot *
 find_slot(struct dmq_consumer *consumer, const char *topic, int32_t partition)
@@ -209,8 +207,7 @@ dmq_consumer_high_watermark(dmq_consumer *consumer, const char *topic, int32_t p
     return err;
 }
 
-/* ---- assigning
- * ---------------------------------------------------------------------------------*/
+/* ---- assigning ------------------------------------------------------------------------------- */
 
 /* The new slots while their positions are looked up. */
 struct plan {

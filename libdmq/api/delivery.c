@@ -92,8 +92,7 @@ producer_topic_changed(struct dmq_producer *producer, const struct known_topic *
     gate_unlock(&producer->gate);
 }
 
-/* ---- outcomes
- * ----------------------------------------------------------------------------------*/
+/* ---- outcomes -------------------------------------------------------------------------------- */
 
 static void
 tell_waiter(const struct send_batch *batch, const struct send_opaque *opaque)
@@ -153,8 +152,9 @@ tell_waiters(struct send_batch *batch)
     return kept;
 }
 
-void
-delivery_take_back(struct dmq_producer *producer, struct send_batch *batch)
+/* With the gate held. */
+static void
+take_back(struct dmq_producer *producer, struct send_batch *batch)
 {
     if (batch->result.code != DMQ_OK) {
         if (producer->failed == 0) {
@@ -173,7 +173,7 @@ void
 producer_batch_done(struct dmq_producer *producer, struct send_batch *batch)
 {
     gate_lock(&producer->gate);
-    delivery_take_back(producer, batch);
+    take_back(producer, batch);
     gate_wake(&producer->gate);
     gate_unlock(&producer->gate);
 }
@@ -199,7 +199,7 @@ producer_failed(struct dmq_producer *producer, const struct err_msg *failure)
     struct send_batch *batch = accum_take(&producer->accum, INT64_MAX);
     while (batch != NULL) {
         batch->result = *failure;
-        delivery_take_back(producer, batch);
+        take_back(producer, batch);
         batch = accum_take(&producer->accum, INT64_MAX);
     }
     gate_wake(&producer->gate);
@@ -218,8 +218,7 @@ delivery_free(struct dmq_producer *producer)
     readiness_set(&producer->client->readiness, &producer->is_source, false);
 }
 
-/* ---- dmq.h
- * -------------------------------------------------------------------------------------*/
+/* ---- dmq.h ----------------------------------------------------------------------------------- */
 
 static size_t
 take_delivered(struct dmq_producer *producer, char *to, size_t stride, size_t max)

@@ -53,8 +53,7 @@ consumer_failed(struct dmq_consumer *consumer, const struct err_msg *failure)
     gate_unlock(&consumer->gate);
 }
 
-/* ---- the background thread
- * ---------------------------------------------------------------------*/
+/* ---- the background thread ------------------------------------------------------------------- */
 
 void
 consumer_drain(struct dmq_consumer *consumer)
@@ -140,8 +139,7 @@ consumer_slot_failed(struct dmq_consumer *consumer, const struct client_effect *
     free(item);
 }
 
-/* ---- the application's thread
- * ------------------------------------------------------------------*/
+/* ---- the application's thread ---------------------------------------------------------------- */
 
 static void
 pop(struct dmq_consumer *consumer, struct fetched *item)

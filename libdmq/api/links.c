@@ -189,8 +189,7 @@ link_send(struct dmq_client *client, uint32_t conn, struct buf *const *frames, s
     }
 }
 
-/* ---- input
- * -------------------------------------------------------------------------------------*/
+/* ---- input ----------------------------------------------------------------------------------- */
 
 static void
 report_end(struct dmq_client *client, uint32_t conn, const char *why)

@@ -57,8 +57,7 @@ static const struct option_spec producer_specs[] = {
 static const struct option_table producer_table = {
     "producer", producer_specs, sizeof(producer_specs) / sizeof(producer_specs[0])};
 
-/* ---- opening and closing
- * -----------------------------------------------------------------------*/
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 static void
 init_accum(struct dmq_producer *producer, const struct producer_options *options)
@@ -153,8 +152,7 @@ dmq_producer_close(dmq_producer *producer)
     client_unref(client);
 }
 
-/* ---- sending
- * -----------------------------------------------------------------------------------*/
+/* ---- sending --------------------------------------------------------------------------------- */
 
 /* The time, exact for the first record of a tick of the coarse clock and at most a tick (4 ms) old
  * for those that follow at once: reading the exact clocks costs as much as encoding a small record.
@@ -413,8 +411,7 @@ dmq_producer_prepare(dmq_producer *producer, const char *topic, int64_t timeout_
     return err;
 }
 
-/* ---- sending and waiting
- * -----------------------------------------------------------------------*/
+/* ---- sending and waiting --------------------------------------------------------------------- */
 
 /* With the gate held: waits for the outcome; the waiter is this call's afterwards, or abandoned. */
 static dmq_err

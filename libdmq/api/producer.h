@@ -62,8 +62,6 @@ delivery_is_full(const struct dmq_producer *producer)
            producer->accum.config.buffer_bytes / sizeof(struct send_opaque) + 1;
 }
 
-/* With the gate held. */
-void delivery_take_back(struct dmq_producer *producer, struct send_batch *batch);
 void delivery_free(struct dmq_producer *producer);
 
 #endif

@@ -42,22 +42,6 @@ buf_copy(struct bytes bytes)
     return buf;
 }
 
-struct buf *
-buf_wrap(void *data, size_t size, void (*release)(struct buf *buf), void *hint)
-{
-    struct buf *buf = malloc(sizeof(*buf));
-    if (buf == NULL) {
-        return NULL;
-    }
-    *buf = (struct buf){.data = data,
-                        .size = size,
-                        .pinned = sizeof(*buf) + size,
-                        .refs = 1,
-                        .release = release,
-                        .hint = hint};
-    return buf;
-}
-
 void
 buf_free_struct(struct buf *buf)
 {
@@ -144,15 +128,16 @@ outbuf_put(struct outbuf *out, const void *data, size_t size)
 struct buf *
 outbuf_take(struct outbuf *out)
 {
-    struct buf *buf = NULL;
-    if (!out->failed) {
-        buf = buf_wrap(out->data, out->size, release_heap, NULL);
-    }
+    struct buf *buf = out->failed ? NULL : malloc(sizeof(*buf));
     if (buf == NULL) {
         outbuf_deinit(out);
         return NULL;
     }
-    buf->pinned = sizeof(*buf) + out->capacity;
+    *buf = (struct buf){.data = out->data,
+                        .size = out->size,
+                        .pinned = sizeof(*buf) + out->capacity,
+                        .refs = 1,
+                        .release = release_heap};
     *out = (struct outbuf){0};
     return buf;
 }

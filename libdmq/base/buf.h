@@ -16,7 +16,6 @@ struct buf {
     size_t pinned; /* bytes of memory that this buffer really holds: what budgets count */
     _Atomic uint32_t refs;
     void (*release)(struct buf *buf); /* called once, on any thread, by the last buf_unref */
-    void *hint;                       /* for release */
 };
 
 /* One reference, size bytes, uninitialised. NULL if memory is out. */
@@ -25,9 +24,7 @@ struct buf *buf_new(size_t size);
 /* One reference to a copy of bytes. NULL if memory is out. */
 struct buf *buf_copy(struct bytes bytes);
 
-/* One reference to memory that release frees (release must also free the struct by
- * buf_free_struct). NULL if memory is out; release was not called then. */
-struct buf *buf_wrap(void *data, size_t size, void (*release)(struct buf *buf), void *hint);
+/* What a release frees at the end: the struct. */
 void buf_free_struct(struct buf *buf);
 
 struct buf *buf_ref(struct buf *buf);

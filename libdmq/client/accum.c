@@ -70,8 +70,7 @@ accum_deinit(struct accum *accum)
     *accum = (struct accum){0};
 }
 
-/* ---- topics and partitions
- * ---------------------------------------------------------------------*/
+/* ---- topics and partitions ------------------------------------------------------------------- */
 
 struct accum_topic *
 accum_topic(struct accum *accum, const char *name)
@@ -150,8 +149,7 @@ partition_of(struct accum_topic *topic, int32_t index)
     return p;
 }
 
-/* ---- readiness
- * ---------------------------------------------------------------------------------*/
+/* ---- readiness ------------------------------------------------------------------------------- */
 
 /* The rule of the header: what may leave now. */
 static bool
@@ -207,8 +205,7 @@ start_linger(struct accum *accum, struct accum_partition *p)
     return first;
 }
 
-/* ---- batches
- * -----------------------------------------------------------------------------------*/
+/* ---- batches --------------------------------------------------------------------------------- */
 
 static struct send_batch *
 new_batch(struct accum *accum)
@@ -468,8 +465,7 @@ accum_append(struct accum *accum, struct accum_topic *topic, const struct accum_
     return err;
 }
 
-/* ---- taking and returning
- * ----------------------------------------------------------------------*/
+/* ---- taking and returning -------------------------------------------------------------------- */
 
 static void
 end_lingers(struct accum *accum, int64_t now_ms)

@@ -36,8 +36,7 @@ enum {
 #define CLIENT_MAX_GROUP_BYTES ((size_t)4 << 20) /* of one PRODUCE, unless one batch is larger */
 #define CLIENT_NEVER INT64_MAX
 
-/* ---- connections
- * -------------------------------------------------------------------------------*/
+/* ---- connections ----------------------------------------------------------------------------- */
 
 enum conn_state {
     CONN_OFF,        /* not wanted, or waiting for retry_at_ms */
@@ -68,8 +67,7 @@ struct conn {
     struct err_msg last_error;       /* why it ended last */
 };
 
-/* ---- requests in flight
- * ------------------------------------------------------------------------*/
+/* ---- requests in flight ---------------------------------------------------------------------- */
 
 enum request_kind {
     REQUEST_GREETING,
@@ -108,8 +106,7 @@ struct answer {
     size_t attachment_count;
 };
 
-/* ---- metadata
- * ----------------------------------------------------------------------------------*/
+/* ---- metadata -------------------------------------------------------------------------------- */
 
 struct known_broker {
     int32_t broker_id;
@@ -137,8 +134,7 @@ struct known_topic {
     uint64_t answered; /* number of the last one that did */
 };
 
-/* ---- calls and lookups
- * -------------------------------------------------------------------------*/
+/* ---- calls and lookups ----------------------------------------------------------------------- */
 
 /* A request of the application to any broker, carried through retries until it has an answer. */
 struct client_call {
@@ -183,8 +179,7 @@ struct lookup_group {
     int64_t offsets[];
 };
 
-/* ---- producers
- * ---------------------------------------------------------------------------------*/
+/* ---- producers ------------------------------------------------------------------------------- */
 
 struct sender_config {
     int16_t acks; /* -1, 0, 1 */
@@ -247,8 +242,7 @@ struct sender {
     struct send_partition *active;
 };
 
-/* ---- consumers
- * ---------------------------------------------------------------------------------*/
+/* ---- consumers ------------------------------------------------------------------------------- */
 
 enum { FETCH_RESET_ERROR = 0, FETCH_RESET_START = 1, FETCH_RESET_END = 2 };
 
@@ -294,8 +288,7 @@ struct fetcher {
     bool starved;         /* it would fetch if less were queued: tell it of CONSUMED at once */
 };
 
-/* ---- events
- * ------------------------------------------------------------------------------------*/
+/* ---- events ---------------------------------------------------------------------------------- */
 
 enum client_event_type {
     CLIENT_TICK, /* time passed */
@@ -360,8 +353,7 @@ struct client_event {
     } u;
 };
 
-/* ---- effects
- * -----------------------------------------------------------------------------------*/
+/* ---- effects --------------------------------------------------------------------------------- */
 
 enum client_effect_type {
     CLIENT_CONNECT,
@@ -411,8 +403,7 @@ struct client_effects {
     size_t frame_capacity;
 };
 
-/* ---- the machine
- * -------------------------------------------------------------------------------*/
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 struct client_address {
     char host[256];

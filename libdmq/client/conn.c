@@ -93,8 +93,7 @@ set_state(struct client *c, struct conn *conn, enum conn_state state)
     conn->since_ms = c->now_ms;
 }
 
-/* ---- requests
- * ----------------------------------------------------------------------------------*/
+/* ---- requests -------------------------------------------------------------------------------- */
 
 /* The limits are the broker's, told in API_VERSIONS: beyond them it would refuse (THROTTLED), or
  * stop to read, so that what matters would queue behind what does not. */
@@ -249,8 +248,7 @@ end_request(struct client *c, struct client_request *request, const struct answe
     free_request(request);
 }
 
-/* ---- opening
- * -----------------------------------------------------------------------------------*/
+/* ---- opening --------------------------------------------------------------------------------- */
 
 void
 conn_connected(struct client *c, struct conn *conn)
@@ -329,6 +327,9 @@ opened(struct client *c, struct conn *conn, const struct api_versions_response *
     }
 }
 
+/* Ends a connection from this side: requests in flight end as maybe-done. */
+static void end_conn(struct client *c, struct conn *conn, dmq_err err, const char *why);
+
 static void
 greeting_answered(struct client *c, struct conn *conn, const struct answer *answer)
 {
@@ -340,13 +341,13 @@ greeting_answered(struct client *c, struct conn *conn, const struct answer *answ
         return; /* it ended meanwhile */
     }
     if (answer->err != DMQ_OK) {
-        conn_end(c, conn, answer->err, answer->message);
+        end_conn(c, conn, answer->err, answer->message);
         return;
     }
     dmq_err err = msg_decode(desc_api_versions_response(), 0, buf_bytes(answer->body), &c->arena,
                              &response, &msg);
     if (err != DMQ_OK) {
-        conn_end(c, conn, DMQ_ERR_NETWORK, msg.text);
+        end_conn(c, conn, DMQ_ERR_NETWORK, msg.text);
         return;
     }
     if (!speaks_our_version(&response, &missing)) {
@@ -354,26 +355,25 @@ greeting_answered(struct client *c, struct conn *conn, const struct answer *answ
                  "the broker (version %.*s) does not speak version 0 of %s: use a libdmq of its "
                  "version",
                  (int)response.software_version.size, response.software_version.data, missing);
-        conn_end(c, conn, DMQ_ERR_UNSUPPORTED_VERSION, why);
+        end_conn(c, conn, DMQ_ERR_UNSUPPORTED_VERSION, why);
         return;
     }
     if (conn->expected_node >= 0 && conn->expected_node != response.node_id) {
         snprintf(why, sizeof(why), "broker %d answered where broker %d was expected",
                  (int)response.node_id, (int)conn->expected_node);
         metadata_refresh(c);
-        conn_end(c, conn, DMQ_ERR_WRONG_NODE, why);
+        end_conn(c, conn, DMQ_ERR_WRONG_NODE, why);
         return;
     }
     if (!accept_cluster(c, response.cluster_id)) {
-        conn_end(c, conn, DMQ_ERR_INCONSISTENT_CLUSTER_ID,
+        end_conn(c, conn, DMQ_ERR_INCONSISTENT_CLUSTER_ID,
                  "the broker belongs to another cluster than those already connected");
         return;
     }
     opened(c, conn, &response);
 }
 
-/* ---- answers
- * -----------------------------------------------------------------------------------*/
+/* ---- answers --------------------------------------------------------------------------------- */
 
 /* Answers come nearly always in the order of the requests: the first one fits. */
 static struct client_request *
@@ -404,7 +404,7 @@ conn_response(struct client *c, struct conn *conn, struct buf *const *frames, si
                              : msg_decode(desc_response_header(), 0, buf_bytes(frames[0]),
                                           &c->arena, &header, &msg);
     if (err != DMQ_OK || (header.error == DMQ_OK && count < 2)) {
-        conn_end(c, conn, DMQ_ERR_NETWORK, "the broker sent an answer that cannot be read");
+        end_conn(c, conn, DMQ_ERR_NETWORK, "the broker sent an answer that cannot be read");
         return;
     }
     struct client_request *request = find_request(conn, header.correlation_id);
@@ -430,8 +430,7 @@ conn_response(struct client *c, struct conn *conn, struct buf *const *frames, si
     end_request(c, request, &answer);
 }
 
-/* ---- ending
- * ------------------------------------------------------------------------------------*/
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 static void
 fail_requests(struct client *c, struct conn *conn, const struct err_msg *reason)
@@ -471,8 +470,8 @@ conn_disconnected(struct client *c, struct conn *conn, const struct err_msg *rea
     }
 }
 
-void
-conn_end(struct client *c, struct conn *conn, dmq_err err, const char *why)
+static void
+end_conn(struct client *c, struct conn *conn, dmq_err err, const char *why)
 {
     struct err_msg reason;
     DMQ_ASSERT(conn->state != CONN_OFF);
@@ -481,8 +480,7 @@ conn_end(struct client *c, struct conn *conn, dmq_err err, const char *why)
     became_off(c, conn, &reason);
 }
 
-/* ---- routing
- * -----------------------------------------------------------------------------------*/
+/* ---- routing --------------------------------------------------------------------------------- */
 
 /* Starts to connect, if it is time. */
 static void
@@ -596,7 +594,7 @@ end_if_silent(struct client *c, struct conn *conn)
 {
     if (conn->state == CONN_CONNECTING) {
         if (c->now_ms >= conn->since_ms + CONNECT_MS) {
-            conn_end(c, conn, DMQ_ERR_TIMEOUT, "no connection was made in time");
+            end_conn(c, conn, DMQ_ERR_TIMEOUT, "no connection was made in time");
         } else {
             wake_at(c, conn->since_ms + CONNECT_MS);
         }
@@ -607,7 +605,7 @@ end_if_silent(struct client *c, struct conn *conn)
     DL_FOREACH (conn->requests, request) {
         DMQ_ASSERT(request->conn == conn);
         if (c->now_ms >= request->deadline_ms) {
-            conn_end(c, conn, DMQ_ERR_NETWORK, "the broker did not answer in time");
+            end_conn(c, conn, DMQ_ERR_NETWORK, "the broker did not answer in time");
             return;
         }
         wake_at(c, request->deadline_ms);

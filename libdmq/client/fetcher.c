@@ -140,8 +140,7 @@ fetcher_slot_stopped(struct fetcher *f, const struct client_event *event)
     }
 }
 
-/* ---- what comes back
- * ---------------------------------------------------------------------------*/
+/* ---- what comes back ------------------------------------------------------------------------- */
 
 static void
 stop_slot(struct client *c, struct fetcher *f, struct fetch_slot *slot, const struct err_msg *why)
@@ -340,8 +339,7 @@ fetch_answered(struct client *c, struct client_request *request, const struct an
     }
 }
 
-/* ---- asking
- * ------------------------------------------------------------------------------------*/
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 /* A FETCH under construction. */
 struct fetch_group {

@@ -47,8 +47,7 @@ add_lookup(struct client *c, const struct client_position *position, int64_t dea
     return lookup;
 }
 
-/* ---- groups
- * ------------------------------------------------------------------------------------*/
+/* ---- groups ---------------------------------------------------------------------------------- */
 
 static void
 drop_lookups_of(struct client *c, const struct lookup_group *group)
@@ -166,8 +165,7 @@ finish(struct client *c, struct lookup *lookup, const struct err_msg *result, in
     }
 }
 
-/* ---- answers
- * -----------------------------------------------------------------------------------*/
+/* ---- answers --------------------------------------------------------------------------------- */
 
 static bool
 is_final(dmq_err err)
@@ -265,8 +263,7 @@ lookup_answered(struct client *c, struct client_request *request, const struct a
     }
 }
 
-/* ---- sending
- * -----------------------------------------------------------------------------------*/
+/* ---- sending --------------------------------------------------------------------------------- */
 
 /* A LIST_OFFSETS under construction. */
 struct batch_of_lookups {

@@ -109,8 +109,7 @@ metadata_want(struct client *c, struct known_topic *topic)
     }
 }
 
-/* ---- asking
- * ------------------------------------------------------------------------------------*/
+/* ---- asking ---------------------------------------------------------------------------------- */
 
 /* Names of what is in use; CLIENT_MAX_ASKED + 1 of them if there are too many for one request. */
 static uint32_t
@@ -178,8 +177,7 @@ metadata_pump(struct client *c)
     send_metadata(c, conn);
 }
 
-/* ---- the answer
- * --------------------------------------------------------------------------------*/
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 /* Brokers come whole in every answer: what is missing there is gone. */
 static void
@@ -333,8 +331,7 @@ metadata_answered(struct client *c, struct client_request *request, const struct
     answer_waiting(c, behind);
 }
 
-/* ---- asking what is known
- * ----------------------------------------------------------------------*/
+/* ---- asking what is known -------------------------------------------------------------------- */
 
 bool
 error_asks_for_metadata(dmq_err err)

@@ -11,8 +11,7 @@
 #define METADATA_TIMEOUT_MS 5000
 #define METADATA_WAIT_MS 1000 /* a retry waits for fresh metadata, but no longer than this */
 
-/* ---- client.c
- * ----------------------------------------------------------------------------------*/
+/* ---- client.c -------------------------------------------------------------------------------- */
 
 /* A new, zeroed effect; a dummy (and c->broken) if memory is out. */
 struct client_effect *emit(struct client *c, enum client_effect_type type);
@@ -23,8 +22,7 @@ void wake_at(struct client *c, int64_t time_ms);
 /* Doubles *backoff_ms within its bounds and returns now + a random part of it. */
 int64_t back_off(struct client *c, int32_t *backoff_ms);
 
-/* ---- conn.c
- * ------------------------------------------------------------------------------------*/
+/* ---- conn.c ---------------------------------------------------------------------------------- */
 
 struct conn *conn_add(struct client *c, const char *host, int32_t port);
 void conn_free(struct conn *conn);
@@ -58,14 +56,10 @@ void conn_connected(struct client *c, struct conn *conn);
 void conn_disconnected(struct client *c, struct conn *conn, const struct err_msg *reason);
 void conn_response(struct client *c, struct conn *conn, struct buf *const *frames, size_t count);
 
-/* Ends a connection from this side: requests in flight end as maybe-done. */
-void conn_end(struct client *c, struct conn *conn, dmq_err err, const char *why);
-
 /* Connects what is wanted; ends what is silent. */
 void conns_pump(struct client *c);
 
-/* ---- metadata.c
- * --------------------------------------------------------------------------------*/
+/* ---- metadata.c ------------------------------------------------------------------------------ */
 
 /* The handle of a topic, made if it is new; NULL if memory is out or there are too many. */
 struct known_topic *topic_intern(struct client *c, const char *name);
@@ -89,8 +83,7 @@ struct conn *leader_of(struct client *c, int32_t topic, int32_t partition, int32
 /* Whether an error of a partition means that the metadata is old. */
 bool error_asks_for_metadata(dmq_err err);
 
-/* ---- calls.c, lookup.c
- * -------------------------------------------------------------------------*/
+/* ---- calls.c, lookup.c ----------------------------------------------------------------------- */
 
 void call_add(struct client *c, const struct client_event *event);
 void call_cancel(struct client *c, uint64_t id);
@@ -107,8 +100,7 @@ void lookup_answered(struct client *c, struct client_request *request, const str
 void lookups_pump(struct client *c);
 void lookups_stop(struct client *c, dmq_err err);
 
-/* ---- sender.c, send_outcome.c
- * ------------------------------------------------------------------*/
+/* ---- sender.c, send_outcome.c ---------------------------------------------------------------- */
 
 struct sender *sender_find(struct client *c, uint64_t id);
 void sender_add(struct client *c, uint64_t id, const struct sender_config *config);
@@ -133,8 +125,7 @@ void send_give_up(struct client *c, struct sender *s, struct send_partition *p,
 void send_done(struct client *c, struct sender *s, struct send_partition *p,
                struct send_batch *batch);
 
-/* ---- fetcher.c
- * ---------------------------------------------------------------------------------*/
+/* ---- fetcher.c ------------------------------------------------------------------------------- */
 
 struct fetcher *fetcher_find(struct client *c, uint64_t id);
 void fetcher_add(struct client *c, uint64_t id, const struct fetcher_config *config);

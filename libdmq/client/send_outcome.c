@@ -58,8 +58,7 @@ detach(struct send_partition *p, struct send_batch *batch)
     p->in_flight--;
 }
 
-/* ---- giving up
- * ---------------------------------------------------------------------------------*/
+/* ---- giving up ------------------------------------------------------------------------------- */
 
 static bool
 any_maybe_done(const struct send_batch *batch)
@@ -115,8 +114,7 @@ send_expire(struct client *c, struct sender *s, struct send_partition *p)
     }
 }
 
-/* ---- answers to PRODUCE
- * ------------------------------------------------------------------------*/
+/* ---- answers to PRODUCE ---------------------------------------------------------------------- */
 
 /* Stored as acks asks for. With acks=0 the offset is known but was not asked for: the contract says
  * -1, so that nobody comes to rely on it. */

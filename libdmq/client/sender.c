@@ -136,8 +136,7 @@ send_done(struct client *c, struct sender *s, struct send_partition *p, struct s
     effect->u.batch = batch;
 }
 
-/* ---- ending
- * ------------------------------------------------------------------------------------*/
+/* ---- ending ---------------------------------------------------------------------------------- */
 
 static void
 forget_requests(struct client *c, const struct sender *s)
@@ -200,8 +199,7 @@ senders_stop(struct client *c, dmq_err err)
     }
 }
 
-/* ---- numbering
- * ---------------------------------------------------------------------------------*/
+/* ---- numbering ------------------------------------------------------------------------------- */
 
 /* Gives a finished batch other numbers. False if memory is out: the batch is done with. */
 static bool
@@ -327,8 +325,7 @@ finish_batch(struct client *c, struct sender *s, struct send_partition *p, struc
     return true;
 }
 
-/* ---- sending
- * -----------------------------------------------------------------------------------*/
+/* ---- sending --------------------------------------------------------------------------------- */
 
 /* An attempt failed in a way that says that the metadata is old, and no fresh one is there yet. */
 static bool

@@ -103,8 +103,9 @@ image_free(struct image *image)
     free(image);
 }
 
-void *
-image_grow(void *items, uint32_t count, uint32_t *capacity, size_t size)
+/* Memory that is never NULL; count items of size, for one more than there are. */
+static void *
+grow(void *items, uint32_t count, uint32_t *capacity, size_t size)
 {
     if (count < *capacity) {
         return items;
@@ -222,10 +223,10 @@ static void
 insert_broker(struct image *image, uint32_t index)
 {
     size_t behind = image->broker_count - index;
-    image->brokers = image_grow(image->brokers, image->broker_count, &image->broker_capacity,
-                                sizeof(*image->brokers));
+    image->brokers =
+        grow(image->brokers, image->broker_count, &image->broker_capacity, sizeof(*image->brokers));
     image->loads =
-        image_grow(image->loads, image->broker_count, &image->load_capacity, sizeof(*image->loads));
+        grow(image->loads, image->broker_count, &image->load_capacity, sizeof(*image->loads));
     memmove(image->brokers + index + 1, image->brokers + index, behind * sizeof(*image->brokers));
     memmove(image->loads + index + 1, image->loads + index, behind * sizeof(*image->loads));
     image->loads[index] = (struct image_load){0};
@@ -402,8 +403,8 @@ image_link_topic(struct image *image, struct topic_node *node)
     uint32_t index =
         image->loading ? image->topic_count : topic_index(image, node->topic.record->name);
     DMQ_ASSERT(image_find_node(image, node->id) == NULL);
-    image->topics = image_grow(image->topics, image->topic_count, &image->topic_capacity,
-                               sizeof(*image->topics));
+    image->topics =
+        grow(image->topics, image->topic_count, &image->topic_capacity, sizeof(*image->topics));
     memmove(image->topics + index + 1, image->topics + index,
             (image->topic_count - index) * sizeof(*image->topics));
     image->topics[index] = node;
@@ -507,8 +508,8 @@ image_set_partition(struct image *image, struct topic_node *node, int32_t partit
         return old;
     }
     if (!known) {
-        node->partitions = image_grow(node->partitions, topic->partition_count,
-                                      &node->partition_capacity, sizeof(*node->partitions));
+        node->partitions = grow(node->partitions, topic->partition_count, &node->partition_capacity,
+                                sizeof(*node->partitions));
         topic->partitions = (const struct partition_record *const *)node->partitions;
         topic->partition_count++;
     }

@@ -68,9 +68,6 @@ struct image {
     bool undo_active;
 };
 
-/* Memory that is never NULL; count items of size, for one more than there are. */
-void *image_grow(void *items, uint32_t count, uint32_t *capacity, size_t size);
-
 /* ---- primitive changes: they keep order, counts and digest right, and check nothing ---------- */
 
 void image_set_version(struct image *image, int64_t version, int64_t term);

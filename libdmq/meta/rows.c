@@ -49,14 +49,6 @@ meta_rows_deinit(struct meta_rows *rows)
     *rows = (struct meta_rows){0};
 }
 
-void
-meta_rows_clear(struct meta_rows *rows)
-{
-    rows->count = 0;
-    rows->op_count = 0;
-    outbuf_clear(&rows->bytes);
-}
-
 /* ---- what is touched ------------------------------------------------------------------------- */
 
 static void

@@ -52,7 +52,6 @@ struct meta_rows {
 };
 
 void meta_rows_deinit(struct meta_rows *rows);
-void meta_rows_clear(struct meta_rows *rows); /* keeps the memory */
 
 /* Notes what a record will touch. To be called before it is applied, while a topic that it removes
  * still has its partitions. */

@@ -6,7 +6,6 @@
 
 /* Since some point in the past; never goes back, runs on while the machine does. */
 int64_t clock_ms(void);
-int64_t clock_us(void);
 
 /* Since 1970, UTC; jumps when it is set. */
 int64_t clock_wall_ms(void);

@@ -5,8 +5,8 @@
 
 #include "libdmq/base/assert.h"
 
-void
-random_bytes(void *data, size_t size)
+static void
+fill(void *data, size_t size)
 {
     uint8_t *to = data;
     while (size > 0) {
@@ -23,7 +23,7 @@ uint64_t
 random_u64(void)
 {
     uint64_t value;
-    random_bytes(&value, sizeof(value));
+    fill(&value, sizeof(value));
     return value;
 }
 
@@ -31,7 +31,7 @@ struct uuid
 random_uuid(void)
 {
     struct uuid id;
-    random_bytes(id.b, sizeof(id.b));
+    fill(id.b, sizeof(id.b));
     id.b[6] = (uint8_t)((id.b[6] & 0x0f) | 0x40); /* version 4 */
     id.b[8] = (uint8_t)((id.b[8] & 0x3f) | 0x80); /* variant 1 */
     return id;

@@ -4,7 +4,6 @@
 
 #include "libdmq/base/bytes.h"
 
-void random_bytes(void *data, size_t size);
 uint64_t random_u64(void);
 
 /* A version 4 UUID. */

@@ -288,9 +288,9 @@ parse_object(struct parser *parser, const struct struct_desc *desc, const json_t
     return DMQ_OK;
 }
 
-dmq_err
-msg_from_json(const struct struct_desc *desc, const json_t *json, struct arena *arena, void *msg,
-              struct err_msg *err)
+static dmq_err
+parse_body(const struct struct_desc *desc, const json_t *json, struct arena *arena, void *msg,
+           struct err_msg *err)
 {
     struct parser parser = {.arena = arena, .err = err, .key = "the body"};
     if (!json_is_object(json)) {
@@ -310,7 +310,7 @@ msg_from_json_text(const struct struct_desc *desc, struct bytes text, struct are
         return err_set(err, DMQ_ERR_INVALID_REQUEST, "the body is not JSON: line %d: %.160s",
                        bad.line, bad.text);
     }
-    dmq_err result = msg_from_json(desc, json, arena, msg, err);
+    dmq_err result = parse_body(desc, json, arena, msg, err);
     json_decref(json);
     return result;
 }

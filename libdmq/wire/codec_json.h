@@ -12,23 +12,14 @@
 #include "libdmq/base/err.h"
 #include "libdmq/wire/messages.h"
 
-struct json_t; /* jansson's */
-
-/* All fields of msg, a struct of desc, in the order of the table; one reference. NULL if memory is
- * out. */
-struct json_t *msg_to_json(const struct struct_desc *desc, const void *msg);
-
-/* The same as text on one line, to be freed with free(). */
+/* All fields of msg, a struct of desc, in the order of the table, as text on one line, to be freed
+ * with free(). NULL if memory is out. */
 char *msg_to_json_text(const struct struct_desc *desc, const void *msg);
 
-/* Sets the fields of msg that the object has; the others keep what they have, so that the caller
- * presets the defaults. In objects of lists they are zero. What is taken is copied to the arena.
- * DMQ_ERR_INVALID_REQUEST (err names the key, and for an unknown one the nearest) or
- * DMQ_ERR_NOMEM. msg is undefined on failure. */
-dmq_err msg_from_json(const struct struct_desc *desc, const struct json_t *json,
-                      struct arena *arena, void *msg, struct err_msg *err);
-
-/* The same from text: exactly one object; a key that stands twice is an error. */
+/* Sets the fields of msg that the text, exactly one object, has; the others keep what they have, so
+ * that the caller presets the defaults. In objects of lists they are zero. A key that stands twice
+ * is an error. What is taken is copied to the arena. DMQ_ERR_INVALID_REQUEST (err names the key,
+ * and for an unknown one the nearest) or DMQ_ERR_NOMEM. msg is undefined on failure. */
 dmq_err msg_from_json_text(const struct struct_desc *desc, struct bytes text, struct arena *arena,
                            void *msg, struct err_msg *err);
 

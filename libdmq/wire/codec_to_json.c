@@ -30,6 +30,8 @@ base64_value(struct bytes bytes)
     return value;
 }
 
+static json_t *make_object(const struct struct_desc *desc, const void *msg);
+
 static json_t *
 make_value(const struct field_desc *field, const void *at)
 {
@@ -49,7 +51,7 @@ make_value(const struct field_desc *field, const void *at)
     case KIND_bytes:
         return base64_value(*(const struct bytes *)at);
     case KIND_struct:
-        return msg_to_json(field->sub(), at);
+        return make_object(field->sub(), at);
     }
     DMQ_UNREACHABLE();
 }
@@ -112,8 +114,8 @@ make_list(const struct field_desc *field, const void *msg)
     return array;
 }
 
-json_t *
-msg_to_json(const struct struct_desc *desc, const void *msg)
+static json_t *
+make_object(const struct struct_desc *desc, const void *msg)
 {
     char key[JSON_NAME_MAX];
     json_t *object = json_object();
@@ -132,7 +134,7 @@ msg_to_json(const struct struct_desc *desc, const void *msg)
 char *
 msg_to_json_text(const struct struct_desc *desc, const void *msg)
 {
-    json_t *json = msg_to_json(desc, msg);
+    json_t *json = make_object(desc, msg);
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     return text;

@@ -56,8 +56,7 @@ forget(struct rig *rig, struct rig_sent *sent)
     free(sent);
 }
 
-/* ---- effects
- * -----------------------------------------------------------------------------------*/
+/* ---- effects --------------------------------------------------------------------------------- */
 
 static const struct struct_desc *
 known_body(int16_t api_key)
@@ -224,8 +223,7 @@ rig_deinit(struct rig *rig)
     arena_deinit(&rig->arena);
 }
 
-/* ---- requests and answers
- * ----------------------------------------------------------------------*/
+/* ---- requests and answers -------------------------------------------------------------------- */
 
 struct rig_sent *
 rig_nth(struct rig *rig, int16_t api_key, int n)
@@ -430,8 +428,7 @@ rig_answer_produce(struct rig *rig, dmq_err err, int64_t base_offset)
     rig_answer(rig, sent, DMQ_OK, desc_produce_response(), &body);
 }
 
-/* ---- a producer
- * --------------------------------------------------------------------------------*/
+/* ---- a producer ------------------------------------------------------------------------------ */
 
 void
 rig_producer(struct rig *rig, const struct sender_config *config)

@@ -20,8 +20,7 @@ now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* ---- answering
- * ---------------------------------------------------------------------------------*/
+/* ---- answering ------------------------------------------------------------------------------- */
 
 static void
 free_parked(struct fake_broker *b, struct parked *parked)
@@ -191,8 +190,7 @@ receive(struct fake_broker *b, struct router_request *request)
     }
 }
 
-/* ---- the thread
- * --------------------------------------------------------------------------------*/
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void
 open_router(struct fake_broker *b)

@@ -7,8 +7,7 @@
 #include "libdmq/base/assert.h"
 #include "libdmq/wire/batch.h"
 
-/* ---- topics
- * ------------------------------------------------------------------------------------*/
+/* ---- topics ---------------------------------------------------------------------------------- */
 
 struct topic *
 fake_find_topic(struct fake_broker *b, struct bytes name)
@@ -67,8 +66,7 @@ fake_add_topic(struct fake_broker *b, struct bytes name, int32_t partitions)
     topic->partition_count = partitions;
 }
 
-/* ---- producing
- * ---------------------------------------------------------------------------------*/
+/* ---- producing ------------------------------------------------------------------------------- */
 
 static struct producer *
 producer_of(struct partition *p, const struct batch_header *header)
@@ -196,8 +194,7 @@ on_produce(struct fake_broker *b, struct arena *arena, const struct router_reque
     reply->body = response;
 }
 
-/* ---- fetching
- * ----------------------------------------------------------------------------------*/
+/* ---- fetching -------------------------------------------------------------------------------- */
 
 static struct buf *
 read_log(const struct partition *p, int64_t offset, int32_t max_bytes)
@@ -256,8 +253,7 @@ fake_fetch(struct fake_broker *b, struct arena *arena, struct buf *request_body,
     return failed ? -1 : bytes;
 }
 
-/* ---- the other calls
- * ---------------------------------------------------------------------------*/
+/* ---- the other calls ------------------------------------------------------------------------- */
 
 static void
 on_api_versions(struct fake_broker *b, struct arena *arena, struct reply *reply)

@@ -134,8 +134,7 @@ test_error_struct_of_another_size(void **state)
                      DMQ_ERR_INVALID_ARGUMENT);
 }
 
-/* ---- interrupts
- * --------------------------------------------------------------------------------*/
+/* ---- interrupts ------------------------------------------------------------------------------ */
 
 static dmq_client *interrupted_client;
 
@@ -224,8 +223,7 @@ test_a_topic_is_prepared(void **state)
     tear_down(&f);
 }
 
-/* ---- fork
- * --------------------------------------------------------------------------------------*/
+/* ---- fork ------------------------------------------------------------------------------------ */
 
 static int
 in_child(struct fixture *f)
@@ -275,8 +273,7 @@ test_fork_is_noticed(void **state)
     tear_down(&f);
 }
 
-/* ---- the rest
- * ----------------------------------------------------------------------------------*/
+/* ---- the rest -------------------------------------------------------------------------------- */
 
 static void
 test_signals_are_blocked_in_the_thread(void **state)

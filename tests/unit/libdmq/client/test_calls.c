@@ -177,8 +177,7 @@ test_cancelled_call_leaves_nothing(void **state)
     rig_deinit(&rig);
 }
 
-/* ---- lookups
- * -----------------------------------------------------------------------------------*/
+/* ---- lookups --------------------------------------------------------------------------------- */
 
 static void
 look_up(struct rig *rig, const int32_t *partitions, size_t count)

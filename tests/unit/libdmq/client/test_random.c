@@ -74,8 +74,7 @@ static struct {
     int gaps;
 } seen;
 
-/* ---- the brokers
- * -------------------------------------------------------------------------------*/
+/* ---- the brokers ----------------------------------------------------------------------------- */
 
 static struct known_producer *
 find_producer(struct partition_log *log, int64_t id)
@@ -180,8 +179,7 @@ carry_out(struct model *m, const struct rig_sent *sent, struct produce_result *r
     }
 }
 
-/* ---- what happens
- * ------------------------------------------------------------------------------*/
+/* ---- what happens ---------------------------------------------------------------------------- */
 
 /* Takes the outcomes that a step gave. */
 static void
@@ -348,8 +346,7 @@ act(struct model *m)
     take_outcomes(m);
 }
 
-/* ---- what must hold
- * ----------------------------------------------------------------------------*/
+/* ---- what must hold -------------------------------------------------------------------------- */
 
 static int
 times_stored(const struct model *m, int64_t number, int64_t *ret_base)

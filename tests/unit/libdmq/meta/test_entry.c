@@ -118,7 +118,7 @@ store(struct fixture *f)
     meta_rows_encode(&f->rows, f->broker);
     assert_int_equal(f->store.kv.ops->write(&f->store.kv, f->rows.ops, f->rows.op_count, true),
                      DMQ_OK);
-    meta_rows_clear(&f->rows);
+    meta_rows_deinit(&f->rows);
 }
 
 static void
@@ -217,7 +217,7 @@ a_bad_record_leaves_the_entry_undone(void **state)
     for (decide(f); f->log.count < 2; decide(f)) {
         push(f);
     }
-    meta_rows_clear(&f->rows);
+    meta_rows_deinit(&f->rows);
     image_dump(f->broker, &before);
     int64_t next = image_version(f->broker) + 1;
     struct bytes last = f->log.views[f->log.count - 1];
