@@ -1,5 +1,6 @@
 """Producers and their futures."""
 
+import gc
 import os
 import signal
 import sys
@@ -220,6 +221,20 @@ def test_slots_outlive_their_deliveries_whatever_threads_do(c, topic, monkeypatc
                 p.send(topic, b"x")
             p.flush()
         assert len(p._live) < 200
+
+
+def test_the_collector_may_close_a_producer_anywhere(c):
+    def work():
+        cycle = [c.producer()]
+        cycle.append(cycle)
+        del cycle
+        with c._lock:  # as while the client opens its own producer
+            gc.collect()
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(20)
+    assert not worker.is_alive()
 
 
 def test_threads_share_a_producer(c):

@@ -65,8 +65,12 @@ class Handle:
         self._users = 0
         self._changed = threading.Condition()
 
+    def is_ours(self) -> bool:
+        """Whether this is the process that opened it, not a forked child."""
+        return os.getpid() == self._process
+
     def check_process(self) -> None:
-        if os.getpid() != self._process:
+        if not self.is_ours():
             raise errors.from_code(lib.DMQ_ERR_FORKED)
 
     def __enter__(self) -> Any:
@@ -88,7 +92,7 @@ class Handle:
 
     def close(self, hurry: Callable[[Any], None], free: Callable[[Any], None]) -> None:
         """Frees it when nobody uses it any more; hurry(pointer) makes those who do come out."""
-        if os.getpid() != self._process:
+        if not self.is_ours():
             self._pointer = None  # it is the parent's
             return
         with self._changed:

@@ -149,7 +149,7 @@ class Client:
     ) -> None:
         """What connect does; timeout None: waits for nothing."""
         self._children: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may close a producer inside of it
         self._publisher: Producer | None = None
         text = ffi.NULL if url is None else encode_name(url)
         array, count, kept = make_options(_library_options(options))
@@ -286,6 +286,11 @@ class Client:
 
         return interruptible(call, self._interrupt)
 
+    def _adopt(self, child: Producer | Consumer) -> None:
+        """Closing the client closes it, too."""
+        with self._lock:
+            self._children.add(child)
+
     def _interrupt(self) -> None:
         try:
             with self._handle as handle:
@@ -293,9 +298,15 @@ class Client:
         except errors.BY_CODE[lib.DMQ_ERR_CLOSED]:
             pass  # nobody is inside any more, or is being told
 
+    def _open_children(self) -> list[Producer | Consumer]:
+        if not self._handle.is_ours():
+            return list(self._children)  # no other thread is here, and who has the lock is not
+        with self._lock:
+            return list(self._children)
+
     def close(self) -> None:
         """Closes producers and consumers, then the connection. What was not flushed is given up."""
-        for child in list(self._children):
+        for child in self._open_children():
             child.close()
         self._handle.close(lib.dmq_client_interrupt, lib.dmq_client_close)
 

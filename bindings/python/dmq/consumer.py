@@ -254,7 +254,7 @@ class Consumer:
         self._handle = Handle(made[0], "consumer")
         self._names: dict[str, Any] = {}
         self._rest: _Rest | None = None
-        client._children.add(self)
+        client._adopt(self)
         offset, timestamp = parse_place(start)
         try:
             if partition is None:

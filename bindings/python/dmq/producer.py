@@ -199,7 +199,7 @@ class Producer:
         self._live: deque[Any] = deque()  # lots of slots that deliveries may still be written into
         # The lot in use, its address, and the index of its next slot: taken without a lock.
         self._take: tuple[Any, int, Callable[[], int]] = (None, 0, count(_SLOTS).__next__)
-        client._children.add(self)
+        client._adopt(self)
 
     # ---- sending -------------------------------------------------------------------------------
 
