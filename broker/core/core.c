@@ -197,6 +197,23 @@ on_closed(struct brk *brk, struct partition *p, const struct disk_done *done)
     lifecycle_log_settled(brk);
 }
 
+/* What cannot be read here can be read at another replica, if that one leads. */
+static void
+on_read(struct brk *brk, struct disk_done *done)
+{
+    uint32_t index;
+    const struct disk_done failed = *done;
+    struct call *call = watch_take_effect(brk, done->id, &index);
+    if (call != NULL) {
+        call_on_disk(brk, call, index, done);
+    } else {
+        disk_done_deinit(done); /* its call was answered without it */
+    }
+    if (failed.err == DMQ_ERR_IO && partition_by_number(brk, failed.log) != NULL) {
+        folder_failed(brk, &failed);
+    }
+}
+
 /* A completion finds who waits for it: a READ its call, a SYNC the group of logs that it covers,
  * the others their log. A call that was answered meanwhile (deadline, lost leadership) wants
  * nothing any more, and a log whose topic was deleted has no number here: both completions are
@@ -205,13 +222,7 @@ static void
 on_disk_done(struct brk *brk, struct disk_done *done)
 {
     if (done->kind == DISK_READ || done->kind == DISK_FIND_TIME) {
-        uint32_t index;
-        struct call *call = watch_take_effect(brk, done->id, &index);
-        if (call != NULL) {
-            call_on_disk(brk, call, index, done);
-        } else {
-            disk_done_deinit(done); /* its call was answered without it */
-        }
+        on_read(brk, done);
         return;
     }
     if (done->kind == DISK_SYNC) {

@@ -18,11 +18,14 @@ enum folder_condition { FOLDER_CLEAN, FOLDER_UNCLEAN, FOLDER_DAMAGED, FOLDER_EMP
 
 /* ---- requests to the controller -------------------------------------------------------------- */
 
+/* A disk that fails says nothing of what it holds: as long as it does the broker asks to be fenced,
+ * and its records are as good as before once it is mended. */
 static enum folder_condition
 folder_condition(const struct brk *brk)
 {
     for (const struct partition *p = brk->partitions; p != NULL; p = p->by_key.next) {
-        if (p->state == PARTITION_DAMAGED || p->state == PARTITION_OFFLINE) {
+        bool unusable = p->state == PARTITION_OFFLINE && !brk->folder_offline;
+        if (p->state == PARTITION_DAMAGED || unusable) {
             return FOLDER_DAMAGED;
         }
     }

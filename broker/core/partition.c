@@ -256,6 +256,8 @@ open_log(struct brk *brk, struct partition *p, const struct image_topic *topic)
         open->producers = rows->producers == NULL ? NULL : buf_ref(rows->producers);
         rows_free(rows);
     }
+    /* A former process had this log: one that ends cleanly leaves a mark for each. */
+    brk->unclean = brk->unclean || (brk->life == LIFE_OPENING && !open->marked);
     p->replica.high_watermark = mark.high_watermark; /* held against the log in on_opened */
     p->state = PARTITION_OPENING;
     brk->opening++;
@@ -511,6 +513,11 @@ partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done
             done->err == DMQ_ERR_DAMAGED && p->log != NULL ? PARTITION_DAMAGED : PARTITION_OFFLINE;
         brk_log(brk, true, "event=log_not_writable partition=%s error=%s text=\"%s\"", p->label,
                 err_name(done->err), p->why);
+    }
+    if (done->err == DMQ_ERR_IO) {
+        folder_failed(brk, done);
+    } else if (brk->folder_offline && p->state == PARTITION_OPEN) {
+        partition_set_offline(brk, p, "the data folder failed while the log was opened");
     }
     if (done->again != NULL) {
         space_keep(brk, p, done);

@@ -248,6 +248,9 @@ recover_unclean(struct recovery *rec)
         err = recovery_put_wanting_right(rec);
     }
     if (err == DMQ_OK) {
+        err = recovery_rewrite_unsynced(rec);
+    }
+    if (err == DMQ_OK) {
         r->index = rec->last.builder;
         while (r->first_unsynced < last && r->segments[r->first_unsynced].base < r->mark.segment) {
             r->first_unsynced++;

@@ -58,4 +58,7 @@ dmq_err recovery_remove_later(struct recovery *rec, size_t keep);
 dmq_err recovery_put_right(struct recovery *rec, const struct log_walk *walked);
 dmq_err recovery_put_wanting_right(struct recovery *rec);
 
+/* Writes all from the mark to the end once more, as it is read. */
+dmq_err recovery_rewrite_unsynced(struct recovery *rec);
+
 #endif

@@ -2,8 +2,13 @@
  * walk made. Each step is synced, and may be done again. */
 #include "broker/log/recovery_internal.h"
 
+#include <stdlib.h>
+
 #include "broker/log/index_file.h"
 #include "broker/log/log_files.h"
+#include "libdmq/base/assert.h"
+
+#define REWRITE_CHUNK ((size_t)1 << 20)
 
 static dmq_err
 sync_folder(struct recovery *rec)
@@ -108,5 +113,70 @@ recovery_put_wanting_right(struct recovery *rec)
         }
         log_walk_deinit(&walked);
     }
+    return err;
+}
+
+/* ---- what is above the mark ------------------------------------------------------------------ */
+
+static int
+rewrite_range(struct fs *fs, struct fs_file *file, uint64_t pos, uint64_t end, uint8_t *room)
+{
+    while (pos < end) {
+        size_t size = end - pos < REWRITE_CHUNK ? (size_t)(end - pos) : REWRITE_CHUNK;
+        size_t got = 0;
+        int error = fs->ops->pread(file, room, size, pos, &got);
+        const struct bytes part = bytes_of(room, got);
+        if (error != 0 || got == 0) {
+            return error; /* shorter than its walk found: the next start sees it */
+        }
+        error = fs->ops->pwritev(file, &part, 1, pos);
+        if (error != 0) {
+            return error;
+        }
+        pos += got;
+    }
+    return 0;
+}
+
+static dmq_err
+rewrite_segment(struct recovery *rec, const struct log_segment *segment, uint64_t from,
+                uint8_t *room)
+{
+    char path[LOG_PATH_SIZE];
+    struct fs_file *file = NULL;
+    if (from >= segment->size) {
+        return DMQ_OK;
+    }
+    log_path(path, rec->open->dir, segment->base, LOG_SUFFIX);
+    int error = rec->fs->ops->open(rec->fs, path, FS_READ | FS_WRITE, &file);
+    if (error == 0) {
+        error = rewrite_range(rec->fs, file, from, segment->size, room);
+        rec->fs->ops->close(file);
+    }
+    return error == 0 ? DMQ_OK : log_failed(rec->msg, "writing", path, error);
+}
+
+/* A sync of the former process may have failed. The kernel then marks pages clean that never got to
+ * the disk, and goes on showing them: the walk found them sound, and a sync now would say that they
+ * are durable, though the next loss of power takes them. What is written again is dirty again. It
+ * is little: a mark is about a second old at most. */
+dmq_err
+recovery_rewrite_unsynced(struct recovery *rec)
+{
+    const struct log_recovered *r = rec->r;
+    dmq_err err = DMQ_OK;
+    if (rec->open->cuts || r->created) {
+        return DMQ_OK; /* no other process wrote here */
+    }
+    uint8_t *room = malloc(REWRITE_CHUNK);
+    DMQ_ASSERT(room != NULL);
+    for (size_t i = 0; err == DMQ_OK && i < r->segment_count; i++) {
+        const struct log_segment *segment = &r->segments[i];
+        if (segment->base >= r->mark.segment) {
+            uint64_t from = segment->base == r->mark.segment ? r->mark.pos : 0;
+            err = rewrite_segment(rec, segment, from, room);
+        }
+    }
+    free(room);
     return err;
 }

@@ -1,5 +1,6 @@
 /* What goes wrong. Options are drawn from the seed, some sorts of fault switched off wholly, others
- * frequent. The atlas: a partition has one replica, so no fault takes what a broker has synced. */
+ * frequent. The atlas: at any time fewer disks than min.insync.replicas have lost what they held.
+ */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -150,16 +151,31 @@ fault_wipe_broker(struct world *world)
     world->counts.wipes_broker++;
     process_crash(p, SIMFS_KEEP);
     broker_wipe(p);
+    disk_mend(p);
     world_trace(world, "broker %" PRId32 " has an empty disk now", p->id);
     process_start_in(p, rng_range(&world->rng, 0, 3 * SECOND));
 }
 
 /* ---- one of them ----------------------------------------------------------------------------- */
 
-static void (*const faults[])(struct world *world) = {
-    fault_crash, fault_crash_all, fault_stop,       fault_pause,     fault_jump_clock,
-    fault_break, fault_cut,       fault_isolate,    fault_ring,      fault_flap,
-    fault_slow,  fault_partition, fault_disk_error, fault_lose_disk, fault_wipe_broker};
+static void (*const faults[])(struct world *world) = {fault_crash,
+                                                      fault_crash_all,
+                                                      fault_stop,
+                                                      fault_pause,
+                                                      fault_jump_clock,
+                                                      fault_break,
+                                                      fault_cut,
+                                                      fault_isolate,
+                                                      fault_ring,
+                                                      fault_flap,
+                                                      fault_slow,
+                                                      fault_partition,
+                                                      fault_disk_error,
+                                                      fault_lose_disk,
+                                                      fault_wipe_broker,
+                                                      fault_disk_of_broker,
+                                                      fault_store_of_broker,
+                                                      fault_full_disk};
 #define FAULTS (sizeof(faults) / sizeof(faults[0]))
 
 static void
@@ -294,9 +310,18 @@ faults_heal(struct world *world)
     world_trace(world, "all heals");
     network_heal(world);
     for (int i = 0; i < world->process_count; i++) {
-        world->processes[i]->paused_until_us = 0;
+        struct process *p = world->processes[i];
+        leases_woken(p, p->paused_until_us - world->now_us);
+        p->paused_until_us = 0;
     }
     leave_out(world);
+    for (int i = 0; i < world->options.brokers; i++) {
+        struct process *p = world_process(world, PROCESS_BROKER, i);
+        if (p->alive && (p->disk_offline || p->store_fails)) {
+            disk_operator_comes(p);
+        }
+        disk_mend(p);
+    }
     for (int i = 0; i < world->process_count; i++) {
         process_start(world->processes[i]);
     }

@@ -23,16 +23,34 @@ leases_heard(struct process *controller, const struct process *broker)
 
 /* It stood still: that time counts for nobody, unless it was too short to tell from a quiet
  * network. */
-void
-leases_paused(struct process *controller, int64_t us)
+static void
+give(struct process *controller, int64_t us)
 {
-    if (us <= SHORT_PAUSE_US) {
-        return;
-    }
     for (int i = 0; i < WORLD_MAX_PROCESSES; i++) {
         controller->leases.heard_us[i] += us;
     }
     controller->leases.led_us += us;
+    controller->leases.given_us += us;
+}
+
+void
+leases_paused(struct process *controller, int64_t us)
+{
+    bool goes_on = controller->paused_until_us > controller->world->now_us + us;
+    controller->leases.given_us = goes_on ? controller->leases.given_us : 0;
+    if (us > SHORT_PAUSE_US) {
+        give(controller, us);
+    }
+}
+
+/* It goes on before the end of its pause. */
+void
+leases_woken(struct process *controller, int64_t early_us)
+{
+    int64_t given = controller->leases.given_us;
+    if (early_us > 0 && given > 0) {
+        give(controller, given - early_us > SHORT_PAUSE_US ? -early_us : -given);
+    }
 }
 
 static const struct session *
@@ -121,7 +139,8 @@ look_at_brokers(struct process *p, bool check)
         const struct process *broker = world_by_id(p->world, PROCESS_BROKER, record->broker_id);
         struct seen_lease *seen = &p->leases.seen[broker->number];
         bool falls = seen->epoch == record->broker_epoch && !seen->fenced && record->fenced;
-        if (check && falls && !record->shutting_down) {
+        bool wishes = broker->wish_epoch == record->broker_epoch;
+        if (check && falls && !record->shutting_down && !wishes) {
             check_fenced(p, broker);
         }
         seen->epoch = record->broker_epoch;

@@ -195,6 +195,9 @@ world_run(struct world *world)
     if (!world_failed(world)) {
         admin_check_end(world);
     }
+    for (int i = 0; i < world->options.brokers; i++) {
+        disk_count(world_process(world, PROCESS_BROKER, i));
+    }
     if (!world_failed(world)) {
         const struct process *last = world->processes[world->process_count - 1];
         struct verdict verdict = history_check(&world->history, last->id);

@@ -134,6 +134,10 @@ process_crash(struct process *p, enum simfs_crash how)
         return;
     }
     memset(p->lane_busy, 0, sizeof(p->lane_busy));
+    if (how == SIMFS_KEEP && rng_chance(&world->rng, 500)) {
+        simfs_kill(p->disk); /* the kernel lives on: what was not synced still is not */
+        return;
+    }
     simfs_crash(p->disk, how, rng_next(&world->rng));
     if (how != SIMFS_KEEP) {
         simkv_crash(p->store, rng_next(&world->rng));
@@ -146,7 +150,8 @@ process_draw_crash(struct world *world)
     if (!world->options.tears) {
         return SIMFS_KEEP;
     }
-    return rng_chance(&world->rng, 500) ? SIMFS_TEAR : SIMFS_LOSE;
+    return (enum simfs_crash)FAULTS_ONE_OF(&world->rng, SIMFS_TEAR, SIMFS_TEAR, SIMFS_LOSE,
+                                           SIMFS_LOSE, SIMFS_KEEP);
 }
 
 size_t

@@ -33,6 +33,7 @@ bool quorum_can_spare(struct world *world, const struct process *lost);
 void leases_heard(struct process *controller, const struct process *broker);
 void leases_refused(struct process *controller, const struct process *broker);
 void leases_paused(struct process *controller, int64_t us);
+void leases_woken(struct process *controller, int64_t early_us);
 
 /* Around the step that takes a heartbeat. */
 int64_t leases_before(struct process *controller, const struct process *broker, struct bytes body);

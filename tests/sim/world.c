@@ -218,6 +218,12 @@ handle(struct world *world, const struct world_event *event)
     case WORLD_EARLY:
         faults_early(world);
         break;
+    case WORLD_SPACE:
+        disk_has_space(world->processes[event->number]);
+        break;
+    case WORLD_OPERATOR:
+        disk_operator_comes(p);
+        break;
     case WORLD_FAULT:
         faults_happen(world);
         break;
@@ -252,6 +258,7 @@ check(struct process *p)
     }
     if (p->kind == PROCESS_BROKER) {
         broker_check(p);
+        disk_check(p);
     } else if (p->kind == PROCESS_CONTROLLER) {
         quorum_check(p);
         leases_check(p);

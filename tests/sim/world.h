@@ -7,8 +7,9 @@
  *   life.c             beginning, healing, end            request.c         requests that wait for
  * one process.c          starts, crashes, clocks            faults.c       what goes wrong, drawn
  *   world_broker.c     a broker process                   faults_net.c   partitions, flapping
- *   world_controller.c a controller process               admin.c        topics made and deleted
- *   world_client.c     a client process                   metadata_checker.c  what must hold of it
+ *   world_controller.c a controller process               faults_disk.c  brokers' disks
+ *   world_client.c     a client process                   admin.c        topics made and deleted
+ *                                                         metadata_checker.c  what must hold of it
  *
  * A crash takes everything that a process had in memory; its disk and store keep what simfs and
  * simkv say. A paused process does nothing until it goes on; what happens to it meanwhile waits. */
@@ -55,13 +56,15 @@ enum world_event_kind {
     WORLD_LINK_DOWN, /* its dialler hears that it ended */
     WORLD_LINK_DIES, /* nothing was heard for too long: both ends give it up */
     WORLD_REDIAL,
-    WORLD_TIMEOUT, /* a call has waited long enough */
-    WORLD_PROBED,  /* a probe found that a process's port refuses connections */
-    WORLD_START,   /* a process that is down starts */
-    WORLD_WORK,    /* a client does something */
-    WORLD_FLAP,    /* a flapping path goes down or comes back */
-    WORLD_EARLY,   /* a disk is replaced before the cluster is formed */
-    WORLD_FAULT    /* something goes wrong */
+    WORLD_TIMEOUT,  /* a call has waited long enough */
+    WORLD_PROBED,   /* a probe found that a process's port refuses connections */
+    WORLD_START,    /* a process that is down starts */
+    WORLD_WORK,     /* a client does something */
+    WORLD_FLAP,     /* a flapping path goes down or comes back */
+    WORLD_EARLY,    /* a disk is replaced before the cluster is formed */
+    WORLD_SPACE,    /* a broker's disk that was full has space again */
+    WORLD_OPERATOR, /* somebody mends a broker's disk that failed */
+    WORLD_FAULT     /* something goes wrong */
 };
 
 struct world_event {
@@ -140,7 +143,8 @@ struct lease_watch {
     int64_t heard_us[WORLD_MAX_PROCESSES];
     int64_t refused_us[WORLD_MAX_PROCESSES];
     struct seen_lease seen[WORLD_MAX_PROCESSES];
-    int64_t led_us; /* it leads since then */
+    int64_t given_us; /* that the newest pause has added to all of them */
+    int64_t led_us;   /* it leads since then */
     int64_t term;
     int64_t version; /* of the image that was looked at last */
 };
@@ -167,6 +171,9 @@ struct process {
     struct uuid cluster_id;
     int64_t told_version;              /* a broker: applied and durable, as it told */
     bool damaged;                      /* a controller: its store has lost what was synced */
+    bool disk_offline;                 /* a broker: its disk failed, and nobody has looked at it */
+    int64_t wish_epoch;                /* and with this broker epoch it asked to be fenced */
+    bool store_fails;                  /* a broker: its store is going to */
     struct raft_watched watched;       /* a controller: its Raft, and what is synced of it */
     struct raft_persist *half_written; /* a controller: may be on the disk, or not; owned */
 
@@ -183,6 +190,7 @@ struct process {
     bool lane_busy[LANE_COUNT];
     bool stopping;
     bool disk_fails;             /* a controller: writes return EIO */
+    bool lane_failed;            /* a broker: EIO in its lane: nothing may be written any more */
     struct seen_partition *seen; /* a broker: hash, what broker_check saw last in this life */
     int64_t checked_version;     /* of its image: what the metadata checker saw last */
     struct link *controller;     /* a broker: where it turns to */
@@ -210,7 +218,7 @@ struct world_options {
     unsigned stall_per_mille; /* of disk operations take up to two seconds */
     unsigned die_per_million; /* of steps end in the middle of their effects */
     int64_t fault_every_us;   /* mean; INT64_MAX: none */
-    unsigned weights[16];     /* of each sort of fault (faults.c); 0: it does not happen */
+    unsigned weights[24];     /* of each sort of fault (faults.c); 0: it does not happen */
     bool early_wipe;          /* of a controller, before it is in a cluster */
     bool staggered;           /* not all begin at once */
     bool tears;
@@ -275,6 +283,13 @@ struct world_options {
     X(admin_unknown, "admin requests of unknown fate")                                             \
     X(admin_reads, "linearizable reads checked")                                                   \
     X(wipes_broker, "brokers' disks emptied")                                                      \
+    X(disks_offline, "brokers' disks that failed")                                                 \
+    X(eio_write, "writes of brokers that failed")                                                  \
+    X(eio_sync, "syncs of brokers that failed")                                                    \
+    X(eio_read, "reads of brokers that failed")                                                    \
+    X(stores_failed, "brokers that ended because of their store")                                  \
+    X(disks_filled, "brokers' disks with little space")                                            \
+    X(enospc, "calls that found no space")                                                         \
     X(restored, "emptied brokers that are whole again")                                            \
     X(leaders_moved, "partitions that got another leader")                                         \
     X(replicas_compared, "replicas compared byte by byte")                                         \
@@ -509,7 +524,7 @@ void replicas_check_end(struct world *world);
 /* A broker whose disk was emptied is whole again, if it is. */
 void replicas_settle(struct world *world);
 
-/* ---- faults.c, faults_net.c ------------------------------------------------------------------ */
+/* ---- faults.c, faults_net.c, faults_disk.c ------------------------------------------------------------------ */
 
 void faults_draw(struct world *world);
 void faults_happen(struct world *world);
@@ -528,6 +543,14 @@ void fault_partition(struct world *world);
 void fault_ring(struct world *world);
 void fault_flap(struct world *world);
 void fault_slow(struct world *world);
+void fault_disk_of_broker(struct world *world);
+void fault_store_of_broker(struct world *world);
+void fault_full_disk(struct world *world);
+void disk_has_space(struct process *p);
+void disk_mend(struct process *p);
+void disk_operator_comes(struct process *p);
+void disk_check(struct process *p);
+void disk_count(struct process *p);
 void flap_on(struct world *world, uint64_t number);
 void network_heal(struct world *world);
 void network_leave_out(struct world *world, struct process *p);

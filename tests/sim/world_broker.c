@@ -114,7 +114,7 @@ carry_out(struct process *p, struct brk_effect *effect)
         break;
     case BRK_EXIT:
         world_trace(p->world, "broker %d exits with %d", p->id, effect->u.exit_code);
-        if (effect->u.exit_code != 0) {
+        if (effect->u.exit_code != 0 && !p->store_fails) {
             world_fail(p->world, "a broker ended itself, without a fault of its own");
         }
         p->stopping = true;
@@ -126,6 +126,7 @@ carry_out(struct process *p, struct brk_effect *effect)
 static void
 end_by_itself(struct process *p)
 {
+    p->world->counts.stores_failed += p->store_fails;
     process_crash(p, SIMFS_KEEP);
     process_start_in(p, 50 * MS);
 }
@@ -191,6 +192,22 @@ run_read(struct process *p, struct brk_effect *effect)
     step(p, &event);
 }
 
+/* What failed in the lane ends it: the kernel has marked pages clean that never got to the disk, so
+ * that a sync which is tried again would say that all is well. */
+static void
+disk_exec(struct process *p, struct disk_op *ops, size_t count, struct disk_done *dones)
+{
+    bool failed = p->lane_failed;
+    uint64_t changes = simfs_counts(p->disk)->changes;
+    plog_io_exec(p->lane, ops, count, dones);
+    for (size_t i = 0; i < count; i++) {
+        p->lane_failed |= dones[i].err == DMQ_ERR_IO && dones[i].kind != DISK_SPACE;
+    }
+    if (failed && simfs_counts(p->disk)->changes != changes) {
+        world_fail(p->world, "broker %" PRId32 " wrote to a disk that had failed", p->id);
+    }
+}
+
 /* Several operations at once, as the storage worker takes what has gathered. */
 static void
 run_disk(struct process *p, const struct brk_effect *first)
@@ -210,7 +227,7 @@ run_disk(struct process *p, const struct brk_effect *first)
     for (size_t i = 0; i < count; i++) {
         p->world->counts.rolls += ops[i].kind == DISK_ROLL;
     }
-    plog_io_exec(p->lane, ops, count, dones);
+    disk_exec(p, ops, count, dones);
     for (size_t i = 0; i < count; i++) {
         struct brk_event event = {.kind = BRK_DISK_DONE, .u.disk_done = dones[i]};
         if (p->life == life && p->alive) {
@@ -518,4 +535,6 @@ broker_end(struct process *p)
     p->lane = NULL;
     p->reader = NULL;
     p->kv = NULL;
+    p->lane_failed = false;
+    p->store_fails = false;
 }

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -233,6 +234,20 @@ offsets_are_found_by_time(void **state)
     assert_int_equal(list_offsets(-7, &offset, &timestamp), DMQ_ERR_INVALID_TIMESTAMP);
 }
 
+/* Another replica can be read, if that one leads: the broker asks to be fenced. */
+static void
+a_read_that_fails_takes_the_folder_offline(void **state)
+{
+    (void)state;
+    struct brk_stats stats;
+    produce(20);
+    assert_int_equal(fetch(from(0)).err, DMQ_OK);
+    simfs_fail(sim.disk, SIMFS_PREAD, EIO, 0, 1);
+    assert_int_equal(fetch(from(0)).err, DMQ_ERR_STORAGE);
+    brk_stats(sim.brk, &stats);
+    assert_true(stats.folder_offline);
+}
+
 int
 main(void)
 {
@@ -247,6 +262,8 @@ main(void)
         cmocka_unit_test_setup_teardown(offsets_out_of_range_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(trap_07_the_leader_epoch_is_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_are_found_by_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_read_that_fails_takes_the_folder_offline, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

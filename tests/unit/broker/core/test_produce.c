@@ -220,6 +220,27 @@ a_failed_sync_takes_the_folder_offline(void **state)
     assert_true(stats.folder_offline);
 }
 
+/* A disk that fails while a log is opened says nothing of what it holds: it is no damage, and the
+ * broker asks to be fenced until somebody has looked at it. */
+static void
+a_disk_that_fails_at_the_start_is_no_damage(void **state)
+{
+    (void)state;
+    struct brk_stats stats;
+    assert_int_equal(produce(-1, &(struct sim_batch){.value = "safe"}).err, DMQ_OK);
+    sim_broker_crash(&sim, SIMFS_KEEP);
+    simfs_fail(sim.disk, SIMFS_LIST, EIO, 0, UINT64_MAX);
+    sim_broker_start(&sim);
+    brk_stats(sim.brk, &stats);
+    assert_true(stats.folder_offline);
+    const struct broker_record *record = image_broker(sim.ctl->image, SIM_BROKER_ID);
+    assert_int_equal(record->folders[0].state, 1); /* unclean */
+    sim_broker_crash(&sim, SIMFS_KEEP);
+    simfs_fail(sim.disk, SIMFS_LIST, 0, 0, 0);
+    sim_broker_start(&sim);
+    assert_int_equal(sim_fetch(&sim, &(struct sim_fetch){.topic_id = topic, .epoch = -1}).end, 1);
+}
+
 /* Whatever the disk says at the end: the process ends, and calls no log clean that was not closed.
  */
 static void
@@ -274,6 +295,8 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(unknown_partitions_are_named, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_sync_takes_the_folder_offline, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_disk_that_fails_at_the_start_is_no_damage, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_stop_ends_although_the_disk_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(budgets_count_what_is_in_flight, setup, teardown),
     };

@@ -575,6 +575,33 @@ a_failed_write_ends_the_lane(void **state)
     assert_null(log_model_check(&model, &rig));
 }
 
+/* The kernel shows what a failed sync has lost until the power fails: a new process must not take
+ * it for durable because a sync of its own goes well. */
+static void
+what_a_failed_sync_lost_is_written_again(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        make_log(20, 20);
+        simfs_fail(disk, SIMFS_DATASYNC, 5, 0, 1);
+        log_rig_sync(&rig);
+        assert_int_equal(rig.failed, DMQ_ERR_IO);
+        log_rig_kill(&rig);
+        simfs_kill(disk); /* the process alone */
+        assert_int_equal(log_rig_open(&rig), DMQ_OK);
+        check_sound(40);
+        log_rig_sync(&rig);
+        assert_int_equal(plog_synced_end(rig.log), 40);
+        log_rig_checkpoint(&rig);
+        log_rig_kill(&rig);
+        simfs_crash(disk, SIMFS_LOSE, seed);
+        assert_int_equal(log_rig_open(&rig), DMQ_OK);
+        check_sound(40);
+        teardown(NULL);
+        setup(NULL);
+    }
+}
+
 int
 main(void)
 {
@@ -597,6 +624,7 @@ main(void)
         TEST(what_a_full_disk_refused_does_not_come_back),
         TEST(a_failed_sync_ends_the_lane),
         TEST(a_failed_write_ends_the_lane),
+        TEST(what_a_failed_sync_lost_is_written_again),
     };
     return cmocka_run_group_tests_name("recovery", tests, NULL, NULL);
 }
