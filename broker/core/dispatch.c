@@ -50,6 +50,7 @@ call_dispatch(struct brk *brk, struct call *call)
     case API_DELETE_TOPIC:
     case API_ALTER_TOPIC:
     case API_CREATE_PARTITIONS:
+    case API_ELECT_LEADERS:
     case API_DESCRIBE_TOPICS:
     case API_DESCRIBE_QUORUM:
     case API_TRANSFER_LEADER:

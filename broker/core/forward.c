@@ -10,8 +10,8 @@
  * that was refused because the controller does not lead was surely not done, and goes to the next
  * leader. One whose answer was lost may have been done: it is sent again only where doing it twice
  * is doing it once. That is so for what only reads, for a CREATE_TOPIC with a request id, and for
- * what changes a topic that it names by id (settings are set, partitions are as many as it says);
- * so the id is put where the asker gave a name. */
+ * what changes a topic that it names by id (settings are set, partitions are as many as it says,
+ * preferred leaders lead); so the id is put where the asker gave a name. */
 
 struct forward {
     struct buf *body;     /* sent instead of the asker's: with a topic id; NULL: the asker's */
@@ -55,6 +55,18 @@ name_by_id(struct brk *brk, struct call *call, struct uuid *id, struct bytes nam
     forward->repeatable = true;
 }
 
+/* What is lost is lost by one election: a second one would be of another leader, after the first
+ * has failed too, and nobody asked for that. */
+static void
+prepare_election(struct brk *brk, struct call *call)
+{
+    struct elect_leaders_request *request = call->request;
+    if (!request->all_topics) {
+        name_by_id(brk, call, &request->topic_id, request->topic_name);
+    }
+    call->forward->repeatable = !request->unclean;
+}
+
 static void
 prepare(struct brk *brk, struct call *call)
 {
@@ -76,6 +88,8 @@ prepare(struct brk *brk, struct call *call)
     } else if (call->api->key == API_CREATE_PARTITIONS) {
         struct create_partitions_request *request = call->request;
         name_by_id(brk, call, &request->topic_id, request->topic_name);
+    } else if (call->api->key == API_ELECT_LEADERS) {
+        prepare_election(brk, call);
     }
 }
 

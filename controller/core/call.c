@@ -42,6 +42,7 @@ route_of(int key)
     case API_DELETE_TOPIC:
     case API_ALTER_TOPIC:
     case API_CREATE_PARTITIONS:
+    case API_ELECT_LEADERS:
     case API_DESCRIBE_TOPICS:
         return ROUTE_DECIDED;
     case API_ENVELOPE:
@@ -87,6 +88,8 @@ ctl_call_decide(struct ctl *ctl, struct call *call)
         return ctl_on_alter_topic(ctl, call);
     case API_CREATE_PARTITIONS:
         return ctl_on_create_partitions(ctl, call);
+    case API_ELECT_LEADERS:
+        return ctl_on_elect_leaders(ctl, call);
     case API_DESCRIBE_QUORUM:
         return ctl_on_describe_quorum(ctl, call);
     default:

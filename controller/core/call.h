@@ -55,6 +55,7 @@ dmq_err ctl_on_create_topic(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_delete_topic(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_alter_topic(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_create_partitions(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_elect_leaders(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_describe_topics(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_alter_partition(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_allocate_producer_ids(struct ctl *ctl, struct call *call);
@@ -66,8 +67,12 @@ dmq_err ctl_call_decide(struct ctl *ctl, struct call *call);
 /* describe_topics.c: sets the body of a call whose response is nothing but a topic_description. */
 void ctl_call_set_topic(struct call *call, const struct image_topic *topic);
 
-/* A topic that a client may change: by id where one is given, for a name may belong to another
- * topic by now (traps 24 and 25). INVALID_TOPIC, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION. */
+/* By id where one is given, for a name may belong to another topic by now (traps 24 and 25).
+ * INVALID_TOPIC, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION. */
+dmq_err find_topic(const struct image *image, struct uuid topic_id, struct bytes name,
+                   const struct image_topic **ret_topic, struct err_msg *err);
+
+/* The same for a topic that a client may change. */
 dmq_err find_own_topic(const struct image *image, struct uuid topic_id, struct bytes name,
                        const struct image_topic **ret_topic, struct err_msg *err);
 

@@ -277,6 +277,54 @@ change_isr(struct ctl *ctl, const struct partition_record *from, const int32_t *
     draft_propose(ctl, &draft);
 }
 
+/* ---- asked for by people, or by time --------------------------------------------------------- */
+
+dmq_err
+change_prefer(struct ctl *ctl, const struct partition_record *from)
+{
+    struct draft draft;
+    int32_t preferred = from->replicas[0];
+    if (from->leader == preferred) {
+        return DMQ_ERR_ELECTION_NOT_NEEDED;
+    }
+    if (!has(from->isr, from->isr_count, preferred) || !broker_is_live(ctl->image, preferred)) {
+        return DMQ_ERR_PREFERRED_LEADER_NOT_AVAILABLE;
+    }
+    draft_init(&draft, from);
+    draft.record.leader = preferred;
+    draft.record.leader_epoch++;
+    draft_propose(ctl, &draft);
+    return DMQ_OK;
+}
+
+/* The leader alone is in sync, and nobody is eligible beside it: those who were hold records that
+ * it lacks, and must be cut before they count again (trap 19). They are when they join: only with
+ * all that the leader had when it began (broker/replica/isr.c). */
+dmq_err
+change_elect_unclean(struct ctl *ctl, const struct partition_record *from, int32_t wanted)
+{
+    struct draft draft;
+    struct partition_record *p = &draft.record;
+    if (from->leader != -1) {
+        return DMQ_ERR_ELECTION_NOT_NEEDED;
+    }
+    draft_init(&draft, from);
+    elect(ctl->image, &draft);
+    if (p->leader == -1) {
+        p->leader = wanted == -1 ? first_live(ctl->image, p, p->replicas, p->replicas_count)
+                                 : first_live(ctl->image, p, &wanted, 1);
+        if (p->leader == -1) {
+            return DMQ_ERR_ELIGIBLE_LEADERS_NOT_AVAILABLE;
+        }
+        p->isr[0] = p->leader;
+        p->isr_count = 1;
+        p->elr_count = 0;
+    }
+    p->leader_epoch++;
+    draft_propose(ctl, &draft);
+    return DMQ_OK;
+}
+
 /* ---- settings -------------------------------------------------------------------------------- */
 
 /* What a partition carries of its topic's settings; true if that changes it.

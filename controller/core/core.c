@@ -313,6 +313,7 @@ int64_t
 ctl_deadline(const struct ctl *ctl)
 {
     const int64_t due[] = {session_deadline(ctl), push_deadline(ctl), form_deadline(ctl),
+                           rebalance_deadline(ctl),
                            ctl->raft != NULL ? raft_deadline(ctl->raft) : INT64_MAX};
     int64_t first = INT64_MAX;
     for (size_t i = 0; !ctl->failed && i < sizeof(due) / sizeof(due[0]); i++) {

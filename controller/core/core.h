@@ -28,6 +28,7 @@ struct ctl_config {
     size_t controller_count;
     struct uuid instance_id;    /* drawn at this start */
     int64_t session_timeout_ms; /* broker.session.timeout.ms */
+    int64_t rebalance_ms;       /* preferred leaders are restored so often; 0: only when asked */
     int64_t max_message_bytes;  /* largest frame that a broker or this node takes */
     int32_t max_requests;       /* without answer, of one connection: advertised */
     int64_t snapshot_bytes; /* of the log since the last snapshot, before the next; 0: default */
@@ -188,6 +189,8 @@ struct ctl_stats {
     int64_t entries; /* committed by this process */
     int64_t pushes;
     int64_t pushes_failed;
+    int64_t leaders_restored; /* preferred ones, by this process itself */
+    int64_t unclean_elections;
     int64_t elections;        /* that this process stood for */
     int64_t snapshots;        /* of the image, taken or installed */
     int64_t messages_refused; /* Raft's, of other clusters or versions, or malformed */

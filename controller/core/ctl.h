@@ -12,9 +12,10 @@
  *   push.c       committed entries go to the brokers
  *   snapshot.c   the image as one entry
  *   change.c     how partitions change when a broker comes, goes or fails
+ *   rebalance.c  leaderships go back to the replicas that are preferred, by themselves
  *   placement.c  where the replicas of a new topic lie
  *   api_versions.c register_broker.c heartbeat.c create_topic.c delete_topic.c alter_topic.c
- *   create_partitions.c describe_topics.c allocate_producer_ids.c describe_quorum.c
+ *   create_partitions.c elect_leaders.c describe_topics.c allocate_producer_ids.c describe_quorum.c
  *                one straight function per request */
 #ifndef CONTROLLER_CORE_CTL_H
 #define CONTROLLER_CORE_CTL_H
@@ -167,7 +168,8 @@ struct ctl {
     struct session *sessions; /* by broker id, ascending */
     size_t session_count;
     size_t session_capacity;
-    bool duties; /* something changed that may call for an entry without a request */
+    bool duties;              /* something changed that may call for an entry without a request */
+    int64_t rebalance_due_ms; /* when leaderships are looked at again */
 
     struct recent *recent; /* ring of the newest committed entries */
     size_t recent_head;
@@ -399,8 +401,27 @@ void change_isr(struct ctl *ctl, const struct partition_record *from, const int3
  * follow. new_durability: it is another one than before. */
 void change_settings(struct ctl *ctl, struct uuid topic_id, bool new_durability);
 
+/* Makes the preferred leader, the first replica, lead: ELECTION_NOT_NEEDED, or
+ * PREFERRED_LEADER_NOT_AVAILABLE if it is not live and in sync. */
+dmq_err change_prefer(struct ctl *ctl, const struct partition_record *from);
+
+/* Gives a partition that nobody may lead a leader all the same: `wanted` if it is live, -1: the
+ * first live replica. What the last in sync held beyond it is lost. ELECTION_NOT_NEEDED,
+ * ELIGIBLE_LEADERS_NOT_AVAILABLE. */
+dmq_err change_elect_unclean(struct ctl *ctl, const struct partition_record *from, int32_t wanted);
+
 /* Asserts what must hold of every partition. */
 void change_check(const struct image *image);
+
+/* ---- rebalance.c ----------------------------------------------------------------------------- */
+
+/* This node leads now. */
+void rebalance_begin(struct ctl *ctl);
+bool rebalance_is_due(const struct ctl *ctl);
+int64_t rebalance_deadline(const struct ctl *ctl);
+
+/* Moves some leaderships into the open batch, if it is time. */
+void rebalance_decide(struct ctl *ctl);
 
 /* ---- placement.c ----------------------------------------------------------------------------- */
 

@@ -110,6 +110,7 @@ decide_all(struct ctl *ctl)
         return;
     }
     session_decide(ctl);
+    rebalance_decide(ctl);
     while (!list_empty(&ctl->waiting) && batch->call_count < CTL_MAX_BATCH_CALLS &&
            batch->count < CTL_MAX_BATCH_RECORDS) {
         decide_call(ctl, take_waiting(ctl));
@@ -210,7 +211,7 @@ close_batch(struct ctl *ctl)
 static bool
 has_work(const struct ctl *ctl)
 {
-    return !list_empty(&ctl->waiting) || ctl->duties || !ctl_formed(ctl);
+    return !list_empty(&ctl->waiting) || ctl->duties || rebalance_is_due(ctl) || !ctl_formed(ctl);
 }
 
 /* Runs until an entry is in flight or nothing is left to decide. Rounds of a lone voter that change

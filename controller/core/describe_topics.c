@@ -70,8 +70,8 @@ unknown_topic(const struct image *image, struct bytes name, struct err_msg *err)
 }
 
 dmq_err
-find_own_topic(const struct image *image, struct uuid topic_id, struct bytes name,
-               const struct image_topic **ret_topic, struct err_msg *err)
+find_topic(const struct image *image, struct uuid topic_id, struct bytes name,
+           const struct image_topic **ret_topic, struct err_msg *err)
 {
     char id[UUID_TEXT_SIZE];
     bool by_id = !uuid_is_zero(topic_id);
@@ -87,6 +87,19 @@ find_own_topic(const struct image *image, struct uuid topic_id, struct bytes nam
     }
     if (topic == NULL) {
         return unknown_topic(image, name, err);
+    }
+    *ret_topic = topic;
+    return DMQ_OK;
+}
+
+dmq_err
+find_own_topic(const struct image *image, struct uuid topic_id, struct bytes name,
+               const struct image_topic **ret_topic, struct err_msg *err)
+{
+    const struct image_topic *topic;
+    dmq_err code = find_topic(image, topic_id, name, &topic, err);
+    if (code != DMQ_OK) {
+        return code;
     }
     if (topic_name_internal(topic->record->name)) {
         return err_set(err, DMQ_ERR_INVALID_TOPIC,

@@ -109,6 +109,7 @@ begin_to_lead(struct ctl *ctl)
     ctl->leading = true;
     ctl->leading_term = ctl->raft->term;
     session_begin_all(ctl);
+    rebalance_begin(ctl);
     ctl_log(ctl, false, "leading term=%" PRId64 " version=%" PRId64, ctl->leading_term,
             ctl->version);
 }

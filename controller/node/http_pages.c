@@ -55,6 +55,11 @@ metrics(const void *daemon, struct outbuf *out)
                 stats.pushes);
     http_metric(out, "dmq_controller_failed_pushes_total", "counter", "Pushes without success.",
                 stats.pushes_failed);
+    http_metric(out, "dmq_controller_restored_leaders_total", "counter",
+                "Leaderships that this process gave back to the replica that is preferred.",
+                stats.leaders_restored);
+    http_metric(out, "dmq_controller_unclean_elections_total", "counter",
+                "Leaders that were not in sync, elected by command.", stats.unclean_elections);
     http_metric(out, "dmq_controller_dropped_replies_total", "counter",
                 "Answers whose asker was gone or did not read.", (int64_t)node->router.dropped);
 }

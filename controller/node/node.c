@@ -314,6 +314,16 @@ begin_anew(struct node *node, struct raft_store **ret_store, struct raft_saved *
     return code == DMQ_OK ? read_store(node, true, ret_store, ret_saved, err) : code;
 }
 
+static int64_t
+rebalance_ms(const struct settings *settings)
+{
+    bool enabled =
+        strcmp(setting_text(settings, SETTING_AUTO_LEADER_REBALANCE_ENABLE), "true") == 0;
+    return enabled
+               ? setting_number(settings, SETTING_LEADER_IMBALANCE_CHECK_INTERVAL_SECONDS) * 1000
+               : 0;
+}
+
 static void
 make_core(struct node *node)
 {
@@ -332,6 +342,7 @@ make_core(struct node *node)
         .controller_count = count,
         .instance_id = random_uuid(),
         .session_timeout_ms = setting_number(settings, SETTING_BROKER_SESSION_TIMEOUT_MS),
+        .rebalance_ms = rebalance_ms(settings),
         .max_message_bytes = NODE_MAX_REQUEST_BYTES,
         .max_requests = NODE_MAX_REQUESTS,
         .seed = random_u64(),

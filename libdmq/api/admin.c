@@ -165,6 +165,7 @@ admin_run(struct admin_call *call, int16_t api_key, void *request, void *ret_res
     struct create_topic_request *create = request;
     struct alter_topic_request *alter = request;
     struct create_partitions_request *more = request;
+    struct elect_leaders_request *elect = request;
     switch (api_key) {
     case API_CREATE_TOPIC:
         create->request_id = uuid_is_zero(create->request_id) ? random_uuid() : create->request_id;
@@ -177,6 +178,10 @@ admin_run(struct admin_call *call, int16_t api_key, void *request, void *ret_res
     case API_CREATE_PARTITIONS:
         return change_topic(call, api_key, more->topic_name, &more->topic_id, request,
                             ret_response);
+    case API_ELECT_LEADERS:
+        return elect->all_topics ? exchange(call, api_key, request, ret_response)
+                                 : change_topic(call, api_key, elect->topic_name, &elect->topic_id,
+                                                request, ret_response);
     case API_DESCRIBE_TOPICS:
         return describe_topics(call, request, ret_response);
     case API_DESCRIBE_CONFIG:
@@ -198,6 +203,7 @@ static const struct operation {
     {"delete_topic", API_DELETE_TOPIC},
     {"alter_topic", API_ALTER_TOPIC},
     {"create_partitions", API_CREATE_PARTITIONS},
+    {"elect_leaders", API_ELECT_LEADERS},
     {"describe_topics", API_DESCRIBE_TOPICS},
     {"describe_config", API_DESCRIBE_CONFIG},
     {"describe_cluster", API_DESCRIBE_CLUSTER},
@@ -234,6 +240,21 @@ print(struct admin_call *call, const struct struct_desc *desc, const void *respo
     return DMQ_OK;
 }
 
+/* What a key that is left out stands for, where that is not zero. */
+static void
+put_defaults(int16_t api_key, void *request)
+{
+    struct create_topic_request *create = request;
+    struct elect_leaders_request *elect = request;
+    if (api_key == API_CREATE_TOPIC) {
+        create->partition_count = -1;
+        create->replication_factor = -1;
+    } else if (api_key == API_ELECT_LEADERS) {
+        elect->partition = -1;
+        elect->broker_id = -1;
+    }
+}
+
 static dmq_err
 run_json(struct admin_call *call, const struct api_desc *api, const char *json, char **ret_json)
 {
@@ -242,11 +263,7 @@ run_json(struct admin_call *call, const struct api_desc *api, const char *json, 
     if (request == NULL || response == NULL) {
         return err_set(&call->err, DMQ_ERR_NOMEM, "out of memory");
     }
-    if (api->key == API_CREATE_TOPIC) {
-        struct create_topic_request *create = request;
-        create->partition_count = -1;
-        create->replication_factor = -1;
-    }
+    put_defaults(api->key, request);
     dmq_err err = parse(call, api->request(), json, request);
     if (err == DMQ_OK) {
         err = admin_run(call, api->key, request, response);

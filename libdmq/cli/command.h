@@ -43,6 +43,7 @@ extern const struct command COMMAND_TOPIC_DESCRIBE;
 extern const struct command COMMAND_TOPIC_DELETE;
 extern const struct command COMMAND_TOPIC_CONFIG;
 extern const struct command COMMAND_TOPIC_ADD_PARTITIONS;
+extern const struct command COMMAND_TOPIC_ELECT;
 extern const struct command COMMAND_PRODUCE;
 extern const struct command COMMAND_CONSUME;
 extern const struct command COMMAND_CLUSTER_INFO;

@@ -158,6 +158,7 @@ start(void)
                                       .controller_count = 1,
                                       .instance_id = {{1}},
                                       .session_timeout_ms = 2000,
+                                      .rebalance_ms = 3000,
                                       .max_message_bytes = 1 << 20,
                                       .max_requests = 10,
                                       .snapshot_bytes = 2000,
@@ -384,6 +385,12 @@ other_call(uint8_t which)
                                                 .broker_epoch = w.brokers[which % BROKERS].epoch};
     struct api_versions_request versions = {0};
     struct create_partitions_request more = {.topic_name = name, .partition_count = which >> 5 & 7};
+    struct elect_leaders_request elect = {.topic_name = name,
+                                          .all_topics = (which & 3) == 3,
+                                          .partition = (which >> 5) - 1,
+                                          .unclean = which & 1,
+                                          .accept_data_loss = (which & 2) != 0,
+                                          .broker_id = (which >> 5) - 1};
     switch (which >> 2 & 7) {
     case 0:
         ask(API_DELETE_TOPIC, &gone);
@@ -400,6 +407,9 @@ other_call(uint8_t which)
     case 4:
     case 5:
         alter();
+        break;
+    case 6:
+        ask(API_ELECT_LEADERS, &elect);
         break;
     default:
         ask(API_API_VERSIONS, &versions);

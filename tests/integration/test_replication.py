@@ -18,7 +18,7 @@ SETTINGS = ("--set", "log.retention.check.interval.ms=100")
 class Replicas:
     """One controller, three brokers, and what the tool says of their one topic."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *controller_options):
         ports = free_ports(1 + 2 * len(BROKERS))
         local = {"host": "127.0.0.1"}
         services = {
@@ -35,7 +35,7 @@ class Replicas:
         path.write_text(json.dumps(services))
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports[1::2])
         self.url = f"dmq://{hosts}"
-        self.controller = Daemon(folder, "dmq-controller", 1, path)
+        self.controller = Daemon(folder, "dmq-controller", 1, path, *controller_options)
         self.brokers = {}
         for n in BROKERS:
             (folder / str(n)).mkdir()
@@ -67,13 +67,16 @@ class Replicas:
         for n in numbers:
             self.brokers[n].process.send_signal(number)
 
-    def dmq(self, *arguments, stdin=b"", timeout=60):
-        done = subprocess.run(
+    def run(self, *arguments, stdin=b"", timeout=60):
+        return subprocess.run(
             [BIN / "dmq", "--url", self.url, *arguments],
             input=stdin,
             capture_output=True,
             timeout=timeout,
         )
+
+    def dmq(self, *arguments, stdin=b"", timeout=60):
+        done = self.run(*arguments, stdin=stdin, timeout=timeout)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
 

@@ -127,6 +127,7 @@ async def test_a_day_in_the_life(cluster):
         assert (await c.topics.alter(topic, {"retention.ms": 5000})).config
         assert len((await c.topics.add_partitions(topic, 1)).partitions) == 4
         assert len((await c.topics.describe(topic)).partitions) == 4
+        assert await c.topics.elect(topic, 1) == await c.topics.elect(None) == []
         assert await c.offset(topic, 2, "end") == 2
         assert (await c.admin("metadata"))["brokers"][0]["brokerId"] == 101
         await c.topics.delete(topic)

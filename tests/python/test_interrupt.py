@@ -31,6 +31,7 @@ BLOCKING = {
     "config": "c.topics.config(T)",
     "alter": "c.topics.alter(T, {'retention.ms': 1})",
     "add partitions": "c.topics.add_partitions(T, total=2)",
+    "elect": "c.topics.elect(T)",
     "delete": "c.topics.delete(T)",
     "admin": "c.admin('describe_cluster')",
     "consumer": "c.consumer(T)",

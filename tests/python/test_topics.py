@@ -96,6 +96,33 @@ def test_partitions_are_added_not_taken(c, topic):
             c.topics.add_partitions(topic, **wrong)
 
 
+def test_leaders_are_elected(c, topic):
+    assert c.topics.elect(topic) == c.topics.elect(topic, 0) == c.topics.elect(None) == []
+    assert c.topics.elect(topic, unclean=True, accept_data_loss=True) == []  # it has a leader
+    with pytest.raises(dmq.InvalidRequestError, match="loses acknowledged records"):
+        c.topics.elect(topic, unclean=True)
+    with pytest.raises(dmq.InvalidRequestError, match="topic by topic"):
+        c.topics.elect(None, unclean=True, accept_data_loss=True)
+    with pytest.raises(dmq.InvalidArgumentError, match="belong to unclean"):
+        c.topics.elect(topic, broker=101)
+    with pytest.raises(dmq.UnknownTopicOrPartitionError, match="there is no partition 1"):
+        c.topics.elect(topic, 1)
+    with pytest.raises(dmq.UnknownTopicOrPartitionError) as caught:
+        c.topics.elect(topic + "x")
+    assert caught.value.hint == f"did you mean '{topic}'?"
+
+
+def test_what_an_election_tells():
+    row = {"topicName": "t", "partition": 2, "leader": -1, "leaderEpoch": 5, "formerLeader": -1}
+    row |= {"error": 80, "message": "not in sync", "unclean": False, "lastInSync": []}
+    failed = dmq.client._election(row)
+    assert isinstance(failed.error, dmq.PreferredLeaderNotAvailableError)
+    assert (failed.topic, failed.partition, str(failed.error)) == ("t", 2, "not in sync")
+    row |= {"error": 0, "leader": 102, "unclean": True, "lastInSync": [101]}
+    elected = dmq.client._election(row)
+    assert elected[2:] == (102, 5, -1, None, "not in sync", True, [101])
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [

@@ -38,3 +38,59 @@ record_text_partition(struct outbuf *out, const struct partition_record *p)
         script_print(out, " min=%d", p->min_isr);
     }
 }
+
+void
+record_text_topic(struct outbuf *out, const struct topic_record *topic)
+{
+    script_print(out, "topic %.*s %s", (int)topic->name.size, (const char *)topic->name.data,
+                 record_text_id(topic->topic_id));
+    for (uint32_t i = 0; i < topic->config_count; i++) {
+        script_print(out, " %.*s=%.*s", (int)topic->config[i].name.size,
+                     (const char *)topic->config[i].name.data, (int)topic->config[i].value.size,
+                     (const char *)topic->config[i].value.data);
+    }
+}
+
+void
+record_text_broker(struct outbuf *out, const struct broker_record *b)
+{
+    script_print(out, "broker %d epoch=%lld inc=%s%s%s", b->broker_id, (long long)b->broker_epoch,
+                 record_text_id(b->incarnation), b->fenced ? " fenced" : "",
+                 b->shutting_down ? " shutting-down" : "");
+}
+
+void
+record_text_print(struct outbuf *out, const struct meta_record *record)
+{
+    switch ((enum record_type)record->desc->type) {
+    case RECORD_CLUSTER:
+        script_print(out, "cluster %s", record_text_id(record->u.cluster.cluster_id));
+        break;
+    case RECORD_BROKER:
+        record_text_broker(out, &record->u.broker);
+        break;
+    case RECORD_BROKER_CHANGE:
+        script_print(out, "change %d epoch=%lld %s%s", record->u.broker_change.broker_id,
+                     (long long)record->u.broker_change.broker_epoch,
+                     record->u.broker_change.fenced ? "fenced" : "unfenced",
+                     record->u.broker_change.shutting_down ? " shutting-down" : "");
+        break;
+    case RECORD_TOPIC:
+        record_text_topic(out, &record->u.topic);
+        break;
+    case RECORD_PARTITION:
+        record_text_partition(out, &record->u.partition);
+        break;
+    case RECORD_TOPIC_REMOVED:
+        script_print(out, "removed %s", record_text_id(record->u.topic_removed.topic_id));
+        break;
+    case RECORD_PRODUCER_IDS:
+        script_print(out, "ids broker=%d next=%lld", record->u.producer_ids.broker_id,
+                     (long long)record->u.producer_ids.next_producer_id);
+        break;
+    case RECORD_IMAGE:
+        script_print(out, "image");
+        break;
+    }
+    script_print(out, "\n");
+}

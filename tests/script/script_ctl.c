@@ -12,6 +12,8 @@
  *   create NAME [partitions= replicas= request= key=value ...] | delete NAME | delete-id N
  *   alter NAME [key=value | key=]...    sets and removes | partitions NAME N
  *   isr N/P leader= epoch=E/P isr=1:EPOCH,... [broker=EPOCH] [async]    of partition P of id-N
+ *   elect [NAME] [partition= all unclean accept broker=]
+ *   rebalance MS                        before start: preferred leaders are restored so often
  *   describe [NAME...] | ids ID epoch= | versions
  *   call NAME [version=] | raw WORD...  a call by name with an empty body; frames as they are
  *   burst ID N epoch=                   N blocks of ids, each persisted: N entries, unseen
@@ -38,7 +40,8 @@ struct world {
     int64_t now_ms;
     struct raft_disk disk;
     struct raft_persist *in_flight; /* asked for, not carried out yet */
-    uint64_t pushes[1000];          /* the last one to each broker */
+    int64_t rebalance_ms;
+    uint64_t pushes[1000]; /* the last one to each broker */
     int64_t correlation;
     struct uuid cluster_id;
     char ids[MAX_IDS][UUID_TEXT_SIZE];
@@ -84,62 +87,6 @@ print_short(struct world *w, struct outbuf *out, const char *text)
 }
 
 static void
-print_topic(struct outbuf *out, const struct topic_record *topic)
-{
-    script_print(out, "topic %.*s %s", (int)topic->name.size, (const char *)topic->name.data,
-                 record_text_id(topic->topic_id));
-    for (uint32_t i = 0; i < topic->config_count; i++) {
-        script_print(out, " %.*s=%.*s", (int)topic->config[i].name.size,
-                     (const char *)topic->config[i].name.data, (int)topic->config[i].value.size,
-                     (const char *)topic->config[i].value.data);
-    }
-}
-
-static void
-print_broker(struct outbuf *out, const struct broker_record *b)
-{
-    script_print(out, "broker %d epoch=%lld inc=%s%s%s", b->broker_id, (long long)b->broker_epoch,
-                 record_text_id(b->incarnation), b->fenced ? " fenced" : "",
-                 b->shutting_down ? " shutting-down" : "");
-}
-
-static void
-print_record(struct outbuf *out, const struct meta_record *record)
-{
-    switch ((enum record_type)record->desc->type) {
-    case RECORD_CLUSTER:
-        script_print(out, "cluster %s", record_text_id(record->u.cluster.cluster_id));
-        break;
-    case RECORD_BROKER:
-        print_broker(out, &record->u.broker);
-        break;
-    case RECORD_BROKER_CHANGE:
-        script_print(out, "change %d epoch=%lld %s%s", record->u.broker_change.broker_id,
-                     (long long)record->u.broker_change.broker_epoch,
-                     record->u.broker_change.fenced ? "fenced" : "unfenced",
-                     record->u.broker_change.shutting_down ? " shutting-down" : "");
-        break;
-    case RECORD_TOPIC:
-        print_topic(out, &record->u.topic);
-        break;
-    case RECORD_PARTITION:
-        record_text_partition(out, &record->u.partition);
-        break;
-    case RECORD_TOPIC_REMOVED:
-        script_print(out, "removed %s", record_text_id(record->u.topic_removed.topic_id));
-        break;
-    case RECORD_PRODUCER_IDS:
-        script_print(out, "ids broker=%d next=%lld", record->u.producer_ids.broker_id,
-                     (long long)record->u.producer_ids.next_producer_id);
-        break;
-    case RECORD_IMAGE:
-        script_print(out, "image");
-        break;
-    }
-    script_print(out, "\n");
-}
-
-static void
 print_entry(struct outbuf *out, struct bytes encoded)
 {
     struct arena arena;
@@ -156,7 +103,7 @@ print_entry(struct outbuf *out, struct bytes encoded)
             continue;
         }
         script_print(out, "  ");
-        print_record(out, &record);
+        record_text_print(out, &record);
     }
     arena_deinit(&arena);
 }
@@ -481,6 +428,26 @@ run_partitions(struct world *w, const struct script_command *c, struct outbuf *o
 }
 
 static void
+run_elect(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    bool named = c->count > 1 && strchr(c->words[1], '=') == NULL && !script_flag(c, "all");
+    struct elect_leaders_request request = {.all_topics = script_flag(c, "all"),
+                                            .topic_name = bytes_str(named ? c->words[1] : ""),
+                                            .partition = (int32_t)script_number(c, "partition", -1),
+                                            .unclean = script_flag(c, "unclean"),
+                                            .accept_data_loss = script_flag(c, "accept"),
+                                            .broker_id = (int32_t)script_number(c, "broker", -1)};
+    ask(w, API_ELECT_LEADERS, 0, &request, out);
+}
+
+static void
+run_rebalance(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    (void)out;
+    w->rebalance_ms = strtol(c->words[1], NULL, 10);
+}
+
+static void
 run_describe(struct world *w, const struct script_command *c, struct outbuf *out)
 {
     struct bytes names[SCRIPT_MAX_WORDS];
@@ -639,6 +606,7 @@ new_machine(struct world *w)
                                 .controller_count = 1,
                                 .instance_id = script_id(1000),
                                 .session_timeout_ms = 2000,
+                                .rebalance_ms = w->rebalance_ms,
                                 .max_message_bytes = 1 << 20,
                                 .max_requests = 100,
                                 .seed = 42};
@@ -722,12 +690,12 @@ run_state(struct world *w, const struct script_command *c, struct outbuf *out)
     const struct image *image = ctl_image(w->ctl);
     script_print(&full, "version %lld\n", (long long)image_version(image));
     for (uint32_t i = 0; i < image_broker_count(image); i++) {
-        print_broker(&full, image_broker_at(image, i));
+        record_text_broker(&full, image_broker_at(image, i));
         script_print(&full, "\n");
     }
     for (uint32_t i = 0; i < image_topic_count(image); i++) {
         const struct image_topic *topic = image_topic_at(image, i);
-        print_topic(&full, topic->record);
+        record_text_topic(&full, topic->record);
         script_print(&full, "\n");
         for (uint32_t k = 0; k < topic->partition_count; k++) {
             record_text_partition(&full, topic->partitions[k]);
@@ -751,6 +719,8 @@ static const struct script_verb verbs[] = {
     {"heartbeat", run_heartbeat},
     {"alter", run_alter},
     {"partitions", run_partitions},
+    {"elect", run_elect},
+    {"rebalance", run_rebalance},
     {"describe", run_describe},
     {"delete", run_delete},
     {"delete-id", run_delete},

@@ -35,7 +35,7 @@ from .errors import (
     NotSupportedError,
     RetriableError,
 )
-from .message import Ack, Message, Partition, Setting, Topic
+from .message import Ack, Election, Message, Partition, Setting, Topic
 from .producer import Future, Producer
 
 __version__: str = _ffi.string(_lib.dmq_version()).decode()
@@ -48,6 +48,7 @@ __all__ = [
     "Consumer",
     "DeliveryError",
     "DevCluster",
+    "Election",
     "Error",
     "FatalError",
     "Future",

@@ -12,7 +12,7 @@ from . import errors
 from ._calls import Handle, check, encode_name, interruptible, make_options, new_error
 from ._native import ffi, lib
 from .consumer import Consumer, parse_place
-from .message import Ack, Data, Headers, Message, Partition, Place, Setting, Topic
+from .message import Ack, Data, Election, Headers, Message, Partition, Place, Setting, Topic
 from .producer import Producer
 
 _ADMIN_MS = 30_000
@@ -100,6 +100,34 @@ class Topics:
         request = {"topicName": name, "partitionCount": wanted}
         return _topic(self._client.admin("create_partitions", request))
 
+    def elect(
+        self,
+        name: str | None,
+        partition: int | None = None,
+        *,
+        unclean: bool = False,
+        accept_data_loss: bool = False,
+        broker: int | None = None,
+    ) -> Sequence[Election]:
+        """Makes the first replica lead each partition of a topic where it is in sync, or only one
+        partition; with None for the name everywhere. Returns those whose leader changed or, with an
+        error, could not: at most 1000.
+
+        unclean: gives partitions without a leader, because all who were in sync are gone, one that
+        was not: broker, or the first replica that is live. What only the others hold is LOST for
+        good, also if they come back; hence accept_data_loss."""
+        request: dict[str, Any] = {"allTopics": True} if name is None else {"topicName": name}
+        request["partition"] = -1 if partition is None else partition
+        if unclean:
+            request.update(unclean=True, acceptDataLoss=accept_data_loss)
+            request["brokerId"] = -1 if broker is None else broker
+        elif accept_data_loss or broker is not None:
+            raise errors.from_code(
+                lib.DMQ_ERR_INVALID_ARGUMENT, "accept_data_loss and broker belong to unclean=True"
+            )
+        answer = self._client.admin("elect_leaders", request)
+        return [_election(p) for p in answer["partitions"]]
+
     def delete(self, name: str, *, if_exists: bool = False) -> None:
         """Deletes a topic and its records."""
         try:
@@ -126,6 +154,20 @@ class Topics:
 
 def _setting(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _election(p: dict[str, Any]) -> Election:
+    return Election(
+        topic=p["topicName"],
+        partition=p["partition"],
+        leader=p["leader"],
+        leader_epoch=p["leaderEpoch"],
+        former_leader=p["formerLeader"],
+        error=errors.from_code(p["error"], p["message"]) if p["error"] else None,
+        message=p["message"],
+        unclean=p["unclean"],
+        last_in_sync=p["lastInSync"],
+    )
 
 
 def _topic(answer: dict[str, Any]) -> Topic:

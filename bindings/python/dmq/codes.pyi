@@ -18,6 +18,8 @@ __all__ = [
     "DuplicateBrokerError",
     "DuplicateSequenceError",
     "DuplicateVoterError",
+    "ElectionNotNeededError",
+    "EligibleLeadersNotAvailableError",
     "FencedLeaderEpochError",
     "ForkedError",
     "InconsistentClusterIdError",
@@ -46,6 +48,7 @@ __all__ = [
     "OffsetOutOfRangeError",
     "OutOfOrderSequenceError",
     "PolicyViolationError",
+    "PreferredLeaderNotAvailableError",
     "RequestTimedOutError",
     "StaleBrokerEpochError",
     "StaleMetadataError",
@@ -104,6 +107,12 @@ class DuplicateSequenceError(errors.FatalError):
 
 class DuplicateVoterError(errors.RetriableError):
     """another disk holds the controller's seat"""
+
+class ElectionNotNeededError(errors.FatalError):
+    """partition has the leader that was asked for"""
+
+class EligibleLeadersNotAvailableError(errors.RetriableError):
+    """no replica that may lead is live"""
 
 class FencedLeaderEpochError(errors.RetriableError):
     """leader epoch is older than the broker's"""
@@ -188,6 +197,9 @@ class OutOfOrderSequenceError(errors.FatalError):
 
 class PolicyViolationError(errors.FatalError):
     """request exceeds a limit of the cluster"""
+
+class PreferredLeaderNotAvailableError(errors.RetriableError):
+    """first replica is not in sync or not live"""
 
 class RequestTimedOutError(errors.MaybeDoneError, builtins.TimeoutError):
     """request timed out on the server"""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from .consumer import Batch
+    from .errors import Error
 
 Data = bytes | bytearray | memoryview | str | dict[str, Any] | list[Any]
 Headers = Mapping[str, bytes | str | None]
@@ -47,6 +48,22 @@ class Setting(NamedTuple):
     default: str
     type: str
     help: str
+
+
+class Election(NamedTuple):
+    """What became of a partition's leader: topic, partition; its leader now (-1: none) and
+    leader_epoch; former_leader (-1: there was none); error, why it could not be elected; unclean,
+    that it was not in sync, then last_in_sync, who was; and message, what may be lost by that."""
+
+    topic: str
+    partition: int
+    leader: int
+    leader_epoch: int
+    former_leader: int
+    error: "Error | None"
+    message: str
+    unclean: bool
+    last_in_sync: list[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,12 @@ DMQ_EXPORT void dmq_client_set_log(dmq_client *client,
  *                      null: back to the default}
  *   create_partitions  topicName or topicId, partitionCount: how    the topic
  *                      many there are to be, all in all
+ *   elect_leaders      topicName or topicId, [partition];           electedCount, notNeededCount,
+ *                      or allTopics. [unclean, acceptDataLoss,      failedCount, leftCount,
+ *                      [brokerId]]: gives what has no leader one    partitions: [{topicName,
+ *                      that was not in sync; what only others       partition, error, message,
+ *                      hold is lost                                 leader, formerLeader, unclean,
+ *                                                                   lastInSync}]
  *   describe_topics    [topicNames]; none: all                      topics: [the topic]
  *   describe_config    topicName                                    settings: [{name, value,
  *                                                                   isDefault, defaultValue, type,

@@ -58,6 +58,9 @@ enum {
     X(UNKNOWN_LEADER_EPOCH, 75, RETRIABLE, "leader epoch is newer than the broker's")              \
     X(UNSUPPORTED_COMPRESSION, 76, FATAL, "compression must be none, lz4 or zstd")                 \
     X(STALE_BROKER_EPOCH, 77, FATAL, "a newer registration of the broker exists")                  \
+    X(PREFERRED_LEADER_NOT_AVAILABLE, 80, RETRIABLE, "first replica is not in sync or not live")   \
+    X(ELIGIBLE_LEADERS_NOT_AVAILABLE, 83, RETRIABLE, "no replica that may lead is live")           \
+    X(ELECTION_NOT_NEEDED, 84, FATAL, "partition has the leader that was asked for")               \
     X(THROTTLED, 89, RETRIABLE, "over the limit of requests or bytes in flight")                   \
     X(INVALID_UPDATE_VERSION, 95, RETRIABLE, "partition has changed since it was looked at")       \
     X(UNKNOWN_TOPIC_ID, 100, RETRIABLE, "topic id does not exist")                                 \

@@ -35,7 +35,7 @@ from ..errors import (
     NotSupportedError,
     RetriableError,
 )
-from ..message import Ack, Message, Partition, Setting, Topic
+from ..message import Ack, Election, Message, Partition, Setting, Topic
 from .client import Client, Topics, connect
 from .consumer import Consumer
 from .dev import DevCluster, dev
@@ -49,6 +49,7 @@ __all__ = [
     "Consumer",
     "DeliveryError",
     "DevCluster",
+    "Election",
     "Error",
     "FatalError",
     "Future",

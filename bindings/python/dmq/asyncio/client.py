@@ -12,7 +12,7 @@ from .. import client as _sync
 from .. import errors
 from .._native import lib
 from ..consumer import Consumer as _SyncConsumer
-from ..message import Ack, Data, Headers, Message, Place, Setting, Topic
+from ..message import Ack, Data, Election, Headers, Message, Place, Setting, Topic
 from ._loop import Calls, Events, Opening
 from .consumer import Consumer
 from .producer import Producer
@@ -84,6 +84,33 @@ class Topics:
         """Adds count partitions to a topic; or, with total, as many as it lacks of so many, which
         may be asked for again without harm."""
         return await self._run(partial(self._sync.add_partitions, name, count, total=total))
+
+    async def elect(
+        self,
+        name: str | None,
+        partition: int | None = None,
+        *,
+        unclean: bool = False,
+        accept_data_loss: bool = False,
+        broker: int | None = None,
+    ) -> Sequence[Election]:
+        """Makes the first replica lead each partition of a topic where it is in sync, or only one
+        partition; with None for the name everywhere. Returns those whose leader changed or, with an
+        error, could not: at most 1000.
+
+        unclean: gives partitions without a leader, because all who were in sync are gone, one that
+        was not: broker, or the first replica that is live. What only the others hold is LOST for
+        good, also if they come back; hence accept_data_loss."""
+        return await self._run(
+            partial(
+                self._sync.elect,
+                name,
+                partition,
+                unclean=unclean,
+                accept_data_loss=accept_data_loss,
+                broker=broker,
+            )
+        )
 
     async def delete(self, name: str, *, if_exists: bool = False) -> None:
         """Deletes a topic and its records."""
