@@ -37,6 +37,7 @@ route_of(int key)
     case API_DESCRIBE_QUORUM:
     case API_REGISTER_BROKER:
     case API_ALTER_PARTITION:
+    case API_REPORT_DAMAGED:
     case API_ALLOCATE_PRODUCER_IDS:
     case API_CREATE_TOPIC:
     case API_DELETE_TOPIC:
@@ -78,6 +79,8 @@ ctl_call_decide(struct ctl *ctl, struct call *call)
         return ctl_on_heartbeat_wish(ctl, call);
     case API_ALTER_PARTITION:
         return ctl_on_alter_partition(ctl, call);
+    case API_REPORT_DAMAGED:
+        return ctl_on_report_damaged(ctl, call);
     case API_ALLOCATE_PRODUCER_IDS:
         return ctl_on_allocate_producer_ids(ctl, call);
     case API_CREATE_TOPIC:

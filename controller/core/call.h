@@ -58,6 +58,7 @@ dmq_err ctl_on_create_partitions(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_elect_leaders(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_describe_topics(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_alter_partition(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_report_damaged(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_allocate_producer_ids(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_describe_quorum(struct ctl *ctl, struct call *call);
 

@@ -199,6 +199,57 @@ change_leave(struct ctl *ctl, int32_t broker_id, enum leave leave)
     change_all(ctl, broker_id, change_one_leave, (int)leave);
 }
 
+/* Whether another replica may have all that was acknowledged; a leader needs one that is there. */
+static bool
+another_has_all(const struct image *image, const struct partition_record *p, int32_t broker_id)
+{
+    int32_t others[2 * META_MAX_REPLICAS];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < p->isr_count; i++) {
+        others[count++] = p->isr[i];
+    }
+    for (uint32_t i = 0; i < p->elr_count; i++) {
+        others[count++] = p->elr[i];
+    }
+    drop(others, &count, broker_id);
+    return p->leader == broker_id ? first_live(image, p, others, count) != -1 : count > 0;
+}
+
+/* What a leader was told of the log is true no more: in a new leader epoch it is forgotten, and
+ * what was asked because of it comes too late (trap 11). The last copy stays what it is, whatever
+ * it has lost: nobody has more. */
+static bool
+leave_damaged(const struct image *image, struct draft *draft, int32_t broker_id, int32_t told_epoch)
+{
+    struct partition_record *p = &draft->record;
+    bool counted = has(p->isr, p->isr_count, broker_id) || has(p->elr, p->elr_count, broker_id);
+    int32_t leader = p->leader;
+    if (counted && !another_has_all(image, p, broker_id)) {
+        return false;
+    }
+    bool left = leave_partition(image, draft, broker_id, LEAVE_DAMAGED);
+    DMQ_ASSERT(left == counted && p->leader != broker_id);
+    bool told = leader != -1 && leader != broker_id && told_epoch >= p->leader_epoch;
+    p->leader_epoch += told ? 1 : 0;
+    return left || told;
+}
+
+bool
+change_damaged(struct ctl *ctl, int32_t broker_id, const struct damaged_log *log)
+{
+    struct draft draft;
+    const struct partition_record *p = image_partition(ctl->image, log->topic_id, log->partition);
+    if (p == NULL || !has(p->replicas, p->replicas_count, broker_id)) {
+        return false; /* deleted meanwhile */
+    }
+    draft_init(&draft, p);
+    bool changed = leave_damaged(ctl->image, &draft, broker_id, log->told_epoch);
+    if (changed) {
+        draft_propose(ctl, &draft);
+    }
+    return changed;
+}
+
 /* Hands over where another in sync is live; otherwise the leadership stays for the moment. */
 static bool
 change_one_hand_over(const struct image *image, struct draft *draft, int32_t broker_id, int arg)

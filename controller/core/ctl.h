@@ -16,6 +16,7 @@
  *   placement.c  where the replicas of a new topic lie
  *   api_versions.c register_broker.c heartbeat.c create_topic.c delete_topic.c alter_topic.c
  *   create_partitions.c elect_leaders.c describe_topics.c allocate_producer_ids.c describe_quorum.c
+ *   alter_partition.c report_damaged.c
  *                one straight function per request */
 #ifndef CONTROLLER_CORE_CTL_H
 #define CONTROLLER_CORE_CTL_H
@@ -384,6 +385,10 @@ enum leave {
 /* Takes the broker out of leaderships and in-sync replicas; others are elected where they can be.
  */
 void change_leave(struct ctl *ctl, int32_t broker_id, enum leave leave);
+
+/* The broker's log of one partition is damaged; true if that changes the partition. told_epoch: the
+ * newest leader epoch in which a leader may know where that log ends. */
+bool change_damaged(struct ctl *ctl, int32_t broker_id, const struct damaged_log *log);
 
 /* Moves leaderships of the broker to others in sync. True if none is left that another live broker
  * could take over. */

@@ -157,6 +157,17 @@ begin_session(struct ctl *ctl, const struct register_broker_request *request, st
     session_connect(ctl, session); /* early: it will be needed as soon as the entry is stored */
 }
 
+/* It has told nobody of them: a registration is the first that a process says. */
+static void
+leave_damaged_logs(struct ctl *ctl, const struct register_broker_request *request)
+{
+    for (uint32_t i = 0; i < request->damaged_count; i++) {
+        struct damaged_log log = request->damaged[i];
+        log.told_epoch = -1;
+        change_damaged(ctl, request->broker_id, &log);
+    }
+}
+
 /* Whether the answer is already known: the same process asks again, or it knows of an older
  * registration than there is. */
 static bool
@@ -203,6 +214,7 @@ ctl_on_register_broker(struct ctl *ctl, struct call *call)
     enum leave leave = leave_of(known, request);
     propose(ctl, request);
     change_leave(ctl, request->broker_id, leave);
+    leave_damaged_logs(ctl, request);
     begin_session(ctl, request, former);
     response.broker_epoch = ctl->batch.version;
     ctl_log(ctl, false, "broker_registered broker=%" PRId32 " epoch=%" PRId64 " folder=%s",

@@ -6,7 +6,8 @@
  *                                       Raft writes beside entries of ours is durable at once
  *   tick MS | wait MS                   time passes, with or without an event
  *   up ID | down ID | gone ID           the connection to a broker
- *   register ID inc= [disk= state= cluster= rack= port=]
+ *   register ID inc= [disk= state= cluster= rack= port=] [damaged=N/P,N/P]
+ *   damaged ID epoch= [told=] logs=N/P,N/P    logs of broker ID are damaged
  *   heartbeat ID inc= epoch= applied= [digest=right|wrong] [fence] [shutdown]
  *   pushed ID inc= epoch= applied= | pushfailed ID [err=NETWORK]
  *   create NAME [partitions= replicas= request= key=value ...] | delete NAME | delete-id N
@@ -278,6 +279,8 @@ step(struct world *w, struct ctl_event *event, struct outbuf *out)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+#define MAX_LOGS 8
+
 static int16_t asked[1000]; /* api key by correlation */
 
 static const struct struct_desc *
@@ -329,6 +332,39 @@ ask(struct world *w, int16_t key, int16_t version, const void *body, struct outb
     send_frames(w, frames, count, out);
 }
 
+/* Logs of partitions of the topics that are named id-N: N/P,N/P. */
+static uint32_t
+damaged_logs(const struct world *w, const char *text, int32_t told_epoch,
+             struct damaged_log ret_logs[MAX_LOGS])
+{
+    uint32_t count = 0;
+    while (*text != '\0' && count < MAX_LOGS) {
+        char *end;
+        struct damaged_log *log = &ret_logs[count++];
+        size_t n = strtoul(text, &end, 10);
+        *log = (struct damaged_log){.topic_id = script_id(77), .told_epoch = told_epoch};
+        if (n > 0 && n <= w->id_count) {
+            uuid_parse(w->ids[n - 1], &log->topic_id);
+        }
+        log->partition = (int32_t)strtol(end + 1, &end, 10);
+        text = *end == ',' ? end + 1 : end;
+    }
+    return count;
+}
+
+static void
+run_damaged(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct damaged_log logs[MAX_LOGS];
+    int32_t told = (int32_t)script_number(c, "told", -1);
+    const struct report_damaged_request request = {
+        .broker_id = (int32_t)strtol(c->words[1], NULL, 10),
+        .broker_epoch = script_number(c, "epoch", 0),
+        .logs_count = damaged_logs(w, script_value(c, "logs", ""), told, logs),
+        .logs = logs};
+    ask(w, API_REPORT_DAMAGED, 0, &request, out);
+}
+
 static void
 run_register(struct world *w, const struct script_command *c, struct outbuf *out)
 {
@@ -343,6 +379,7 @@ run_register(struct world *w, const struct script_command *c, struct outbuf *out
         {.listener = bytes_str("client"), .host = bytes_str("b"), .port = 9000 + id},
         {.listener = bytes_str("node"), .host = bytes_str("b"), .port = port}};
     const struct broker_record *present = image_broker(ctl_image(w->ctl), id);
+    struct damaged_log logs[MAX_LOGS];
     struct register_broker_request request = {
         .cluster_id = script_id(script_number(c, "cluster", 0)),
         .broker_id = id,
@@ -352,7 +389,9 @@ run_register(struct world *w, const struct script_command *c, struct outbuf *out
         .endpoints_count = (uint32_t)script_number(c, "endpoints", 2),
         .folders = &folder,
         .folders_count = (uint32_t)script_number(c, "folders", 1),
-        .replaces = script_number(c, "replaces", present != NULL ? present->broker_epoch : -1)};
+        .replaces = script_number(c, "replaces", present != NULL ? present->broker_epoch : -1),
+        .damaged = logs,
+        .damaged_count = damaged_logs(w, script_value(c, "damaged", ""), 99, logs)};
     ask(w, API_REGISTER_BROKER, 0, &request, out);
 }
 
@@ -712,6 +751,7 @@ static const struct script_verb verbs[] = {
     {"restart", run_start},
     {"persisted", run_persisted},
     {"register", run_register},
+    {"damaged", run_damaged},
     {"up", run_peer},
     {"down", run_peer},
     {"gone", run_peer},
