@@ -34,6 +34,8 @@ controller_link_connect(struct node *node, int32_t controller_id)
         services_controller(&node->conf->services, controller_id);
     DMQ_ASSERT(controller != NULL); /* the core was given their ids */
     struct peer_config config = {.zmq_context = zsys_init(),
+                                 .host = controller->host,
+                                 .port = controller->port,
                                  .node_id = controller_id,
                                  .cluster_id = node->folder.identity.cluster_id,
                                  .client_id = "broker",
@@ -42,7 +44,6 @@ controller_link_connect(struct node *node, int32_t controller_id)
                                  .connect_timeout_ms = CONNECT_TIMEOUT_MS,
                                  .seed = random_u64()};
     give_up(node);
-    address_print(controller->host, controller->port, config.endpoint);
     node->controller_id = controller_id;
     node->controller = peer_new(&config);
     DMQ_ASSERT(node->controller != NULL);

@@ -99,6 +99,8 @@ peer_links_connect(struct node *node, const struct brk_effect *effect)
 {
     struct follow_link *link = find(node, effect->u.connect.broker_id);
     struct peer_config config = {.zmq_context = zsys_init(),
+                                 .host = effect->u.connect.host,
+                                 .port = effect->u.connect.port,
                                  .node_id = effect->u.connect.broker_id,
                                  .cluster_id = node->folder.identity.cluster_id,
                                  .client_id = "broker",
@@ -106,7 +108,6 @@ peer_links_connect(struct node *node, const struct brk_effect *effect)
                                  .max_in_flight = MAX_IN_FLIGHT,
                                  .max_backoff_ms = MAX_BACKOFF_MS,
                                  .seed = random_u64()};
-    address_print(effect->u.connect.host, effect->u.connect.port, config.endpoint);
     if (link == NULL) {
         link = calloc(1, sizeof(*link));
         DMQ_ASSERT(link != NULL);

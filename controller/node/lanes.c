@@ -7,6 +7,7 @@
 #include "controller/node/node.h"
 #include "controller/store/raft_store.h"
 #include "libdmq/base/assert.h"
+#include "libdmq/net/address.h"
 #include "libdmq/net/probe.h"
 #include "libdmq/os/worker.h"
 
@@ -18,7 +19,7 @@ struct job {
     dmq_err err;
     enum ctl_event_kind gone; /* what the probe is to find out */
     int32_t id;
-    char host[256];
+    char address[ADDRESS_NUMERIC_SIZE];
     int32_t port;
     enum probe_result found;
 };
@@ -57,7 +58,7 @@ run_prober(void *context, void **jobs, size_t count)
         for (size_t i = 0; i < count; i++) {
             struct job *job = jobs[i];
             if (round == 0 || job->found == PROBE_ACCEPTED) {
-                job->found = probe_port(job->host, job->port, PROBE_TIMEOUT_MS);
+                job->found = probe_port(job->address, job->port, PROBE_TIMEOUT_MS);
                 again |= job->found == PROBE_ACCEPTED;
             }
         }
@@ -120,13 +121,13 @@ lanes_persist(struct lanes *lanes, struct raft_persist *write)
 }
 
 void
-lanes_probe(struct lanes *lanes, enum ctl_event_kind gone, int32_t id, const char *host,
+lanes_probe(struct lanes *lanes, enum ctl_event_kind gone, int32_t id, const char *address,
             int32_t port)
 {
     struct job *job = calloc(1, sizeof(*job));
     DMQ_ASSERT(job != NULL);
     *job = (struct job){.gone = gone, .id = id, .port = port};
-    snprintf(job->host, sizeof(job->host), "%s", host);
+    snprintf(job->address, sizeof(job->address), "%s", address);
     worker_push(lanes->prober, job);
 }
 

@@ -131,12 +131,13 @@ static void
 open_peer(struct link *link)
 {
     struct peer_config config = {.zmq_context = zsys_init(),
+                                 .host = link->host,
+                                 .port = link->port,
                                  .node_id = link->broker_id,
                                  .client_id = "controller",
                                  .max_frame_bytes = NODE_MAX_ANSWER_BYTES,
                                  .max_in_flight = MAX_IN_FLIGHT,
                                  .seed = random_u64()};
-    address_print(link->host, link->port, config.endpoint);
     link->peer = peer_new(&config);
     DMQ_ASSERT(link->peer != NULL);
     link->watch = (struct peer_watch){.set = link->node->peers, .owner = link, .process = process};
@@ -195,7 +196,8 @@ links_probe(struct node *node, int32_t broker_id)
 {
     const struct link *link = find(node, broker_id);
     if (link != NULL) {
-        lanes_probe(node->lanes, CTL_PEER_GONE, broker_id, link->host, link->port);
+        /* Where it was: its name may lead elsewhere by now, or nowhere. */
+        lanes_probe(node->lanes, CTL_PEER_GONE, broker_id, peer_address(link->peer), link->port);
     }
 }
 

@@ -154,7 +154,8 @@ mates_probe(struct node *node, int32_t controller_id)
 {
     const struct mate_link *mate = find_mate(node, controller_id);
     DMQ_ASSERT(mate != NULL);
-    lanes_probe(node->lanes, CTL_MATE_GONE, controller_id, mate->to->host, mate->to->port);
+    lanes_probe(node->lanes, CTL_MATE_GONE, controller_id, peer_address(mate->peer),
+                mate->to->port);
 }
 
 bool
@@ -180,6 +181,8 @@ static void
 open_mate(struct node *node, struct mate_link *mate, const struct service_controller *to)
 {
     struct peer_config config = {.zmq_context = zsys_init(),
+                                 .host = to->host,
+                                 .port = to->port,
                                  .node_id = to->id,
                                  .cluster_id = node->folder.identity.cluster_id,
                                  .client_id = "controller",
@@ -189,7 +192,6 @@ open_mate(struct node *node, struct mate_link *mate, const struct service_contro
                                  .seed = random_u64()};
     *mate = (struct mate_link){.node = node, .to = to};
     mate->watch = (struct peer_watch){.set = node->peers, .owner = mate, .process = process};
-    address_print(to->host, to->port, config.endpoint);
     mate->peer = peer_new(&config);
     DMQ_ASSERT(mate->peer != NULL);
 }

@@ -1,6 +1,9 @@
 /* Connections of the machine as ZeroMQ sockets: one DEALER and its monitor each, closed when the
  * monitor says that it ended (libdmq/net/peer_link.h).
  *
+ * A host's name is looked up beforehand, by another thread (libdmq/net/resolve.h): libzmq would do
+ * it on the thread that all connections share, and say nothing when it fails.
+ *
  * They are closed without lingering: a request whose connection ended counts as maybe done, and
  * must not arrive after the retry that follows. Nothing here calls into the machine while its
  * effects are being carried out: what fails then is told in the next turn (tell_failed). */
@@ -15,11 +18,13 @@
 #include "libdmq/net/address.h"
 #include "libdmq/net/frames.h"
 #include "libdmq/net/peer_link.h"
+#include "libdmq/net/resolve.h"
 #include "libdmq/os/clock.h"
 
 #define MAX_FRAME_BYTES ((int64_t)1 << 30) /* of an answer */
 #define MAX_RECEIVED 64                    /* messages of one connection in a row */
 #define UNSENT_MS 1                        /* until a socket that took nothing is tried again */
+#define LOOKUP_MS 5000 /* a name server that is silent for so long is given up */
 
 /* A message that the socket did not take at once: only the first of a connection, while libzmq is
  * about to finish the handshake, for its queue is longer than what may be in flight. */
@@ -29,7 +34,7 @@ struct unsent {
     struct buf *frames[];
 };
 
-/* What zmq_poll looks at, and whose it is. */
+/* What zmq_poll looks at, and whose it is. No socket: a descriptor, the wakeup's or a lookup's. */
 struct poll_set {
     zmq_pollitem_t *items;
     uint32_t *conns;
@@ -38,6 +43,10 @@ struct poll_set {
 };
 
 struct link {
+    struct resolve *resolve; /* of the host's name: before it is open */
+    int64_t give_up_ms;      /* the lookup */
+    size_t next_address;     /* of a name's addresses: another one after each failure */
+    char address[ADDRESS_NUMERIC_SIZE];
     struct peer_link sockets;
     bool open;
     struct err_msg failure; /* it could not begin to connect: the machine is to be told */
@@ -80,6 +89,9 @@ drop_first_unsent(struct link *link)
 static void
 close_link(struct link *link)
 {
+    resolve_end(link->resolve);
+    link->resolve = NULL;
+    link->failure.code = DMQ_OK;
     if (link->open) {
         peer_link_close(&link->sockets, true); /* nothing of it may arrive late */
         link->open = false;
@@ -128,25 +140,68 @@ tell_ended(struct dmq_client *client, uint32_t conn, const struct err_msg *reaso
     loop_step(client, &event);
 }
 
+static void
+fail_for_files(struct link *link, const struct conn *to)
+{
+    err_set(&link->failure, DMQ_ERR_IO, "%s:%d: no socket can be made: are too many files open?",
+            to->host, (int)to->port);
+}
+
+static void
+open_link(struct dmq_client *client, uint32_t conn, const struct addresses *addresses)
+{
+    char endpoint[ADDRESS_SIZE];
+    struct link *link = client->links[conn];
+    const struct conn *to = client->machine->conns[conn];
+    DMQ_ASSERT(!link->open && link->resolve == NULL);
+    snprintf(link->address, sizeof(link->address), "%s",
+             addresses->numeric[link->next_address % addresses->count]);
+    address_print(link->address, to->port, endpoint);
+    link->open = peer_link_open(&link->sockets, client->zmq_context, endpoint, MAX_FRAME_BYTES);
+    if (!link->open) {
+        fail_for_files(link, to);
+    }
+}
+
+/* A failure is not told here: a step is under way. */
 void
 link_connect(struct dmq_client *client, uint32_t conn)
 {
-    char endpoint[ADDRESS_SIZE];
+    struct addresses addresses;
     const struct conn *to = client->machine->conns[conn];
     struct link *link = link_of(client, conn);
-    address_print(to->host, to->port, endpoint);
     if (link == NULL) {
         client->machine->broken = true;
         return;
     }
-    /* A failure is not told here: a step is under way. */
-    if (!probe_name(to->host, &link->failure)) {
+    DMQ_ASSERT(!link->open && link->resolve == NULL && link->failure.code == DMQ_OK);
+    if (address_take(to->host, &addresses)) {
+        open_link(client, conn, &addresses);
         return;
     }
-    link->open = peer_link_open(&link->sockets, client->zmq_context, endpoint, MAX_FRAME_BYTES);
-    if (!link->open) {
-        err_set(&link->failure, DMQ_ERR_IO,
-                "%s:%d: no socket can be made: are too many files open?", to->host, (int)to->port);
+    link->resolve = resolve_begin(to->host);
+    link->give_up_ms = clock_ms() + LOOKUP_MS;
+    if (link->resolve == NULL) {
+        fail_for_files(link, to);
+    }
+}
+
+static void
+follow_resolve(struct dmq_client *client, uint32_t conn, int64_t now_ms)
+{
+    struct addresses addresses;
+    const char *why = NULL;
+    struct link *link = client->links[conn];
+    bool answered = resolve_answered(link->resolve, &addresses, &why);
+    if (!answered && now_ms < link->give_up_ms) {
+        return;
+    }
+    resolve_end(link->resolve);
+    link->resolve = NULL;
+    if (answered && why == NULL) {
+        open_link(client, conn, &addresses);
+    } else {
+        resolve_error(client->machine->conns[conn]->host, why, &link->failure);
     }
 }
 
@@ -196,11 +251,13 @@ report_end(struct dmq_client *client, uint32_t conn, const char *why)
 {
     const struct conn *to = client->machine->conns[conn];
     struct err_msg reason;
+    struct link *link = client->links[conn];
     /* libzmq does not say why a connection could not be made: a plain one tells. */
-    if (to->state != CONN_CONNECTING || !probe(to->host, to->port, &reason)) {
+    if (to->state != CONN_CONNECTING || !probe(to->host, link->address, to->port, &reason)) {
         err_set(&reason, DMQ_ERR_NETWORK, "%s:%d: %s", to->host, (int)to->port, why);
     }
-    close_link(client->links[conn]);
+    link->next_address += to->state == CONN_CONNECTING;
+    close_link(link);
     tell_ended(client, conn, &reason);
 }
 
@@ -269,14 +326,15 @@ reserve_poll_set(struct poll_set *set, uint32_t link_count)
 }
 
 static void
-add_to_poll_set(struct poll_set *set, void *socket, uint32_t conn)
+add_to_poll_set(struct poll_set *set, void *socket, int fd, uint32_t conn)
 {
     DMQ_ASSERT((size_t)set->count < set->capacity);
     set->conns[set->count] = conn;
-    set->items[set->count++] = (zmq_pollitem_t){.socket = socket, .events = ZMQ_POLLIN};
+    set->items[set->count++] = (zmq_pollitem_t){.socket = socket, .fd = fd, .events = ZMQ_POLLIN};
 }
 
-/* Two items for each open link, behind that of the wakeup. NULL: memory is out. */
+/* Two items for each open link, one for each lookup, behind that of the wakeup. NULL: memory is
+ * out. */
 static struct poll_set *
 fill_poll_set(struct dmq_client *client)
 {
@@ -291,12 +349,13 @@ fill_poll_set(struct dmq_client *client)
     set->count = 1;
     for (uint32_t i = 0; i < client->link_count; i++) {
         struct link *link = client->links[i];
-        if (link == NULL || !link->open) {
-            continue;
+        if (link != NULL && link->resolve != NULL) {
+            add_to_poll_set(set, NULL, resolve_fd(link->resolve), i);
+        } else if (link != NULL && link->open) {
+            send_unsent(link);
+            add_to_poll_set(set, link->sockets.dealer, -1, i);
+            add_to_poll_set(set, link->sockets.monitor, -1, i);
         }
-        send_unsent(link);
-        add_to_poll_set(set, link->sockets.monitor, i);
-        add_to_poll_set(set, link->sockets.dealer, i);
     }
     return set;
 }
@@ -334,17 +393,44 @@ tell_failed(struct dmq_client *client)
 static void
 handle_input(struct dmq_client *client, const struct poll_set *set)
 {
-    for (int i = 1; i < set->count; i += 2) {
-        struct link *link = client->links[set->conns[i]];
-        if (link->open && link->sockets.dealer == set->items[i + 1].socket &&
-            (set->items[i + 1].revents & ZMQ_POLLIN) != 0) {
-            receive(client, set->conns[i]);
+    for (int i = 1; i < set->count; i++) {
+        const struct link *link = client->links[set->conns[i]];
+        if ((set->items[i].revents & ZMQ_POLLIN) == 0 || !link->open) {
+            continue;
         }
-        if (link->open && link->sockets.monitor == set->items[i].socket &&
-            (set->items[i].revents & ZMQ_POLLIN) != 0) {
+        if (link->sockets.dealer == set->items[i].socket) {
+            receive(client, set->conns[i]);
+        } else if (link->sockets.monitor == set->items[i].socket) {
             look_at_monitor(client, set->conns[i]);
         }
     }
+}
+
+/* Those that have an answer, and those that are late. */
+static void
+follow_resolves(struct dmq_client *client)
+{
+    int64_t now_ms = clock_ms();
+    for (uint32_t i = 0; i < client->link_count; i++) {
+        if (client->links[i] != NULL && client->links[i]->resolve != NULL) {
+            follow_resolve(client, i, now_ms);
+        }
+    }
+}
+
+/* Until the first lookup is given up, or timeout_ms (negative: without end). */
+static int64_t
+wait_for_resolves(const struct dmq_client *client, int64_t timeout_ms)
+{
+    for (uint32_t i = 0; i < client->link_count; i++) {
+        const struct link *link = client->links[i];
+        if (link != NULL && link->resolve != NULL) {
+            int64_t left = link->give_up_ms - clock_ms();
+            left = left < 0 ? 0 : left;
+            timeout_ms = timeout_ms < 0 || left < timeout_ms ? left : timeout_ms;
+        }
+    }
+    return timeout_ms;
 }
 
 void
@@ -361,9 +447,11 @@ links_poll(struct dmq_client *client, int64_t timeout_ms)
     if (has_unsent(client) && (timeout_ms < 0 || timeout_ms > UNSENT_MS)) {
         timeout_ms = UNSENT_MS;
     }
+    timeout_ms = wait_for_resolves(client, timeout_ms);
     zmq_poll(set->items, set->count, (long)timeout_ms);
     if ((set->items[0].revents & ZMQ_POLLIN) != 0) {
         wakeup_clear(&client->wakeup);
     }
     handle_input(client, set);
+    follow_resolves(client);
 }

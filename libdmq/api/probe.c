@@ -1,8 +1,5 @@
 #include "libdmq/api/probe.h"
 
-/* Both run on the background thread and may wait for the resolver, which libzmq's own I/O thread
- * would have to do as well; only names pay, and only when a connection is made. */
-
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
@@ -31,43 +28,19 @@ try_connect(const struct addrinfo *address)
     return reason;
 }
 
-static struct addrinfo *
-look_up(const char *host, const char *service, struct err_msg *ret_reason)
-{
-    struct addrinfo *address;
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    int rc = getaddrinfo(host, service, &hints, &address);
-    if (rc != 0) {
-        err_set(ret_reason, DMQ_ERR_UNREACHABLE, "host '%.100s' is not known: %s", host,
-                gai_strerror(rc));
-        return NULL;
-    }
-    return address;
-}
-
 bool
-probe_name(const char *host, struct err_msg *ret_reason)
-{
-    struct addrinfo *address = look_up(host, NULL, ret_reason);
-    if (address == NULL) {
-        return false;
-    }
-    freeaddrinfo(address);
-    return true;
-}
-
-bool
-probe(const char *host, int32_t port, struct err_msg *ret_reason)
+probe(const char *host, const char *address, int32_t port, struct err_msg *ret_reason)
 {
     char service[16];
     char text[128];
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    struct addrinfo *found = NULL;
     snprintf(service, sizeof(service), "%d", (int)port);
-    struct addrinfo *address = look_up(host, service, ret_reason);
-    if (address == NULL) {
-        return true;
+    if (getaddrinfo(address, service, &hints, &found) != 0) {
+        return false;
     }
-    int reason = try_connect(address);
-    freeaddrinfo(address);
+    int reason = try_connect(found);
+    freeaddrinfo(found);
     if (reason == 0 || reason == EINPROGRESS) {
         return false;
     }

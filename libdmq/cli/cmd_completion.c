@@ -177,6 +177,8 @@ run(const struct cli *cli)
     return CLI_OK;
 }
 
+static const struct option_spec OPTIONS[] = {{NULL, NULL, NULL}};
+
 const struct command COMMAND_COMPLETION = {
     .name = "completion",
     .arguments = "SHELL",
@@ -184,7 +186,7 @@ const struct command COMMAND_COMPLETION = {
     .examples = "source <(dmq completion bash)\n"
                 "dmq completion bash > ~/.local/share/bash-completion/completions/dmq\n"
                 "dmq completion zsh > ~/.zfunc/_dmq\n",
-    .options = NO_OPTIONS,
+    .options = OPTIONS,
     .min_words = 1,
     .max_words = 1,
     .run = run,

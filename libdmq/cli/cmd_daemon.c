@@ -33,11 +33,13 @@ become_broker(char **argv)
     return become("dmq-broker", argv);
 }
 
+static const struct option_spec OPTIONS[] = {{NULL, NULL, NULL}};
+
 const struct command COMMAND_CONTROLLER = {
     .name = "controller",
     .arguments = "OPTION...",
     .summary = "Run a controller: the daemon dmq-controller, and its options",
-    .options = NO_OPTIONS,
+    .options = OPTIONS,
     .become = become_controller,
 };
 
@@ -45,6 +47,6 @@ const struct command COMMAND_BROKER = {
     .name = "broker",
     .arguments = "OPTION...",
     .summary = "Run a broker: the daemon dmq-broker, and its options",
-    .options = NO_OPTIONS,
+    .options = OPTIONS,
     .become = become_broker,
 };

@@ -2,12 +2,9 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#define NUMERIC_SIZE 64 /* a numeric IPv6 address with its interface */
 
 const char *
 address_print(const char *host, int32_t port, char text[ADDRESS_SIZE])
@@ -18,35 +15,63 @@ address_print(const char *host, int32_t port, char text[ADDRESS_SIZE])
     return text;
 }
 
+static void
+add_family(const struct addrinfo *found, int family, struct addresses *to)
+{
+    for (const struct addrinfo *a = found; a != NULL && to->count < ADDRESS_MAX; a = a->ai_next) {
+        if (a->ai_family == family &&
+            getnameinfo(a->ai_addr, a->ai_addrlen, to->numeric[to->count], ADDRESS_NUMERIC_SIZE,
+                        NULL, 0, NI_NUMERICHOST) == 0) {
+            to->count++;
+        }
+    }
+}
+
+static const char *
+find(const char *host, int flags, struct addresses *ret_addresses)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags};
+    struct addrinfo *found = NULL;
+    struct addresses addresses = {0};
+    int rc = getaddrinfo(host, NULL, &hints, &found);
+    if (rc != 0) {
+        return gai_strerror(rc);
+    }
+    add_family(found, AF_INET, &addresses);
+    add_family(found, AF_INET6, &addresses);
+    freeaddrinfo(found);
+    if (addresses.count == 0) {
+        return "it has no address of IPv4 or IPv6";
+    }
+    *ret_addresses = addresses;
+    return NULL;
+}
+
+bool
+address_take(const char *host, struct addresses *ret_addresses)
+{
+    return find(host, AI_NUMERICHOST, ret_addresses) == NULL;
+}
+
+const char *
+address_find(const char *host, struct addresses *ret_addresses)
+{
+    return find(host, 0, ret_addresses);
+}
+
 dmq_err
 address_resolve(const char *host, int32_t port, char text[ADDRESS_SIZE], struct err_msg *err)
 {
-    char numeric[NUMERIC_SIZE];
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    struct addrinfo *found = NULL;
+    struct addresses found;
     if (host[0] == 0 || strcmp(host, "*") == 0) {
         address_print("*", port, text);
         return DMQ_OK;
     }
-    int rc = getaddrinfo(host, NULL, &hints, &found);
-    if (rc == 0) {
-        /* IPv4 first: what "localhost" means to everybody who dials it. */
-        const struct addrinfo *best = found;
-        for (const struct addrinfo *a = found; a != NULL; a = a->ai_next) {
-            if (a->ai_family == AF_INET) {
-                best = a;
-                break;
-            }
-        }
-        rc = getnameinfo(best->ai_addr, best->ai_addrlen, numeric, sizeof(numeric), NULL, 0,
-                         NI_NUMERICHOST);
-        freeaddrinfo(found);
-    }
-    if (rc != 0) {
+    const char *why = address_find(host, &found);
+    if (why != NULL) {
         return err_set(err, DMQ_ERR_INVALID_CONFIG,
-                       "host '%.100s' cannot be looked up: %s: check services.json", host,
-                       gai_strerror(rc));
+                       "host '%.100s' cannot be looked up: %s: check services.json", host, why);
     }
-    address_print(numeric, port, text);
+    address_print(found.numeric[0], port, text);
     return DMQ_OK;
 }

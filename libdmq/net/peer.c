@@ -1,12 +1,13 @@
 /* States of a connection:
  *
- *   WAITING --retry_at--> CONNECTING --handshake--> GREETING --answer, right node--> UP
- *      ^                      |                        |                             |
- *      +---- CONNECT_FAILED --+------------------------+        DISCONNECTED, FAILED-+
+ *   WAITING --retry_at--> LOOKING_UP --address--> CONNECTING --handshake--> GREETING --answer--> UP
+ *      ^                      |                       |                        |                |
+ *      +---- CONNECT_FAILED --+-----------------------+------------------------+  DISCONNECTED -+
  *
- * Invariants: the sockets are open in all states but WAITING; only UP has requests in flight; each
- * request sent by the owner leaves exactly one RESPONSE or FAILED; a correlation id is never used
- * twice in the life of a peer, so that a late answer finds nothing. */
+ * Invariants: the sockets are open from CONNECTING on; there is a lookup in LOOKING_UP alone, which
+ * a numeric host passes by; only UP has requests in flight; each request sent by the owner leaves
+ * exactly one RESPONSE or FAILED; a correlation id is never used twice in the life of a peer, so
+ * that a late answer finds nothing. */
 #include "libdmq/net/peer.h"
 
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "libdmq/base/assert.h"
 #include "libdmq/base/rng.h"
 #include "libdmq/net/peer_link.h"
+#include "libdmq/net/resolve.h"
 #include "libdmq/net/sockopt.h"
 #include "libdmq/wire/codec.h"
 
@@ -26,7 +28,7 @@
 #define HEADER_ARENA 1024
 #define GREET_AGAIN_MS 1 /* it could not be sent: memory is out for the moment */
 
-enum state { WAITING, CONNECTING, GREETING, UP };
+enum state { WAITING, LOOKING_UP, CONNECTING, GREETING, UP };
 
 struct in_flight {
     int64_t correlation;
@@ -37,15 +39,21 @@ struct in_flight {
 struct peer {
     struct peer_config config;
     char client_id[64];
+    char host[ADDRESS_HOST_SIZE];
     struct rng rng;
     enum state state;
+    struct resolve *resolve; /* LOOKING_UP */
+    bool is_numeric;         /* addresses is the host itself, for good */
+    struct addresses addresses;
+    size_t next_address; /* counts on with each failure; of addresses, modulo their count */
+    char address[ADDRESS_NUMERIC_SIZE];
     struct peer_link link;
     bool link_ended; /* the connection is gone, the sockets are not yet closed */
     uint64_t generation;
 
     int64_t retry_at_ms;   /* WAITING */
     int64_t retry_ms;      /* next interval */
-    int64_t give_up_at_ms; /* CONNECTING, GREETING */
+    int64_t give_up_at_ms; /* LOOKING_UP; CONNECTING, GREETING */
     int64_t up_since_ms;   /* UP */
     bool greeted;          /* GREETING: API_VERSIONS was sent */
     int64_t greet_at_ms;   /* GREETING, else: when to try */
@@ -86,6 +94,9 @@ peer_new(const struct peer_config *config)
     peer->config = *config;
     snprintf(peer->client_id, sizeof(peer->client_id), "%s", config->client_id);
     peer->config.client_id = peer->client_id;
+    snprintf(peer->host, sizeof(peer->host), "%s", config->host);
+    peer->config.host = peer->host;
+    peer->is_numeric = address_take(peer->host, &peer->addresses);
     if (config->connect_timeout_ms == 0) {
         peer->config.connect_timeout_ms = NET_HANDSHAKE_MS;
     }
@@ -105,6 +116,7 @@ peer_free(struct peer *peer)
     if (peer == NULL) {
         return;
     }
+    resolve_end(peer->resolve);
     peer_link_close(&peer->link, false);
     for (size_t i = peer->events_head; i < peer->events_count; i++) {
         peer_event_deinit(&peer->events[i]);
@@ -173,6 +185,13 @@ next_interval(struct peer *peer)
     return rng_range(&peer->rng, interval - interval / 4, interval);
 }
 
+static void
+end_resolve(struct peer *peer)
+{
+    resolve_end(peer->resolve);
+    peer->resolve = NULL;
+}
+
 /* The one way in which a connection ends, whoever ends it: the sockets go, and every request
  * without an answer is told to be maybe done. What libzmq had not sent goes with its socket:
  * nothing of it can arrive on the next connection. */
@@ -180,8 +199,11 @@ static void
 end_connection(struct peer *peer, dmq_err err, const char *why, int64_t now_ms)
 {
     bool was_up = peer->state == UP;
+    bool was_connecting = peer->state == CONNECTING || peer->state == GREETING;
+    end_resolve(peer);
     peer_link_close(&peer->link, peer->link_ended);
     peer->link_ended = false;
+    peer->next_address += was_connecting;
     peer->generation++;
     peer->state = WAITING;
     if (was_up && now_ms - peer->up_since_ms >= STEADY_MS) {
@@ -196,18 +218,63 @@ end_connection(struct peer *peer, dmq_err err, const char *why, int64_t now_ms)
 }
 
 static void
-begin_connection(struct peer *peer, int64_t now_ms)
+open_link(struct peer *peer, int64_t now_ms)
 {
-    DMQ_ASSERT(peer->state == WAITING && peer->in_flight_count == 0);
+    char endpoint[ADDRESS_SIZE];
+    DMQ_ASSERT(peer->addresses.count > 0 && peer->resolve == NULL);
+    snprintf(peer->address, sizeof(peer->address), "%s",
+             peer->addresses.numeric[peer->next_address % peer->addresses.count]);
+    address_print(peer->address, peer->config.port, endpoint);
     peer->generation++;
     peer->greeted = false;
-    if (!peer_link_open(&peer->link, peer->config.zmq_context, peer->config.endpoint,
+    if (!peer_link_open(&peer->link, peer->config.zmq_context, endpoint,
                         peer->config.max_frame_bytes)) {
         end_connection(peer, DMQ_ERR_UNREACHABLE, "socket cannot be made", now_ms);
         return;
     }
     peer->state = CONNECTING;
     peer->give_up_at_ms = now_ms + peer->config.connect_timeout_ms;
+}
+
+static void
+begin_connection(struct peer *peer, int64_t now_ms)
+{
+    DMQ_ASSERT(peer->state == WAITING && peer->in_flight_count == 0);
+    if (peer->is_numeric) {
+        open_link(peer, now_ms);
+        return;
+    }
+    peer->generation++;
+    peer->resolve = resolve_begin(peer->host);
+    if (peer->resolve == NULL) {
+        end_connection(peer, DMQ_ERR_UNREACHABLE, "host cannot be looked up: no descriptors left",
+                       now_ms);
+        return;
+    }
+    peer->state = LOOKING_UP;
+    peer->give_up_at_ms = now_ms + peer->config.connect_timeout_ms;
+}
+
+static void
+follow_resolve(struct peer *peer, int64_t now_ms)
+{
+    struct err_msg err;
+    const char *why = NULL;
+    bool answered = resolve_answered(peer->resolve, &peer->addresses, &why);
+    if (answered && why == NULL) {
+        end_resolve(peer);
+        open_link(peer, now_ms);
+    } else if (answered || now_ms >= peer->give_up_at_ms) {
+        resolve_error(peer->host, why, &err);
+        end_connection(peer, err.code, err.text, now_ms);
+    }
+}
+
+/* There is a connection, or one is about to be. */
+static bool
+has_sockets(const struct peer *peer)
+{
+    return peer->state != WAITING && peer->state != LOOKING_UP;
 }
 
 void
@@ -465,7 +532,7 @@ receive(struct peer *peer, size_t most, int64_t now_ms)
 {
     static const struct net_limits limits = {0}; /* the socket bounds the frames */
     struct net_msg msg = {0};
-    for (size_t i = 0; i < most && peer->state != WAITING; i++) {
+    for (size_t i = 0; i < most && has_sockets(peer); i++) {
         if (net_recv(peer->link.dealer, &limits, &msg) != NET_OK) {
             break;
         }
@@ -507,7 +574,10 @@ peer_process(struct peer *peer, int64_t now_ms)
     if (peer->state == WAITING && now_ms >= peer->retry_at_ms) {
         begin_connection(peer, now_ms);
     }
-    if (peer->state != WAITING) {
+    if (peer->state == LOOKING_UP) {
+        follow_resolve(peer, now_ms);
+    }
+    if (has_sockets(peer)) {
         follow_link(peer, now_ms);
     }
     if (peer->state == GREETING && !peer->greeted) {
@@ -532,12 +602,18 @@ peer_disconnect(struct peer *peer, dmq_err err, const char *why, int64_t now_ms)
 size_t
 peer_sockets(const struct peer *peer, void *ret_sockets[PEER_MAX_SOCKETS])
 {
-    if (peer->state == WAITING) {
+    if (!has_sockets(peer)) {
         return 0;
     }
     ret_sockets[0] = peer->link.dealer;
     ret_sockets[1] = peer->link.monitor;
     return 2;
+}
+
+int
+peer_fd(const struct peer *peer)
+{
+    return peer->resolve != NULL ? resolve_fd(peer->resolve) : -1;
 }
 
 uint64_t
@@ -580,4 +656,10 @@ uint32_t
 peer_in_flight(const struct peer *peer)
 {
     return peer->in_flight_count;
+}
+
+const char *
+peer_address(const struct peer *peer)
+{
+    return peer->address;
 }

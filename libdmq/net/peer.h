@@ -1,5 +1,9 @@
 /* An outgoing connection to one node, made again and again until peer_free.
  *
+ * Where the node is given by name, the name is looked up for each connection (resolve.h): who waits
+ * for a name server is this peer alone. Of several addresses the next one is tried after each
+ * failure.
+ *
  * There is one DEALER per connection, never reused: when the connection ends, the DEALER is closed
  * and each request without answer is reported as failed, maybe done. libzmq's own reconnect is
  * never let happen, for it would deliver old requests late. The first try again comes after 5 ms,
@@ -8,9 +12,9 @@
  * A connection opens with API_VERSIONS. It is up when the answer is there and comes from the node
  * (and, where that is known, the cluster) that was meant.
  *
- * No callbacks and no thread: the owner polls peer_sockets() for input, together with whatever else
- * it waits for, at the latest until peer_deadline(); then it calls peer_process() and takes the
- * events. The sockets change with each connection: peer_generation() tells. (zmq_poll and zloop
+ * No callbacks and no thread: the owner polls peer_sockets() and peer_fd() for input, together with
+ * whatever else it waits for, at the latest until peer_deadline(); then it calls peer_process() and
+ * takes the events. Both change with each connection: peer_generation() tells. (zmq_poll and zloop
  * watch them well; their bare file descriptors are edge-triggered.) One thread. */
 #ifndef DMQ_NET_PEER_H
 #define DMQ_NET_PEER_H
@@ -24,13 +28,15 @@ struct peer;
 
 struct peer_config {
     void *zmq_context;
-    char endpoint[ADDRESS_SIZE]; /* of address_print */
+    const char *host; /* name or numeric address; copied */
+    int32_t port;
     int32_t node_id;             /* who must answer; -1: anybody */
     struct uuid cluster_id;      /* its cluster; zero: any */
     const char *client_id;       /* name for the other's logs; copied */
     int64_t max_frame_bytes;     /* a larger frame ends the connection */
     uint32_t max_in_flight;      /* requests without answer; the other side may allow fewer */
-    uint32_t connect_timeout_ms; /* from the first SYN to the answer to API_VERSIONS; 0: 2000 */
+    uint32_t connect_timeout_ms; /* for the name; then from the first SYN to the answer to
+                                    API_VERSIONS; 0: 2000 */
     uint32_t max_backoff_ms;     /* longest pause between two tries; 0: 1000 */
     uint64_t seed;               /* of the chance in the backing off */
 };
@@ -68,6 +74,9 @@ void peer_expect_cluster(struct peer *peer, struct uuid cluster_id);
 /* Fills 0 to 2 sockets to poll for input. */
 #define PEER_MAX_SOCKETS 2
 size_t peer_sockets(const struct peer *peer, void *ret_sockets[PEER_MAX_SOCKETS]);
+
+/* A descriptor to poll for input besides, or -1: while the name is looked up. */
+int peer_fd(const struct peer *peer);
 uint64_t peer_generation(const struct peer *peer);
 
 /* When peer_process() is to be called even without input. */
@@ -84,6 +93,9 @@ bool peer_is_up(const struct peer *peer);
 /* What the other side said of itself; NULL if it is not up. Lives until the next peer_process(). */
 const struct api_versions_response *peer_hello(const struct peer *peer);
 uint32_t peer_in_flight(const struct peer *peer);
+
+/* The numeric address of the connection that is, is made, or was last; "" before there was one. */
+const char *peer_address(const struct peer *peer);
 
 /* Tries again at once, if it is waiting to. */
 void peer_hurry(struct peer *peer);

@@ -78,14 +78,9 @@ close_fds(struct peer_set *set, struct peer_place *place)
 }
 
 static bool
-add_fd(struct peer_set *set, struct peer_place *place, void *socket)
+add_fd(struct peer_set *set, struct peer_place *place, int theirs)
 {
-    int theirs;
-    size_t size = sizeof(theirs);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = place};
-    if (zmq_getsockopt(socket, ZMQ_FD, &theirs, &size) != 0) {
-        return false;
-    }
     int fd = fcntl(theirs, F_DUPFD_CLOEXEC, 0);
     if (fd < 0) {
         return false;
@@ -95,19 +90,28 @@ add_fd(struct peer_set *set, struct peer_place *place, void *socket)
 }
 
 static bool
+add_socket(struct peer_set *set, struct peer_place *place, void *socket)
+{
+    int theirs;
+    size_t size = sizeof(theirs);
+    return zmq_getsockopt(socket, ZMQ_FD, &theirs, &size) == 0 && add_fd(set, place, theirs);
+}
+
+static bool
 add_fds(struct peer_set *set, struct peer_place *place, const struct peer *peer)
 {
     void *sockets[PEER_MAX_SOCKETS];
     size_t count = peer_sockets(peer, sockets);
     for (size_t i = 0; i < count; i++) {
-        if (!add_fd(set, place, sockets[i])) {
+        if (!add_socket(set, place, sockets[i])) {
             return false;
         }
     }
-    return true;
+    return peer_fd(peer) < 0 || add_fd(set, place, peer_fd(peer));
 }
 
-/* Asking for a socket's state is a use of it, and so takes the news away like any other. */
+/* Asking for a socket's state is a use of it, and so takes the news away like any other. (What
+ * peer_fd() says, no use takes away: epoll is enough.) */
 static bool
 has_input(const struct peer *peer)
 {

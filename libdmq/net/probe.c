@@ -36,17 +36,13 @@ connect_to(const struct addrinfo *to, int timeout_ms)
 }
 
 enum probe_result
-probe_port(const char *host, int32_t port, int timeout_ms)
+probe_port(const char *address, int32_t port, int timeout_ms)
 {
-    /* IPv4 for names, as libzmq connects (sockopt_set_ipv6). */
     char service[16];
-    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
     struct addrinfo *found = NULL;
-    for (const char *c = host; *c != 0; c++) {
-        hints.ai_family = *c == ':' ? AF_INET6 : hints.ai_family;
-    }
     snprintf(service, sizeof(service), "%d", port);
-    if (getaddrinfo(host, service, &hints, &found) != 0) {
+    if (getaddrinfo(address, service, &hints, &found) != 0) {
         return PROBE_SILENT;
     }
     int reason = connect_to(found, timeout_ms);

@@ -10,8 +10,8 @@ enum probe_result {
     PROBE_SILENT    /* no answer in time, or no way there: says nothing about the process */
 };
 
-/* Connects by plain TCP and closes again. Blocks for at most timeout_ms, and while host is looked
- * up: not for a core thread. */
-enum probe_result probe_port(const char *host, int32_t port, int timeout_ms);
+/* Connects by plain TCP to a numeric address (anything else is silent) and closes again. Blocks for
+ * at most timeout_ms: not for a core thread. */
+enum probe_result probe_port(const char *address, int32_t port, int timeout_ms);
 
 #endif

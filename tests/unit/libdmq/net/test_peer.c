@@ -149,13 +149,14 @@ static struct peer *
 new_peer(int32_t port)
 {
     struct peer_config config = {.zmq_context = context,
+                                 .host = "127.0.0.1",
+                                 .port = port,
                                  .node_id = 7,
                                  .client_id = "test",
                                  .max_frame_bytes = 1 << 20,
                                  .max_in_flight = 8,
                                  .connect_timeout_ms = 500,
                                  .seed = 1};
-    address_print("127.0.0.1", port, config.endpoint);
     return peer_new(&config);
 }
 

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -38,7 +39,7 @@ struct owner {
 struct rig {
     void *context;
     struct router router;
-    char endpoint[64];
+    int32_t port;
     struct peer_set *set;
     struct owner owners[PEERS];
 };
@@ -144,23 +145,26 @@ setup(void **state)
     struct err_msg err;
     struct router_options options = {
         .max_frame_bytes = 1 << 20, .send_hwm = 1000, .recv_hwm = 1000, .linger_ms = 1000};
-    size_t size = sizeof(rig.endpoint);
+    char endpoint[64];
+    size_t size = sizeof(endpoint);
     memset(&rig, 0, sizeof(rig));
     rig.context = zmq_ctx_new();
     rig.router.socket = zmq_socket(rig.context, ZMQ_ROUTER);
     assert_int_equal(router_configure(rig.router.socket, &options, &err), DMQ_OK);
     assert_int_equal(router_bind(rig.router.socket, "127.0.0.1", 0, &err), DMQ_OK);
-    assert_int_equal(zmq_getsockopt(rig.router.socket, ZMQ_LAST_ENDPOINT, rig.endpoint, &size), 0);
+    assert_int_equal(zmq_getsockopt(rig.router.socket, ZMQ_LAST_ENDPOINT, endpoint, &size), 0);
+    rig.port = (int32_t)strtol(strrchr(endpoint, ':') + 1, NULL, 10);
     rig.set = peer_set_new();
     assert_non_null(rig.set);
     for (int i = 0; i < PEERS; i++) {
         struct peer_config config = {.zmq_context = rig.context,
+                                     .host = "127.0.0.1",
+                                     .port = rig.port,
                                      .node_id = 7,
                                      .client_id = "test",
                                      .max_frame_bytes = 1 << 20,
                                      .max_in_flight = 100,
                                      .seed = (uint64_t)i};
-        memcpy(config.endpoint, rig.endpoint, size);
         rig.owners[i].peer = peer_new(&config);
         rig.owners[i].watch =
             (struct peer_watch){.set = rig.set, .owner = &rig.owners[i], .process = process};
