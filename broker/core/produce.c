@@ -95,8 +95,9 @@ check_min_isr(const struct call *call, const struct partition *p, enum plog_sequ
     bool there = sequence == PLOG_DUPLICATE;
     return err_set(err,
                    there ? DMQ_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND : DMQ_ERR_NOT_ENOUGH_REPLICAS,
-                   "%s has %d replicas in sync, min.insync.replicas is %d: %s", p->label,
-                   replica_isr_size(&p->replica), p->replica.min_isr,
+                   "%s has %d replicas in sync, min.insync.replicas is %d: %s; start the brokers "
+                   "that are down (dmq cluster health), or lower min.insync.replicas",
+                   p->label, replica_isr_size(&p->replica), p->replica.min_isr,
                    there ? "the batch is stored, but not yet safe" : "nothing was written");
 }
 

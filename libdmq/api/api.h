@@ -214,6 +214,7 @@ void links_poll(struct dmq_client *client, int64_t timeout_ms);
 /* Feeds batches that may leave to the machine. Returns when to be called again. */
 int64_t producer_drain(struct dmq_producer *producer);
 void producer_batch_done(struct dmq_producer *producer, struct send_batch *batch);
+void producer_waits(struct dmq_producer *producer, const struct client_effect *effect);
 void producer_topic_changed(struct dmq_producer *producer, const struct known_topic *topic);
 void producer_closed(struct dmq_producer *producer);
 void producer_failed(struct dmq_producer *producer, const struct err_msg *failure);

@@ -161,6 +161,9 @@ take_back(struct dmq_producer *producer, struct send_batch *batch)
             producer->first_failure = batch->result;
         }
         producer->failed += (uint64_t)batch->count;
+    } else if (batch->topic == producer->waits.topic &&
+               batch->partition == producer->waits.partition) {
+        producer->waits.why.code = DMQ_OK;
     }
     batch->opaques.count = tell_waiters(batch);
     if (batch->opaques.count > 0) {
@@ -175,6 +178,16 @@ producer_batch_done(struct dmq_producer *producer, struct send_batch *batch)
     gate_lock(&producer->gate);
     take_back(producer, batch);
     gate_wake(&producer->gate);
+    gate_unlock(&producer->gate);
+}
+
+void
+producer_waits(struct dmq_producer *producer, const struct client_effect *effect)
+{
+    gate_lock(&producer->gate);
+    producer->waits.topic = effect->u.waits.topic;
+    producer->waits.partition = effect->u.waits.partition;
+    producer->waits.why = effect->result;
     gate_unlock(&producer->gate);
 }
 
@@ -303,6 +316,7 @@ dmq_producer_flush(dmq_producer *producer, int64_t timeout_ms, uint64_t *ret_fai
     err = wait_for_flush(producer, deadline_of(timeout_ms));
     uint64_t failed = producer->failed;
     struct err_msg failure = producer->first_failure;
+    struct err_msg waits = producer->waits.why;
     if (err == DMQ_OK) {
         producer->failed = 0;
     }
@@ -311,8 +325,9 @@ dmq_producer_flush(dmq_producer *producer, int64_t timeout_ms, uint64_t *ret_fai
         *ret_failed = failed;
     }
     if (err == DMQ_ERR_TIMEOUT) {
-        return api_error(error, err, "not everything was acknowledged within %lld ms",
-                         (long long)timeout_ms);
+        return api_error(error, err, "not everything was acknowledged within %lld ms%s%s",
+                         (long long)timeout_ms, waits.code == DMQ_OK ? "" : ": ",
+                         waits.code == DMQ_OK ? "" : waits.text);
     }
     if (err != DMQ_OK) {
         return api_error(error, err, "%s", err_text(err));

@@ -106,6 +106,9 @@ carry_out(struct dmq_client *client, struct client_effect *effect)
     case CLIENT_BATCH_DONE:
         producer_batch_done(producer_find(client, effect->id), effect->u.batch);
         break;
+    case CLIENT_SEND_WAITS:
+        producer_waits(producer_find(client, effect->id), effect);
+        break;
     case CLIENT_RECORDS:
         consumer_records(consumer_find(client, effect->id), effect);
         break;

@@ -185,6 +185,16 @@ record_of(const dmq_record *record, int64_t wall_ms, void *waiter)
     };
 }
 
+static const char *
+why_full(const struct dmq_producer *producer)
+{
+    if (delivery_is_full(producer)) {
+        return "deliveries are not taken (dmq_producer_poll)";
+    }
+    return producer->waits.why.code == DMQ_OK ? "the brokers do not keep up"
+                                              : producer->waits.why.text;
+}
+
 static dmq_err
 append_error(struct dmq_producer *producer, const struct accum_topic *topic,
              const dmq_record *record, dmq_err err, dmq_error *error)
@@ -204,9 +214,7 @@ append_error(struct dmq_producer *producer, const struct accum_topic *topic,
                          (int)record->partition);
     case DMQ_ERR_BUFFER_FULL:
         return api_error(error, err, "the send buffer is full (buffer.memory=%zu): %s",
-                         producer->accum.config.buffer_bytes,
-                         delivery_is_full(producer) ? "deliveries are not taken (dmq_producer_poll)"
-                                                    : "the brokers do not keep up");
+                         producer->accum.config.buffer_bytes, why_full(producer));
     case DMQ_ERR_INVALID_TIMESTAMP:
         return api_error(error, err, "timestamp %lld is out of range",
                          (long long)record->timestamp);

@@ -51,6 +51,11 @@ struct dmq_producer {
     bool is_source;       /* of the client's readiness */
     uint64_t failed;      /* records since the last flush */
     struct err_msg first_failure;
+    struct {
+        int32_t topic;
+        int32_t partition;
+        struct err_msg why;
+    } waits;                /* the partition that failed last, until it goes on; DMQ_OK: none */
     struct err_msg failure; /* the client is gone */
 };
 

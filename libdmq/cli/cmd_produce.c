@@ -4,7 +4,11 @@
  * under its ordinal, the number of the line counted over all files, so that a failure names the
  * line. The first failure ends the reading: what was stored is then the beginning of the input, as
  * far as the partitions allow, and nothing of what follows. Exit 0 means that every record was
- * acknowledged as --acks asks for. */
+ * acknowledged as --acks asks for.
+ *
+ * A record that cannot be stored is tried again for two minutes (delivery.timeout.ms): the disk may
+ * get space, the broker may come back. Whoever waits is told why after a second, and when it goes
+ * on. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,6 +26,7 @@
 #include "libdmq/cli/progress.h"
 #include "libdmq/cli/report.h"
 #include "libdmq/cli/session.h"
+#include "libdmq/cli/stall.h"
 #include "libdmq/cli/stop.h"
 #include "libdmq/cli/value.h"
 
@@ -49,6 +54,7 @@ struct produce {
     uint64_t stored;   /* acknowledged */
     uint64_t failures; /* records refused or not acknowledged */
     int code;          /* exit code of the first failure */
+    struct stall stall;
 };
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -89,6 +95,43 @@ take_deliveries(struct produce *p)
     } while (count == DELIVERIES_MAX);
 }
 
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+/* The library knows why a partition tries again, if one does: else a broker has it and is slow. */
+static void
+tell_why(const struct produce *p)
+{
+    dmq_error error = session_error();
+    if (dmq_producer_flush(p->producer, 0, NULL, &error) != DMQ_ERR_TIMEOUT) {
+        return; /* it went on just now; what failed says so itself */
+    }
+    const char *why = strstr(error.message, ": ");
+    report_note("waiting: %" PRIu64 " records are not stored yet: %s (it is tried again and again; "
+                "Ctrl-C twice gives up)",
+                p->sent - p->stored - p->failures,
+                why != NULL ? why + 2 : "a broker has not answered yet (see dmq cluster health)");
+}
+
+/* Takes what was delivered, and tells whether anything is. */
+static void
+look(struct produce *p)
+{
+    int64_t ns;
+    take_deliveries(p);
+    switch (stall_look(&p->stall, p->sent, p->stored + p->failures, clock_ns(), &ns)) {
+    case STALL_NONE:
+        break;
+    case STALL_BEGAN:
+        tell_why(p);
+        break;
+    case STALL_ENDED:
+        if (p->failures == 0) {
+            report_note("it goes on, after %.1f s", (double)ns / 1e9);
+        }
+        break;
+    }
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static void
@@ -99,12 +142,16 @@ send_line(struct produce *p, const char *data, size_t size)
     dmq_error error = session_error();
     dmq_err err;
     do { /* a full buffer waits; delivery.timeout.ms bounds that */
-        err = dmq_producer_send(p->producer, p->topic, &p->record, -1, &error);
-    } while (err == DMQ_ERR_INTERRUPTED && !stop_requested());
+        err = dmq_producer_send(p->producer, p->topic, &p->record, STALL_LOOK_MS, &error);
+        if (err == DMQ_ERR_BUFFER_FULL) {
+            look(p);
+        }
+    } while ((err == DMQ_ERR_BUFFER_FULL && p->failures == 0 && !stop_requested()) ||
+             (err == DMQ_ERR_INTERRUPTED && !stop_requested()));
     if (err == DMQ_OK) {
         p->sent++;
         p->bytes += p->record.value.size;
-    } else if (err != DMQ_ERR_INTERRUPTED) {
+    } else if (err != DMQ_ERR_INTERRUPTED && err != DMQ_ERR_BUFFER_FULL) {
         fail_line(p, p->sent + 1, error.message, report_exit_code(err));
     }
 }
@@ -125,6 +172,8 @@ read_line(struct produce *p, struct lines *lines)
     case LINES_FAILED:
         fail_line(p, p->sent + 1, strerrordesc_np(errno), CLI_ERROR);
         return false;
+    case LINES_WAITING:
+        return true;
     case LINES_END:
     case LINES_STOPPED:
         return false;
@@ -138,7 +187,7 @@ read_lines(struct produce *p, struct lines *lines)
     while (read_line(p, lines)) {
         bool is_waiting = !lines_is_ready(lines);
         if (is_waiting || p->sent % POLL_EVERY == 0) {
-            take_deliveries(p);
+            look(p);
             progress_update(p->sent, p->bytes);
         }
         if (p->failures > 0) {
@@ -161,6 +210,7 @@ read_source(struct produce *p, const char *name)
     }
     struct lines lines;
     if (lines_init(&lines, fd, stop_fd())) {
+        lines.wait_ms = STALL_LOOK_MS;
         read_lines(p, &lines);
         lines_deinit(&lines);
     } else {
@@ -181,9 +231,9 @@ flush(struct produce *p)
     dmq_error error = session_error();
     dmq_err err;
     do {
-        err = dmq_producer_flush(p->producer, -1, NULL, &error);
-    } while (err == DMQ_ERR_INTERRUPTED);
-    take_deliveries(p);
+        err = dmq_producer_flush(p->producer, STALL_LOOK_MS, NULL, &error);
+        look(p);
+    } while (err == DMQ_ERR_INTERRUPTED || err == DMQ_ERR_TIMEOUT);
     if (err != DMQ_OK && p->failures == 0) {
         p->failures++;
         p->code = report_error("flush", &error);
@@ -346,7 +396,9 @@ const struct command COMMAND_PRODUCE = {
                "--key-field the value is the whole line; quotes have no meaning; a line without\n"
                "that field (or, with --key-delim, without the delimiter) has no key.\n"
                "Exits with 0 only when every record was acknowledged. At the first failure it\n"
-               "stops reading and names the line; 7: what came before is stored.\n",
+               "stops reading and names the line; 7: what came before is stored. What cannot be\n"
+               "stored at the moment is tried again for two minutes; after a second stderr says\n"
+               "why (not with --quiet).\n",
     .examples = "echo hello | dmq produce orders\n"
                 "dmq produce orders --key-delim : keyed.txt\n"
                 "dmq produce flights --key-field 10 --compression lz4 flights.csv\n"

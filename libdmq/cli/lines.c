@@ -11,7 +11,7 @@ enum { START_BYTES = 256 * 1024 };
 bool
 lines_init(struct lines *lines, int fd, int stop_fd)
 {
-    *lines = (struct lines){.fd = fd, .stop_fd = stop_fd, .capacity = START_BYTES};
+    *lines = (struct lines){.fd = fd, .stop_fd = stop_fd, .wait_ms = -1, .capacity = START_BYTES};
     lines->data = malloc(START_BYTES);
     return lines->data != NULL;
 }
@@ -50,10 +50,14 @@ wait_for_input(const struct lines *lines)
 {
     struct pollfd fds[2] = {{.fd = lines->fd, .events = POLLIN},
                             {.fd = lines->stop_fd, .events = POLLIN}};
-    while (poll(fds, 2, -1) < 0) {
+    int ready;
+    while ((ready = poll(fds, 2, lines->wait_ms)) < 0) {
         if (errno != EINTR) {
             return LINES_FAILED;
         }
+    }
+    if (ready == 0) {
+        return LINES_WAITING;
     }
     return fds[1].revents != 0 ? LINES_STOPPED : LINES_ONE;
 }

@@ -12,6 +12,7 @@ enum { LINES_SIZE_MAX = 64 * 1024 * 1024 };
 enum lines_result {
     LINES_ONE,      /* a line */
     LINES_END,      /* no more */
+    LINES_WAITING,  /* no input came for wait_ms: ask again */
     LINES_STOPPED,  /* stop_fd became readable while we waited for input */
     LINES_TOO_LONG, /* longer than LINES_SIZE_MAX */
     LINES_FAILED    /* errno */
@@ -20,6 +21,7 @@ enum lines_result {
 struct lines {
     int fd;
     int stop_fd; /* -1: none */
+    int wait_ms; /* -1: for ever, which is where lines_init leaves it */
     bool is_ended;
     char *data;
     size_t start; /* of what was not handed out yet */

@@ -347,6 +347,7 @@ drop_effect(struct client_effects *effects, struct client_effect *effect)
     case CLIENT_DISCONNECT:
     case CLIENT_TOPIC:
     case CLIENT_BATCH_DONE:
+    case CLIENT_SEND_WAITS:
     case CLIENT_SLOT_FAILED:
         break;
     }

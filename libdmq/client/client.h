@@ -225,6 +225,7 @@ struct send_partition {
     uint64_t metadata_number;  /* of the METADATA that must answer before it is sent again */
     int64_t metadata_until_ms; /* but not longer */
     struct err_msg last;       /* of the last failed attempt */
+    dmq_err told;              /* reason to wait that the shell knows; DMQ_OK: none */
 };
 
 struct sender {
@@ -363,6 +364,7 @@ enum client_effect_type {
     CLIENT_ANSWERED,   /* a call is done: result, body */
     CLIENT_OFFSETS,    /* a lookup is done: result, offsets */
     CLIENT_BATCH_DONE, /* the outcome is in the batch, which is the shell's again */
+    CLIENT_SEND_WAITS, /* batches of a partition will be tried again: result says why */
     CLIENT_RECORDS,    /* frame may be NULL: only high_watermark is news */
     CLIENT_SLOT_FAILED /* a partition stops: result */
 };
@@ -384,6 +386,10 @@ struct client_effect {
             size_t count;
         } offsets;
         struct send_batch *batch;
+        struct {
+            int32_t topic;
+            int32_t partition;
+        } waits;
         struct {
             struct buf *frame; /* owned; whole batches back to back */
             uint32_t slot;

@@ -118,6 +118,9 @@ void producer_id_answered(struct client *c, struct client_request *request,
 void send_expire(struct client *c, struct sender *s, struct send_partition *p);
 
 /* The first batch of the queue, its result set, will not be sent again: rules 1 and 2. */
+/* Nothing was tried, but nothing leaves either: the shell hears why, once for each error. */
+void send_waits(struct client *c, const struct sender *s, struct send_partition *p,
+                const struct err_msg *why);
 void send_give_up(struct client *c, struct sender *s, struct send_partition *p,
                   struct send_batch *batch);
 

@@ -127,19 +127,44 @@ succeed(struct client *c, struct sender *s, struct send_partition *p, struct sen
     batch->base_offset = s->config.acks == 0 ? -1 : base_offset;
     p->backoff_ms = 0;
     p->last.code = DMQ_OK;
+    p->told = DMQ_OK;
     if (batch == p->queue) {
         p->gap_known = false; /* what came before it is in the log as well */
     }
     send_done(c, s, p, batch);
 }
 
+static void
+tell_why(struct client *c, const struct sender *s, struct send_partition *p)
+{
+    struct client_effect *effect = emit(c, CLIENT_SEND_WAITS);
+    effect->id = s->id;
+    effect->result = p->last;
+    effect->u.waits.topic = p->key.topic;
+    effect->u.waits.partition = p->key.partition;
+    p->told = p->last.code;
+}
+
+void
+send_waits(struct client *c, const struct sender *s, struct send_partition *p,
+           const struct err_msg *why)
+{
+    DMQ_ASSERT(why->code != DMQ_OK && p->queued > 0);
+    p->last = *why;
+    if (p->told != why->code) {
+        tell_why(c, s, p);
+    }
+}
+
 /* The attempt failed; the batch stays and is sent again. */
 static void
-send_again(struct client *c, struct send_partition *p, const struct err_msg *why)
+send_again(struct client *c, const struct sender *s, struct send_partition *p,
+           const struct err_msg *why)
 {
     DMQ_ASSERT(why->code != DMQ_OK && p->queued > 0);
     p->draining = true;
     p->last = *why;
+    tell_why(c, s, p); /* each time: the shell may have forgotten it */
     if (c->now_ms >= p->retry_at_ms) {
         p->retry_at_ms = back_off(c, &p->backoff_ms);
     }
@@ -156,7 +181,7 @@ sequence_error(struct client *c, struct sender *s, struct send_partition *p,
                struct send_batch *batch, const struct err_msg *why)
 {
     if (batch != p->queue || p->restart != RESTART_NONE) {
-        send_again(c, p, why); /* what is before it is to be sent again first */
+        send_again(c, s, p, why); /* what is before it is to be sent again first */
         return;
     }
     bool explained = p->gap_known || why->code == DMQ_ERR_UNKNOWN_PRODUCER_ID;
@@ -191,9 +216,9 @@ attempt_ended(struct client *c, struct sender *s, struct send_batch *batch,
         sequence_error(c, s, p, batch, result);
     } else if (cls == DMQ_CLASS_RETRIABLE || cls == DMQ_CLASS_MAYBE_DONE) {
         batch->maybe_done |= cls == DMQ_CLASS_MAYBE_DONE;
-        send_again(c, p, result);
+        send_again(c, s, p, result);
     } else if (batch != p->queue) {
-        send_again(c, p, result); /* fails again, and for good, when it is the first */
+        send_again(c, s, p, result); /* fails again, and for good, when it is the first */
     } else {
         batch->result = *result;
         send_give_up(c, s, p, batch);
@@ -309,6 +334,6 @@ producer_id_answered(struct client *c, struct client_request *request, const str
     s->id_wanted = true;
     struct send_partition *p;
     DL_FOREACH (s->active, p) {
-        p->last = msg; /* for the sentence of a delivery that never was */
+        send_waits(c, s, p, &msg); /* and the sentence of a delivery that never was */
     }
 }

@@ -393,7 +393,7 @@ add_to_group(struct client *c, struct sender *s, struct send_partition *p, struc
     struct err_msg msg;
     struct conn *leader = leader_of(c, p->key.topic, p->key.partition, &epoch, &msg);
     if (leader == NULL) {
-        p->last = msg;
+        send_waits(c, s, p, &msg);
         int32_t cls = err_class(msg.code);
         if (msg.code == DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION || cls == DMQ_CLASS_FATAL) {
             give_up_partition(c, s, p, &msg);
@@ -523,7 +523,10 @@ pump(struct client *c, struct sender *s)
     }
     DL_FOREACH (s->active, p) { /* connects to those who are needed, and notes why they are not */
         int32_t epoch;
-        leader_of(c, p->key.topic, p->key.partition, &epoch, &p->last);
+        struct err_msg msg;
+        if (leader_of(c, p->key.topic, p->key.partition, &epoch, &msg) == NULL) {
+            send_waits(c, s, p, &msg);
+        }
     }
 }
 

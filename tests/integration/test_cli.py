@@ -771,6 +771,58 @@ def test_a_broker_that_dies_meanwhile_costs_nothing(cluster, start):
     assert consumed(cluster, "t") == b"".join(b"%d\n" % i for i in range(300))
 
 
+def lines_of(stream):
+    os.set_blocking(stream.fileno(), False)
+    return (stream.read() or b"").decode().splitlines()
+
+
+def test_produce_says_that_it_waits_and_goes_on(cluster, start):
+    create(cluster, "t")
+    told, quiet = start("produce", "t"), start("produce", "t", "--quiet", "--json")
+    broker = cluster.daemons()["dmq-broker"]
+    for writer in (told, quiet):
+        writer.stdin.write(b"a\n")
+        writer.stdin.flush()
+    wait_until(lambda: consumed(cluster, "t") == b"a\na\n")
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        for writer in (told, quiet):
+            writer.stdin.write(b"b\n")  # and the input stays open: it waits for more
+            writer.stdin.flush()
+        time.sleep(3)
+        (said,) = lines_of(told.stderr)
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    assert "waiting: 1 records are not stored yet" in said and "Ctrl-C" in said
+    wait_until(lambda: consumed(cluster, "t") == b"a\na\nb\nb\n")
+    for writer in (told, quiet):
+        writer.stdin.close()
+        assert writer.wait(20) == OK
+    (said,) = lines_of(told.stderr)
+    assert re.match(r"dmq: it goes on, after \d+\.\d s$", said)
+    assert lines_of(quiet.stderr) == []
+    assert len(json.loads(quiet.stdout.read())) > 0
+
+
+def test_produce_says_that_nobody_is_there_any_more(tmp_path):
+    with Daemons(tmp_path) as alone:
+        command = [BIN / "dmq", "--url", alone.url]
+        assert subprocess.run([*command, "topic", "create", "t"]).returncode == OK
+        with subprocess.Popen(
+            [*command, "produce", "t"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as writer:
+            writer.stdin.write(b"a\n")
+            writer.stdin.flush()
+            time.sleep(0.5)
+            alone.broker.kill()
+            writer.stdin.write(b"b\n")
+            writer.stdin.close()
+            time.sleep(3)
+            (said,) = lines_of(writer.stderr)
+            writer.kill()
+    assert "1 records are not stored yet: broker 101 is not connected: connection refused" in said
+
+
 def test_output_that_cannot_be_written(cluster):
     create(cluster, "t")
     cluster.dmq("produce", "t", stdin=b"a\n")

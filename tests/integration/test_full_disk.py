@@ -72,10 +72,14 @@ def test_produce_is_refused_at_the_reserve_and_goes_on_by_itself(tmp_path, disk)
         with subprocess.Popen(waits, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as producer:
             producer.stdin.write(b"two\n")
             producer.stdin.close()
-            time.sleep(1.5)
+            time.sleep(2.5)
             assert producer.poll() is None
             assert dmq(cluster, "topic", "delete", "big").returncode == 0
             assert producer.wait(30) == 0
+            began, ended = producer.stderr.read().decode().splitlines()
+            assert "dmq: waiting: 1 records are not stored yet: partition 0 of 'orders'" in began
+            assert "log.disk.reserve.bytes" in began and "Ctrl-C" in began
+            assert ended.startswith("dmq: it goes on, after ")
         wait_for(cluster, "disk_has_space")
         assert dmq(cluster, "consume", "orders", "--exit-at-end").stdout == b"one\ntwo\n"
         assert cluster.broker.process.pid == pid and cluster.broker.process.poll() is None

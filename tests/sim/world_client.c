@@ -201,6 +201,8 @@ carry_out(struct process *p, struct client_effect *effect)
         note_outcome(p, effect->u.batch);
         accum_done(&c->accum, effect->u.batch);
         break;
+    case CLIENT_SEND_WAITS:
+        break;
     case CLIENT_RECORDS:
         take_records(p, effect);
         break;

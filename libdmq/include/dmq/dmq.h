@@ -313,7 +313,8 @@ DMQ_EXPORT size_t dmq_producer_poll(dmq_producer *producer, dmq_delivery *delive
 
 /* Sends what is buffered and waits until nothing is in flight. Fails with the first error of any
  * record since the last flush, whether it had an opaque or not; *ret_failed (may be NULL; set on
- * failure too) is how many records failed since then. */
+ * failure too) is how many records failed since then. DMQ_ERR_TIMEOUT: the sentence says why a
+ * partition tries again, where one does; it goes on trying up to delivery.timeout.ms. */
 DMQ_EXPORT dmq_err dmq_producer_flush(dmq_producer *producer, int64_t timeout_ms,
                                       uint64_t *ret_failed, dmq_error *error);
 

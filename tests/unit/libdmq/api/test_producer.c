@@ -236,6 +236,39 @@ test_delivery_timeout(void **state)
     tear_down(&f);
 }
 
+/* Whoever waits with a timeout hears why; and no longer, once it was stored. */
+static void
+test_a_flush_that_waits_says_why(void **state)
+{
+    struct fixture f;
+    dmq_err err = DMQ_ERR_TIMEOUT;
+    (void)state;
+    set_up(&f);
+    open_producer(&f, NULL, NULL);
+    fake_broker_fault(f.broker, (struct fake_fault){.api_key = API_PRODUCE,
+                                                    .times = 3,
+                                                    .kind = FAKE_ERROR,
+                                                    .error = DMQ_ERR_DISK_FULL});
+    fake_broker_fault(
+        f.broker,
+        (struct fake_fault){
+            .api_key = API_PRODUCE, .times = 1, .skip = 3, .kind = FAKE_LATE, .delay_ms = 2000});
+    send_numbers(&f, 0, 1);
+    while (err == DMQ_ERR_TIMEOUT && strstr(f.error.message, "ms: ") == NULL) {
+        err = dmq_producer_flush(f.producer, 10, NULL, &f.error);
+    }
+    assert_int_equal(err, DMQ_ERR_TIMEOUT);
+    assert_non_null(strstr(f.error.message, dmq_error_text(DMQ_ERR_DISK_FULL)));
+    assert_int_equal(dmq_producer_flush(f.producer, TIMEOUT_MS, NULL, &f.error), DMQ_OK);
+    fake_broker_fault(f.broker,
+                      (struct fake_fault){
+                          .api_key = API_PRODUCE, .times = 1, .kind = FAKE_LATE, .delay_ms = 300});
+    send_numbers(&f, 1, 2);
+    assert_int_equal(dmq_producer_flush(f.producer, 10, NULL, &f.error), DMQ_ERR_TIMEOUT);
+    assert_null(strstr(f.error.message, dmq_error_text(DMQ_ERR_DISK_FULL)));
+    tear_down(&f);
+}
+
 static void
 test_full_buffer_blocks_and_then_says_so(void **state)
 {
@@ -490,6 +523,7 @@ main(void)
         cmocka_unit_test(test_broker_that_comes_back),
         cmocka_unit_test(test_refused_records_are_told),
         cmocka_unit_test(test_delivery_timeout),
+        cmocka_unit_test(test_a_flush_that_waits_says_why),
         cmocka_unit_test(test_full_buffer_blocks_and_then_says_so),
         cmocka_unit_test(test_deliveries_that_nobody_takes_fill_the_buffer),
         cmocka_unit_test(test_bad_records),

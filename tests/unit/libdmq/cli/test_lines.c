@@ -145,6 +145,27 @@ stops_while_it_waits(void **state)
     close(stop);
 }
 
+/* Whoever must look at something else meanwhile gets a word now and then; no byte is lost. */
+static void
+comes_back_while_nothing_comes(void **state)
+{
+    (void)state;
+    const char *data;
+    size_t size;
+    int input[2];
+    struct lines lines;
+    assert_int_equal(pipe(input), 0);
+    assert_true(lines_init(&lines, input[0], -1));
+    lines.wait_ms = 1;
+    assert_int_equal(lines_next(&lines, &data, &size), LINES_WAITING);
+    assert_int_equal(write(input[1], "ab", 2), 2);
+    assert_int_equal(lines_next(&lines, &data, &size), LINES_WAITING);
+    assert_int_equal(write(input[1], "c\n", 2), 2);
+    assert_line(&lines, "abc", 3);
+    close(input[1]);
+    assert_ends(&lines);
+}
+
 static void
 a_failed_read_is_told(void **state)
 {
@@ -168,6 +189,7 @@ main(void)
         cmocka_unit_test(lines_longer_than_the_buffer),
         cmocka_unit_test(a_line_beyond_the_limit_is_refused),
         cmocka_unit_test(stops_while_it_waits),
+        cmocka_unit_test(comes_back_while_nothing_comes),
         cmocka_unit_test(a_failed_read_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
