@@ -209,6 +209,7 @@ dispatch(struct ctl *ctl, const struct ctl_event *event)
         break;
     case CTL_TICK:
         session_tick(ctl);
+        rebalance_tick(ctl);
         push_all(ctl);
         break;
     }

@@ -171,6 +171,7 @@ struct ctl {
     size_t session_capacity;
     bool duties;              /* something changed that may call for an entry without a request */
     int64_t rebalance_due_ms; /* when leaderships are looked at again */
+    bool rebalance;           /* they are, in the next entry */
 
     struct recent *recent; /* ring of the newest committed entries */
     size_t recent_head;
@@ -422,7 +423,7 @@ void change_check(const struct image *image);
 
 /* This node leads now. */
 void rebalance_begin(struct ctl *ctl);
-bool rebalance_is_due(const struct ctl *ctl);
+void rebalance_tick(struct ctl *ctl);
 int64_t rebalance_deadline(const struct ctl *ctl);
 
 /* Moves some leaderships into the open batch, if it is time. */

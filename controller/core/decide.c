@@ -211,7 +211,7 @@ close_batch(struct ctl *ctl)
 static bool
 has_work(const struct ctl *ctl)
 {
-    return !list_empty(&ctl->waiting) || ctl->duties || rebalance_is_due(ctl) || !ctl_formed(ctl);
+    return !list_empty(&ctl->waiting) || ctl->duties || ctl->rebalance || !ctl_formed(ctl);
 }
 
 /* Runs until an entry is in flight or nothing is left to decide. Rounds of a lone voter that change

@@ -13,6 +13,7 @@ rebalance_begin(struct ctl *ctl)
 {
     int64_t interval = ctl->config.rebalance_ms;
     ctl->rebalance_due_ms = interval > 0 ? ctl->now_ms + interval : INT64_MAX;
+    ctl->rebalance = false;
 }
 
 int64_t
@@ -21,17 +22,22 @@ rebalance_deadline(const struct ctl *ctl)
     return ctl->leading ? ctl->rebalance_due_ms : INT64_MAX;
 }
 
-bool
-rebalance_is_due(const struct ctl *ctl)
+/* An entry may be on its way just now: then this waits for the next one, but no tick is due for
+ * it. */
+void
+rebalance_tick(struct ctl *ctl)
 {
-    return rebalance_deadline(ctl) <= ctl->now_ms;
+    if (rebalance_deadline(ctl) <= ctl->now_ms) {
+        ctl->rebalance_due_ms = INT64_MAX;
+        ctl->rebalance = true;
+    }
 }
 
 void
 rebalance_decide(struct ctl *ctl)
 {
     int moves = 0;
-    if (!rebalance_is_due(ctl)) {
+    if (!ctl->rebalance) {
         return;
     }
     for (uint32_t i = 0; i < image_topic_count(ctl->image); i++) {
@@ -44,6 +50,7 @@ rebalance_decide(struct ctl *ctl)
     if (moves > 0) {
         ctl_log(ctl, false, "leaders_restored count=%d", moves);
     }
+    ctl->rebalance = false;
     ctl->rebalance_due_ms =
         ctl->now_ms + (moves == MOVES_A_ROUND ? NEXT_ROUND_MS : ctl->config.rebalance_ms);
 }

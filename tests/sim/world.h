@@ -211,6 +211,7 @@ struct world_options {
     int64_t snapshot_bytes; /* of the controllers' log before the next snapshot */
     int replication;        /* of each topic */
     int64_t replica_lag_ms;
+    int64_t rebalance_ms; /* preferred leaders are restored so often; 0: never */
     int64_t segment_bytes;
     int64_t batch_bytes;
     int64_t delay_max_us;
@@ -271,6 +272,7 @@ struct world_options {
     X(wipes, "controllers' disks emptied")                                                         \
     X(damages, "controllers' stores damaged")                                                      \
     X(set_aside, "damaged stores set aside")                                                       \
+    X(preferred, "partitions given back to their preferred leader")                                \
     X(seats, "seats that an emptied disk got back")                                                \
     X(stalls, "disk stalls")                                                                       \
     X(rolls, "segments rolled")                                                                    \

@@ -400,6 +400,7 @@ make_core(struct process *p)
                                       .controller_count = (size_t)world->options.controllers,
                                       .instance_id = rng_uuid(&world->rng),
                                       .session_timeout_ms = SESSION_MS,
+                                      .rebalance_ms = world->options.rebalance_ms,
                                       .max_message_bytes = 1 << 24,
                                       .max_requests = 1024,
                                       .snapshot_bytes = world->options.snapshot_bytes,
@@ -494,6 +495,7 @@ controller_end(struct process *p)
     ctl_stats(p->ctl, &stats);
     p->world->counts.elections += (uint64_t)stats.elections;
     p->world->counts.snapshots += (uint64_t)stats.snapshots;
+    p->world->counts.preferred += (uint64_t)stats.leaders_restored;
     while ((effect = lane_pop(p, LANE_STORE)) != NULL) {
         ctl_effect_deinit(&effect->u.ctl);
         free(effect);
