@@ -31,7 +31,7 @@ world_init(struct world *world, uint64_t seed, int64_t seconds)
     world->admin = admin_new();
     world->metadata = metadata_checker_new();
     world->watch = quorum_watch_new(world);
-    world->replicas = replicas_new();
+    world->replicas = replicas_new(world);
     faults_draw(world);
     for (int i = 0; i < world->options.controllers; i++) {
         add_process(world, PROCESS_CONTROLLER, 1 + i);

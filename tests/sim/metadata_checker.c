@@ -1,5 +1,5 @@
 /* What must hold of the metadata, on whatever controller or broker it is seen: one image for each
- * version, ids and epochs that are given once, leaders that may lead. */
+ * version, ids and epochs that are given once. Of partitions: replicas.c. */
 #include "broker/core/brk.h"
 #include "controller/core/ctl.h"
 #include "libdmq/base/map.h"
@@ -138,25 +138,6 @@ check_epoch(struct world *world, const struct broker_record *broker)
     }
 }
 
-/* ---- leaders that may lead ------------------------------------------------------------------- */
-
-static void
-check_leader(struct world *world, const struct image *image, const struct partition_record *p)
-{
-    if (p->leader < 0) {
-        return;
-    }
-    const struct broker_record *broker = image_broker(image, p->leader);
-    bool in_sync = false;
-    for (uint32_t i = 0; i < p->isr_count; i++) {
-        in_sync |= p->isr[i] == p->leader;
-    }
-    if (broker == NULL || broker->fenced || !in_sync) {
-        world_fail(world, "broker %" PRId32 " leads although it is fenced or not in sync",
-                   p->leader);
-    }
-}
-
 /* ---- an image -------------------------------------------------------------------------------- */
 
 static void
@@ -177,12 +158,10 @@ look_at(struct world *world, const struct image *image)
     for (uint32_t i = 0; i < image_topic_count(image); i++) {
         const struct image_topic *topic = image_topic_at(image, i);
         check_topic(world, topic->record, version);
-        for (uint32_t n = 0; n < topic->partition_count; n++) {
-            check_leader(world, image, topic->partitions[n]);
-        }
     }
     forget_topics(world->metadata, version);
     world->metadata->newest = version;
+    replicas_image(world, image);
 }
 
 /* Its image and that it is committed; NULL: none now. A leading controller's is ahead while an

@@ -39,6 +39,7 @@ process_free(struct process *p)
 {
     quorum_new_disk(p);
     simfs_free(p->disk);
+    simfs_free(p->ghost);
     simkv_free(p->store);
     free(p);
 }

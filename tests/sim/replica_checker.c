@@ -1,5 +1,4 @@
-/* What must hold, whatever happened (TESTING.md, "Partition"): looked at from outside, with the
- * eyes of somebody who sees all disks at once. */
+/* The world of replica_sim, as partition_watch looks at it. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,117 +20,124 @@ rsim_wrong(const struct rsim *sim, int32_t node, const char *format, ...)
     exit(1);
 }
 
+static const struct rsim_node *
+node_at(const struct rsim *sim, int place)
+{
+    int node = place % WATCH_GHOST;
+    return node >= 1 && node <= sim->options.nodes ? &sim->nodes[node] : NULL;
+}
+
 static bool
-same(struct rsim_record a, struct rsim_record b)
+read_record(void *arg, int place, enum watch_part part, int64_t offset,
+            struct watch_entry *ret_entry)
 {
-    return a.epoch == b.epoch && a.value == b.value;
-}
-
-/* On how many disks a record is, or was until the disk was emptied. */
-static int
-copies_of(const struct rsim *sim, int64_t offset, bool unsynced_too)
-{
-    int copies = 0;
-    for (int32_t i = 1; i <= sim->options.nodes; i++) {
-        const struct rsim_node *node = &sim->nodes[i];
-        int64_t end = unsynced_too ? node->log.end : node->log.synced;
-        bool held = offset < end && same(node->log.records[offset], sim->committed[offset]);
-        bool was =
-            offset < node->ghost.end && same(node->ghost.records[offset], sim->committed[offset]);
-        copies += held || was;
+    const struct rsim_node *node = node_at(arg, place);
+    if (node == NULL) {
+        return false;
     }
-    return copies;
+    const struct rsim_log *log = place >= WATCH_GHOST ? &node->ghost : &node->log;
+    int64_t end = part == WATCH_ALL || place >= WATCH_GHOST ? log->end : log->synced;
+    if (offset >= end) {
+        return false;
+    }
+    const struct rsim_record *record = &log->records[offset];
+    *ret_entry = (struct watch_entry){offset, offset + 1, record->epoch, record->value};
+    return true;
 }
 
-/* The high watermark of a replica rose: what is below it can be read there, for good. A leader's is
- * also what producers are told by. */
+static uint64_t
+generation(void *arg, int place)
+{
+    const struct rsim_node *node = node_at(arg, place);
+    return node == NULL ? 0 : node->life << 32 | node->cuts;
+}
+
+/* An emptied disk is registered before anything else happens. */
+static bool
+is_other(void *arg, int place)
+{
+    (void)arg;
+    (void)place;
+    return false;
+}
+
+struct partition_watch *
+rsim_watch_new(struct rsim *sim)
+{
+    const struct watch_disks disks = {sim, read_record, generation, is_other};
+    return partition_watch_new(&disks, RSIM_NODES + 1);
+}
+
+static void
+require(struct rsim *sim, int32_t node)
+{
+    const char *failure = partition_watch_failure(sim->watch);
+    if (failure != NULL) {
+        rsim_wrong(sim, node, "%s", failure);
+    }
+    int64_t committed = partition_watch_committed(sim->watch);
+    sim->counts.committed += (uint64_t)(committed - sim->high_watermark);
+    sim->high_watermark = committed;
+}
+
+static void
+look_at_image(struct rsim *sim, const struct rsim_image *image)
+{
+    struct watch_image seen = {.leader = image->leader,
+                               .leader_epoch = image->leader_epoch,
+                               .partition_epoch = image->partition_epoch,
+                               .min_isr = sim->options.min_isr,
+                               .isr = image->isr,
+                               .elr = image->elr,
+                               .async = image->recorded_async};
+    for (int32_t i = 1; i <= sim->options.nodes; i++) {
+        const struct rsim_broker *broker = &image->brokers[i];
+        seen.replicas |= UINT64_C(1) << i;
+        seen.live |= (uint64_t)(broker->epoch > 0 && !broker->fenced) << i;
+    }
+    partition_watch_image(sim->watch, &seen);
+}
+
+/* The controllers may have decided something. */
 void
-rsim_check_hw(struct rsim *sim, const struct rsim_node *node, int64_t from)
+rsim_check_images(struct rsim *sim)
+{
+    while (sim->watched_version < sim->version) {
+        sim->watched_version++;
+        look_at_image(sim, &sim->images[sim->watched_version]);
+    }
+    require(sim, 0);
+}
+
+/* After a step of its machine. */
+void
+rsim_check_node(struct rsim *sim, const struct rsim_node *node)
 {
     const struct replica *replica = &node->replica;
-    for (int64_t i = from; i < replica->high_watermark; i++) {
-        if (i < sim->high_watermark) {
-            if (!same(node->log.records[i], sim->committed[i])) {
-                rsim_wrong(sim, node->id, "offset %" PRId64 " was read otherwise before", i);
-            }
-            continue;
-        }
-        if (replica->role != REPLICA_LEADER) {
-            rsim_wrong(sim, node->id, "a follower's high watermark is above all leaders'");
-        }
-        sim->committed[i] = node->log.records[i];
-        sim->high_watermark = i + 1;
-        sim->counts.committed++;
-        if (copies_of(sim, i, replica->async) < sim->options.min_isr) {
-            rsim_wrong(sim, node->id, "offset %" PRId64 " is acknowledged and not on min ISR", i);
-        }
-    }
+    const struct watch_replica seen = {.place = node->id,
+                                       .life = node->life,
+                                       .leads = replica->role == REPLICA_LEADER,
+                                       .async = replica->async,
+                                       .leader_epoch = replica->leader_epoch,
+                                       .end = replica->end,
+                                       .synced_end = replica->synced_end,
+                                       .high_watermark = replica->high_watermark};
+    rsim_check_images(sim);
+    partition_watch_replica(sim->watch, &seen);
+    require(sim, node->id);
 }
 
-static void
-check_prefix(const struct rsim *sim, int32_t node, int64_t end, const char *what)
-{
-    const struct rsim_log *log = &sim->nodes[node].log;
-    if (end < sim->high_watermark) {
-        rsim_wrong(sim, node, "%s ends at %" PRId64 ", below the high watermark %" PRId64, what,
-                   end, sim->high_watermark);
-    }
-    /* The whole of it now and then: where the last record is right, the others are as a rule. */
-    int64_t from = sim->steps % 64 == 0 ? 0 : sim->high_watermark - 1;
-    for (int64_t i = from < 0 ? 0 : from; i < sim->high_watermark; i++) {
-        if (!same(log->records[i], sim->committed[i])) {
-            rsim_wrong(sim, node, "%s holds another record at %" PRId64, what, i);
-        }
-    }
-}
-
-/* It leads from now on: nothing that was safe is missing. Unless it hears of an election that is
- * long over: then it gathers no ISR. */
-void
-rsim_check_leader(struct rsim *sim, const struct rsim_node *node)
-{
-    if (node->replica.leader_epoch == sim->images[sim->version].leader_epoch) {
-        check_prefix(sim, node->id, node->log.end, "a new leader");
-    }
-}
-
-/* Two logs are equal up to the last offset at which they have the same epoch. */
-static void
-check_matching(const struct rsim *sim, int32_t a, int32_t b)
-{
-    const struct rsim_log *one = &sim->nodes[a].log;
-    const struct rsim_log *two = &sim->nodes[b].log;
-    bool equal = false;
-    for (int64_t i = (one->end < two->end ? one->end : two->end) - 1; i >= 0; i--) {
-        bool same_epoch = one->records[i].epoch == two->records[i].epoch;
-        equal = equal || same_epoch;
-        if (equal && !same(one->records[i], two->records[i])) {
-            rsim_wrong(sim, a,
-                       "its log and that of %" PRId32 " part at %" PRId64
-                       " and are of one epoch above",
-                       b, i);
-        }
-    }
-}
-
+/* After an event. Where the last record is right, the others are as a rule: the whole of it now
+ * and then. */
 void
 rsim_check(struct rsim *sim)
 {
-    const struct rsim_image *image = &sim->images[sim->version];
-    for (int32_t i = 1; i <= sim->options.nodes; i++) {
-        const struct rsim_node *node = &sim->nodes[i];
-        if (((image->isr | image->elr) >> i & 1) != 0) {
-            bool in_isr = (image->isr >> i & 1) != 0;
-            check_prefix(sim, i, image->recorded_async ? node->log.end : node->log.synced,
-                         in_isr ? "a member of the ISR" : "a member of the ELR");
-        }
-        if (node->up && node->replica.high_watermark > sim->high_watermark) {
-            rsim_wrong(sim, i, "its high watermark is above all that was ever safe");
-        }
+    rsim_check_images(sim);
+    if (sim->steps % 64 == 0) {
+        partition_watch_all(sim->watch);
     }
-    if (sim->steps % 256 == 0) {
-        for (int32_t i = 2; i <= sim->options.nodes; i++) {
-            check_matching(sim, i, i - 1);
-        }
+    for (int32_t i = 2; sim->steps % 256 == 0 && i <= sim->options.nodes; i++) {
+        partition_watch_match(sim->watch, i, i - 1);
     }
+    require(sim, 0);
 }

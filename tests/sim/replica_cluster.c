@@ -215,7 +215,6 @@ step(struct rsim *sim, struct rsim_node *node, struct replica_event event,
      struct replica_effects *ret_effects)
 {
     struct replica_effects *out = ret_effects;
-    int64_t hw = node->replica.high_watermark;
     int32_t epoch = node->replica.leader_epoch;
     event.now_ms = sim->now_us / 1000;
     replica_step(&node->replica, &event, out);
@@ -224,11 +223,8 @@ step(struct rsim *sim, struct rsim_node *node, struct replica_event event,
     if (node->replica.role == REPLICA_LEADER && node->replica.leader_epoch > epoch) {
         rsim_tell(sim, node->id, "leads in epoch %d from %" PRId64, node->replica.leader_epoch,
                   node->replica.end);
-        rsim_check_leader(sim, node);
     }
-    if (node->replica.high_watermark > hw && event.kind != REPLICA_OPENED) {
-        rsim_check_hw(sim, node, hw);
-    }
+    rsim_check_node(sim, node);
     if (rng_chance(&sim->rng, 100)) {
         node->checkpoint = node->replica.high_watermark;
     }
@@ -369,6 +365,7 @@ on_truncated(struct rsim *sim, struct rsim_node *node)
         return;
     }
     node->log.end = end;
+    node->cuts++;
     node->log.synced = node->log.synced < end ? node->log.synced : end;
     node->truncating = false;
     step(sim, node, (struct replica_event){.kind = REPLICA_TRUNCATED, .u.end = end}, &effects);
@@ -741,6 +738,8 @@ rsim_init(struct rsim *sim, uint64_t seed, bool trace)
     rng_init(&sim->rng, seed);
     rsim_draw(sim);
     rsim_controller_init(sim);
+    sim->watch = rsim_watch_new(sim);
+    sim->watched_version = sim->version - 1;
     for (int32_t i = 1; i <= sim->options.nodes; i++) {
         struct rsim_node *node = &sim->nodes[i];
         node->id = i;
@@ -764,6 +763,7 @@ rsim_deinit(struct rsim *sim)
         free((char *)first - offsetof(struct event, place));
     }
     heap_deinit(&sim->events);
+    partition_watch_free(sim->watch);
     for (int32_t i = 1; i <= RSIM_NODES; i++) {
         if (sim->nodes[i].up) {
             replica_deinit(&sim->nodes[i].replica);

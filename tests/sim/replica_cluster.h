@@ -3,14 +3,15 @@
  * lose what they had not synced, pause, start again as a new incarnation, sometimes with an empty
  * disk. All chance comes from one generator: the same seed is the same story.
  *
- * After every event the invariants of TESTING.md for a partition are looked at
- * (replica_checker.c); the first that does not hold ends the process with the seed. */
+ * After every event the invariants of a partition are looked at (partition_watch.h); the first that
+ * does not hold ends the process with the seed. */
 #ifndef TESTS_SIM_REPLICA_CLUSTER_H
 #define TESTS_SIM_REPLICA_CLUSTER_H
 
 #include "broker/replica/replica.h"
 #include "libdmq/base/heap.h"
 #include "libdmq/base/rng.h"
+#include "tests/sim/partition_watch.h"
 
 #define RSIM_NODES 5
 #define RSIM_MAX_END 6000
@@ -93,6 +94,7 @@ struct rsim_node {
     int32_t id;
     bool up;
     uint64_t life; /* its number is the incarnation */
+    uint64_t cuts; /* of its log */
     struct replica replica;
     struct rsim_log log;
     struct rsim_log ghost; /* what a disk that was wiped since had held */
@@ -140,8 +142,9 @@ struct rsim {
     int64_t version;
 
     /* what the checker knows */
-    struct rsim_record committed[RSIM_MAX_END]; /* below any high watermark that ever was */
-    int64_t high_watermark;
+    struct partition_watch *watch;
+    int64_t watched_version;
+    int64_t high_watermark; /* the highest that ever was */
     uint64_t next_value;
     const char *doing; /* for who reads a failure */
 };
@@ -172,8 +175,9 @@ void rsim_topic_becomes_sync(struct rsim *sim);
 bool rsim_may_wipe(const struct rsim *sim, int32_t node);
 
 /* replica_checker.c */
-void rsim_check_hw(struct rsim *sim, const struct rsim_node *node, int64_t from);
-void rsim_check_leader(struct rsim *sim, const struct rsim_node *node);
+struct partition_watch *rsim_watch_new(struct rsim *sim);
+void rsim_check_images(struct rsim *sim);
+void rsim_check_node(struct rsim *sim, const struct rsim_node *node);
 void rsim_check(struct rsim *sim);
 __attribute__((format(printf, 3, 4))) _Noreturn void
 rsim_wrong(const struct rsim *sim, int32_t node, const char *format, ...);

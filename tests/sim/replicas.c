@@ -1,91 +1,240 @@
-/* What must hold of all replicas of a partition together: whoever leads holds what was ever
- * committed, and at the end every replica has the same bytes. */
+/* The replicas of every partition of the world, as partition_watch looks at them: images as they
+ * are committed, replicas after each event of their broker, logs on their disks. What is only in
+ * memory cannot be seen: of a partition with durability=async the history of its clients is the
+ * judge. */
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "libdmq/base/map.h"
-#include "libdmq/wire/batch.h"
 #include "tests/sim/world.h"
 
-#define PATH_SIZE 128
-#define MAX_SEGMENTS 4096
-
-struct partition_watch {
+struct watched_partition {
     UT_hash_handle hh;
     struct {
         struct uuid topic_id;
         int64_t partition;
     } key;
-    int64_t committed; /* the highest high watermark of a leader */
-    int32_t epoch;     /* and the newest leader epoch */
-    int32_t leader;
+    struct world *world;
+    struct partition_watch *watch;
+    struct log_cursor cursors[2][WATCH_GHOST + WATCH_PLACES]; /* by part */
+    int64_t version; /* of the newest image that it is in; 0: none */
+    bool was_async;
+    int32_t epoch; /* the newest of a leader */
+    int leader;
 };
 
 struct replicas {
-    struct partition_watch *partitions;
+    struct world *world;
+    struct watched_partition *partitions;
+    int64_t version; /* of the newest image */
+    struct uuid disk_ids[WORLD_MAX_BROKERS]; /* as the newest image has them */
 };
 
 struct replicas *
-replicas_new(void)
+replicas_new(struct world *world)
 {
     struct replicas *replicas = calloc(1, sizeof(*replicas));
     DMQ_ASSERT(replicas != NULL);
+    replicas->world = world;
     return replicas;
 }
 
 void
 replicas_free(struct replicas *replicas)
 {
-    struct partition_watch *watch;
-    struct partition_watch *next;
-    HASH_ITER (hh, replicas->partitions, watch, next) {
-        HASH_DEL(replicas->partitions, watch);
-        free(watch);
+    struct watched_partition *p;
+    struct watched_partition *next;
+    HASH_ITER (hh, replicas->partitions, p, next) {
+        HASH_DEL(replicas->partitions, p);
+        partition_watch_free(p->watch);
+        free(p);
     }
     free(replicas);
 }
 
-static struct partition_watch *
-watch_of(struct replicas *replicas, struct uuid topic_id, int32_t partition)
+/* ---- logs ------------------------------------------------------------------------------------ */
+
+static struct process *
+broker_in(const struct watched_partition *p, int place)
 {
-    struct partition_watch *watch;
-    struct partition_watch key = {.key = {topic_id, partition}};
-    HASH_FIND(hh, replicas->partitions, &key.key, sizeof(key.key), watch);
-    if (watch == NULL) {
-        watch = calloc(1, sizeof(*watch));
-        DMQ_ASSERT(watch != NULL);
-        watch->key.topic_id = topic_id;
-        watch->key.partition = partition;
-        watch->leader = -1;
-        HASH_ADD(hh, replicas->partitions, key, sizeof(watch->key), watch);
-    }
-    return watch;
+    return world_process(p->world, PROCESS_BROKER, place % WATCH_GHOST);
 }
 
-/* A deposed leader that has not heard of it yet has an older epoch: it proves nothing. */
+static bool
+read_log(void *arg, int place, enum watch_part part, int64_t offset, struct watch_entry *ret_entry)
+{
+    struct watched_partition *p = arg;
+    const struct process *broker = broker_in(p, place);
+    struct log_cursor *cursor = &p->cursors[part][place];
+    if (broker == NULL) {
+        return false;
+    }
+    const struct log_place at = {.disk = place >= WATCH_GHOST ? broker->ghost : broker->disk,
+                                 .topic_id = p->key.topic_id,
+                                 .partition = (int32_t)p->key.partition,
+                                 .durable = part == WATCH_SYNCED || place >= WATCH_GHOST};
+    if (cursor->generation != broker->log_generation) {
+        *cursor = (struct log_cursor){.generation = broker->log_generation};
+    }
+    return log_entry_at(&at, cursor, offset, ret_entry);
+}
+
+static uint64_t
+generation(void *arg, int place)
+{
+    const struct process *broker = broker_in(arg, place);
+    return broker == NULL ? 0 : broker->log_generation;
+}
+
+/* Until the new disk is registered. */
+static bool
+is_other(void *arg, int place)
+{
+    const struct watched_partition *p = arg;
+    return !uuid_equal(p->world->replicas->disk_ids[place], broker_in(p, place)->disk_id);
+}
+
+static struct watched_partition *
+watched(struct world *world, struct uuid topic_id, int32_t partition)
+{
+    struct replicas *replicas = world->replicas;
+    struct watched_partition *p;
+    struct watched_partition key = {.key = {topic_id, partition}};
+    HASH_FIND(hh, replicas->partitions, &key.key, sizeof(key.key), p);
+    if (p == NULL) {
+        const struct watch_disks disks = {NULL, read_log, generation, is_other};
+        p = calloc(1, sizeof(*p));
+        DMQ_ASSERT(p != NULL);
+        struct watch_disks own = disks;
+        own.arg = p;
+        p->key.topic_id = topic_id;
+        p->key.partition = partition;
+        p->world = world;
+        p->leader = -1;
+        p->watch = partition_watch_new(&own, world->options.brokers);
+        HASH_ADD(hh, replicas->partitions, key, sizeof(p->key), p);
+    }
+    return p;
+}
+
+static void
+require(const struct watched_partition *p)
+{
+    const char *failure = partition_watch_failure(p->watch);
+    if (failure != NULL) {
+        char id[UUID_TEXT_SIZE];
+        world_fail(p->world, "partition %" PRId64 " of topic %.8s: %s", p->key.partition,
+                   uuid_text(p->key.topic_id, id), failure);
+    }
+}
+
+/* ---- after an event of a broker -------------------------------------------------------------- */
+
+static int
+place_of(const struct process *broker)
+{
+    return broker->id - world_process(broker->world, PROCESS_BROKER, 0)->id;
+}
+
+/* A leader that is new has the log of its predecessor up to where they part. */
+static void
+note_leader(struct watched_partition *p, const struct brk_partition_view *view, int place)
+{
+    if (!view->leader || view->leader_epoch <= p->epoch) {
+        return;
+    }
+    if (p->leader >= 0 && p->leader != place) {
+        p->world->counts.leaders_moved++;
+        partition_watch_match(p->watch, p->leader, place);
+    }
+    p->epoch = view->leader_epoch;
+    p->leader = place;
+}
+
 void
 replicas_seen(struct process *broker, struct uuid topic_id, int32_t partition,
               const struct brk_partition_view *view)
 {
-    struct world *world = broker->world;
-    if (!view->leader) {
+    struct watched_partition *p = watched(broker->world, topic_id, partition);
+    int place = place_of(broker);
+    const struct watch_replica seen = {.place = place,
+                                       .life = broker->life,
+                                       .leads = view->leader,
+                                       .leader_epoch = view->leader_epoch,
+                                       .start = view->start,
+                                       .end = view->end,
+                                       .synced_end = view->synced_end,
+                                       .high_watermark = view->high_watermark};
+    bool gone = p->version != 0 && p->version < broker->world->replicas->version;
+    if (p->was_async || gone) {
         return;
     }
-    struct partition_watch *watch = watch_of(world->replicas, topic_id, partition);
-    if (view->leader_epoch >= watch->epoch && view->end < watch->committed) {
-        world_fail(world,
-                   "broker %" PRId32 " leads in epoch %" PRId32 " with end %" PRId64
-                   ", but %" PRId64 " is committed",
-                   broker->id, view->leader_epoch, view->end, watch->committed);
+    partition_watch_replica(p->watch, &seen);
+    note_leader(p, view, place);
+    require(p);
+}
+
+/* ---- images ---------------------------------------------------------------------------------- */
+
+static uint64_t
+places(const struct world *world, const int32_t *ids, uint32_t count)
+{
+    uint64_t set = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        set |= UINT64_C(1) << place_of(
+                   world_by_id((struct world *)(uintptr_t)world, PROCESS_BROKER, ids[i]));
     }
-    if (view->leader_epoch > watch->epoch) {
-        world->counts.leaders_moved += watch->leader >= 0 && watch->leader != broker->id;
-        watch->epoch = view->leader_epoch;
-        watch->leader = broker->id;
+    return set;
+}
+
+static uint64_t
+live_places(struct world *world, const struct image *image)
+{
+    uint64_t live = 0;
+    for (int i = 0; i < world->options.brokers; i++) {
+        const struct process *p = world_process(world, PROCESS_BROKER, i);
+        const struct broker_record *record = image_broker(image, p->id);
+        live |= (uint64_t)(record != NULL && !record->fenced) << i;
+        if (record != NULL && record->folders_count > 0) {
+            world->replicas->disk_ids[i] = record->folders[0].disk_id;
+        }
     }
-    watch->committed =
-        view->high_watermark > watch->committed ? view->high_watermark : watch->committed;
+    return live;
+}
+
+static void
+look_at(struct world *world, const struct image_topic *topic, const struct partition_record *record,
+        uint64_t live)
+{
+    struct watched_partition *p = watched(world, record->topic_id, record->partition);
+    const struct watch_image seen = {
+        .leader =
+            record->leader < 0 ? -1 : place_of(world_by_id(world, PROCESS_BROKER, record->leader)),
+        .leader_epoch = record->leader_epoch,
+        .partition_epoch = record->partition_epoch,
+        .min_isr = record->min_isr,
+        .replicas = places(world, record->replicas, record->replicas_count),
+        .isr = places(world, record->isr, record->isr_count),
+        .elr = places(world, record->elr, record->elr_count),
+        .live = live};
+    p->version = world->replicas->version;
+    p->was_async |=
+        record->durability == DURABILITY_ASYNC || topic->config.durability == DURABILITY_ASYNC;
+    partition_watch_image(p->watch, &seen);
+    require(p);
+}
+
+void
+replicas_image(struct world *world, const struct image *image)
+{
+    uint64_t live = live_places(world, image);
+    world->replicas->version = image_version(image);
+    for (uint32_t i = 0; i < image_topic_count(image); i++) {
+        const struct image_topic *topic = image_topic_at(image, i);
+        for (uint32_t n = 0; n < topic->partition_count; n++) {
+            look_at(world, topic, topic->partitions[n], live);
+        }
+    }
 }
 
 /* ---- whole ----------------------------------------------------------------------------------- */
@@ -178,72 +327,29 @@ replicas_settle(struct world *world)
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
-struct segments {
-    int64_t bases[MAX_SEGMENTS];
-    size_t count;
-};
-
-static int
-note_segment(void *arg, const char *name)
-{
-    struct segments *segments = arg;
-    size_t size = strlen(name);
-    if (size == 24 && strcmp(name + 20, ".log") == 0 && segments->count < MAX_SEGMENTS) {
-        segments->bases[segments->count++] = strtoll(name, NULL, 10);
-    }
-    return 0;
-}
-
-static int
-compare_bases(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Of all batches that a replica has on its disk, from the first to the one before end. */
-static uint64_t
-hash_replica(const struct process *broker, const struct partition_record *p, int64_t end)
-{
-    static struct segments segments;
-    char id[UUID_TEXT_SIZE], folder[PATH_SIZE / 2], path[PATH_SIZE];
-    uint64_t hash = 0xcbf29ce484222325u;
-    struct fs *fs = simfs_fs(broker->disk);
-    segments.count = 0;
-    snprintf(folder, sizeof(folder), "/data/%s/%" PRId32, uuid_text(p->topic_id, id), p->partition);
-    fs->ops->list(fs, folder, note_segment, &segments);
-    qsort(segments.bases, segments.count, sizeof(segments.bases[0]), compare_bases);
-    for (size_t i = 0; i < segments.count; i++) {
-        struct batch_header header;
-        struct bytes batch;
-        snprintf(path, sizeof(path), "%s/%020" PRId64 ".log", folder, segments.bases[i]);
-        struct bytes rest = simfs_file(broker->disk, path);
-        while (batch_next(&rest, &batch) == DMQ_OK && batch_parse(batch, &header) == DMQ_OK &&
-               header.base_offset < end) {
-            hash = raft_watch_mix(hash, batch.data, batch.size);
-        }
-    }
-    return hash;
-}
-
 static bool
-is_equal(struct world *world, const struct partition_record *p, int32_t id)
+is_equal(struct world *world, const struct partition_record *record, int32_t id)
 {
+    struct watched_partition *p = watched(world, record->topic_id, record->partition);
     struct brk_partition_view view;
-    uint64_t first = 0;
     (void)id;
-    if (!view_of(world, p->leader, p, &view)) {
+    if (!view_of(world, record->leader, record, &view)) {
         return false;
     }
-    for (uint32_t i = 0; i < p->replicas_count; i++) {
-        const struct process *broker = world_by_id(world, PROCESS_BROKER, p->replicas[i]);
-        uint64_t hash = hash_replica(broker, p, view.end);
-        if (i > 0 && hash != first) {
-            world_fail(world, "replicas %" PRId32 " and %" PRId32 " of one partition differ",
-                       p->replicas[0], p->replicas[i]);
-            return false;
+    memset(p->cursors, 0, sizeof(p->cursors)); /* nothing is taken on trust now */
+    if (!p->was_async) {
+        partition_watch_all(p->watch);
+    }
+    for (uint32_t i = 0; i < record->replicas_count; i++) {
+        int place = place_of(world_by_id(world, PROCESS_BROKER, record->replicas[i]));
+        int first = place_of(world_by_id(world, PROCESS_BROKER, record->replicas[0]));
+        partition_watch_match(p->watch, first, place);
+        require(p);
+        if (!p->was_async && (partition_watch_committed(p->watch) != view.end ||
+                              !partition_watch_holds_all(p->watch, place))) {
+            world_fail(world, "broker %" PRId32 " does not hold all of a partition at the end",
+                       record->replicas[i]);
         }
-        first = hash;
         world->counts.replicas_compared += i > 0;
     }
     return true;

@@ -607,6 +607,32 @@ simfs_exists(const struct simfs *disk, const char *path)
     return existing(disk, path) != NULL;
 }
 
+struct bytes
+simfs_durable_file(const struct simfs *disk, const char *path)
+{
+    const struct sim_node *node = sim_find_durable(disk->root, path);
+    if (node == NULL || node->folder) {
+        return (struct bytes){NULL, 0};
+    }
+    return bytes_of(node->durable.data, node->durable.size);
+}
+
+void
+simfs_names(const struct simfs *disk, const char *path, bool durable,
+            void (*found)(void *arg, const char *name), void *arg)
+{
+    const struct sim_node *node =
+        durable ? sim_find_durable(disk->root, path) : existing(disk, path);
+    if (node == NULL) {
+        return;
+    }
+    const struct sim_entry *entries = durable ? node->durable_entries : node->entries;
+    size_t count = durable ? node->durable_entry_count : node->entry_count;
+    for (size_t i = 0; i < count; i++) {
+        found(arg, entries[i].name);
+    }
+}
+
 static uint64_t
 digest_of(const struct sim_node *node)
 {

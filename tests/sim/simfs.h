@@ -98,6 +98,13 @@ void simfs_put_file(struct simfs *disk, const char *path, struct bytes contents)
 struct bytes simfs_file(const struct simfs *disk, const char *path);
 bool simfs_exists(const struct simfs *disk, const char *path);
 
+/* What is left of a file after the worst crash. */
+struct bytes simfs_durable_file(const struct simfs *disk, const char *path);
+
+/* The names in a folder: those that are seen, or those that are left after the worst crash. */
+void simfs_names(const struct simfs *disk, const char *path, bool durable,
+                 void (*found)(void *arg, const char *name), void *arg);
+
 /* A number that differs where folders, names or contents, as reads see them, differ. */
 uint64_t simfs_digest(const struct simfs *disk);
 

@@ -249,6 +249,23 @@ sim_find(struct sim_node *root, const char *path, struct sim_place *ret_place)
     return 0;
 }
 
+struct sim_node *
+sim_find_durable(struct sim_node *root, const char *path)
+{
+    struct sim_node *node = root;
+    char name[SIM_NAME_SIZE];
+    while (node != NULL && next_name(&path, name)) {
+        struct sim_node *next = NULL;
+        for (size_t i = 0; i < node->durable_entry_count; i++) {
+            if (strcmp(node->durable_entries[i].name, name) == 0) {
+                next = node->durable_entries[i].node;
+            }
+        }
+        node = next;
+    }
+    return node;
+}
+
 /* What is seen: name is now node (takes a reference), or gone if it is NULL. */
 static void
 set_entry(struct sim_node *folder, const char *name, struct sim_node *node)

@@ -70,6 +70,9 @@ struct sim_place {
 };
 int sim_find(struct sim_node *root, const char *path, struct sim_place *ret_place);
 
+/* What is at a path by durable names alone; NULL: nothing. */
+struct sim_node *sim_find_durable(struct sim_node *root, const char *path);
+
 static inline struct bytes
 sim_contents(const struct sim_node *node)
 {

@@ -256,15 +256,15 @@ check(struct process *p)
     if (p == NULL || !p->alive) {
         return;
     }
+    if (p->kind != PROCESS_CLIENT) {
+        metadata_check(p); /* first: what replicas do rests on it */
+    }
     if (p->kind == PROCESS_BROKER) {
         broker_check(p);
         disk_check(p);
     } else if (p->kind == PROCESS_CONTROLLER) {
         quorum_check(p);
         leases_check(p);
-    }
-    if (p->kind != PROCESS_CLIENT) {
-        metadata_check(p);
     }
 }
 

@@ -25,6 +25,7 @@
 #include "libdmq/base/rng.h"
 #include "libdmq/meta/image.h"
 #include "tests/sim/history.h"
+#include "tests/sim/partition_watch.h"
 #include "tests/sim/raft_watch.h"
 #include "tests/sim/simfs.h"
 #include "tests/sim/simkv.h"
@@ -169,12 +170,14 @@ struct process {
     struct simkv *store;
     struct uuid disk_id;
     struct uuid cluster_id;
-    int64_t told_version;              /* a broker: applied and durable, as it told */
-    bool damaged;                      /* a controller: its store has lost what was synced */
-    bool disk_offline;                 /* a broker: its disk failed, and nobody has looked at it */
-    int64_t wish_epoch;                /* and with this broker epoch it asked to be fenced */
-    bool store_fails;                  /* a broker: its store is going to */
-    struct raft_watched watched;       /* a controller: its Raft, and what is synced of it */
+    int64_t told_version;        /* a broker: applied and durable, as it told */
+    bool damaged;                /* a controller: its store has lost what was synced */
+    bool disk_offline;           /* a broker: its disk failed, and nobody has looked at it */
+    struct simfs *ghost;         /* a broker: its disk when it was emptied last; NULL: never */
+    uint64_t log_generation;     /* a broker: something may have been taken from its logs */
+    int64_t wish_epoch;          /* and with this broker epoch it asked to be fenced */
+    bool store_fails;            /* a broker: its store is going to */
+    struct raft_watched watched; /* a controller: its Raft, and what is synced of it */
     struct raft_persist *half_written; /* a controller: may be on the disk, or not; owned */
 
     /* what dies with it */
@@ -189,11 +192,10 @@ struct process {
     struct list lanes[LANE_COUNT]; /* of struct effect */
     bool lane_busy[LANE_COUNT];
     bool stopping;
-    bool disk_fails;             /* a controller: writes return EIO */
-    bool lane_failed;            /* a broker: EIO in its lane: nothing may be written any more */
-    struct seen_partition *seen; /* a broker: hash, what broker_check saw last in this life */
-    int64_t checked_version;     /* of its image: what the metadata checker saw last */
-    struct link *controller;     /* a broker: where it turns to */
+    bool disk_fails;         /* a controller: writes return EIO */
+    bool lane_failed;        /* a broker: EIO in its lane: nothing may be written any more */
+    int64_t checked_version; /* of its image: what the metadata checker saw last */
+    struct link *controller; /* a broker: where it turns to */
     struct brk_service services[WORLD_MAX_CONTROLLERS]; /* a broker: the controllers */
     int64_t installs; /* a controller: snapshots that were installed */
     int64_t consumed; /* a client: bytes to be reported after the step */
@@ -510,12 +512,15 @@ void metadata_check(struct process *p);
 /* A committed image of a process that runs, the newest; NULL: none. */
 const struct image *metadata_newest(struct world *world);
 
-/* ---- replicas.c: what must hold of a partition's replicas together --------------------------- */
+/* ---- replicas.c, replica_disks.c: what must hold of a partition's replicas together --------------------------- */
 
-struct replicas *replicas_new(void);
+struct replicas *replicas_new(struct world *world);
 void replicas_free(struct replicas *replicas);
 void replicas_seen(struct process *broker, struct uuid topic_id, int32_t partition,
                    const struct brk_partition_view *view);
+
+/* A version of the metadata that is seen for the first time. */
+void replicas_image(struct world *world, const struct image *image);
 
 /* Whether all brokers hold, in sync, all that they are to hold. */
 bool replicas_whole(struct world *world);
@@ -525,6 +530,24 @@ void replicas_check_end(struct world *world);
 
 /* A broker whose disk was emptied is whole again, if it is. */
 void replicas_settle(struct world *world);
+
+/* The entry of a replica's log that holds offset, as partition_watch.h asks for it. A cursor goes
+ * from one batch to the next; zero is one that stands nowhere. */
+struct log_cursor {
+    bool stands;
+    uint64_t generation;
+    int64_t segment;
+    size_t pos;
+    int64_t offset; /* of the batch there */
+};
+struct log_place {
+    const struct simfs *disk;
+    struct uuid topic_id;
+    int32_t partition;
+    bool durable; /* as it is after the worst crash */
+};
+bool log_entry_at(const struct log_place *place, struct log_cursor *cursor, int64_t offset,
+                  struct watch_entry *ret_entry);
 
 /* ---- faults.c, faults_net.c, faults_disk.c ------------------------------------------------------------------ */
 

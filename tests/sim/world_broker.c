@@ -226,6 +226,7 @@ run_disk(struct process *p, const struct brk_effect *first)
     }
     for (size_t i = 0; i < count; i++) {
         p->world->counts.rolls += ops[i].kind == DISK_ROLL;
+        p->log_generation += ops[i].kind == DISK_OPEN || ops[i].kind == DISK_DELETE;
     }
     disk_exec(p, ops, count, dones);
     for (size_t i = 0; i < count; i++) {
@@ -329,62 +330,13 @@ broker_receive(struct process *p, struct link *link, int direction, struct messa
 
 /* ---- what must hold of its partitions -------------------------------------------------------- */
 
-struct seen_partition {
-    UT_hash_handle hh;
-    struct {
-        struct uuid topic_id;
-        int64_t partition;
-    } key;
-    int64_t high_watermark;
-};
-
-static struct seen_partition *
-seen_of(struct process *p, struct uuid topic_id, int32_t partition, int64_t high_watermark)
-{
-    struct seen_partition *seen;
-    struct seen_partition key = {.key = {topic_id, partition}};
-    HASH_FIND(hh, p->seen, &key.key, sizeof(key.key), seen);
-    if (seen == NULL) {
-        seen = calloc(1, sizeof(*seen));
-        DMQ_ASSERT(seen != NULL);
-        seen->key.topic_id = topic_id;
-        seen->key.partition = partition;
-        seen->high_watermark = high_watermark;
-        HASH_ADD(hh, p->seen, key, sizeof(seen->key), seen);
-    }
-    return seen;
-}
-
-static void
-forget_seen(struct process *p)
-{
-    struct seen_partition *seen;
-    struct seen_partition *next;
-    HASH_ITER (hh, p->seen, seen, next) {
-        HASH_DEL(p->seen, seen);
-        free(seen);
-    }
-}
-
-/* The high watermark rises only to what is synced. At the start of a life it comes from its
- * checkpoint, before the first sync has run. */
 static void
 check_partition(struct process *p, struct uuid topic_id, int32_t partition)
 {
     struct brk_partition_view view;
-    if (!brk_partition_view(p->brk, topic_id, partition, &view)) {
-        return;
+    if (brk_partition_view(p->brk, topic_id, partition, &view)) {
+        replicas_seen(p, topic_id, partition, &view);
     }
-    struct seen_partition *seen = seen_of(p, topic_id, partition, view.high_watermark);
-    if (view.leader && view.high_watermark > seen->high_watermark &&
-        view.high_watermark > view.synced_end) {
-        world_fail(p->world, "the high watermark rose above the synced end");
-    }
-    if (view.high_watermark < seen->high_watermark) {
-        world_fail(p->world, "the high watermark fell");
-    }
-    seen->high_watermark = view.high_watermark;
-    replicas_seen(p, topic_id, partition, &view);
 }
 
 void
@@ -503,6 +455,8 @@ broker_start(struct process *p)
 void
 broker_wipe(struct process *p)
 {
+    simfs_free(p->ghost);
+    p->ghost = simfs_clone(p->disk);
     simfs_wipe(p->disk, "/data");
     simkv_free(p->store);
     p->store = simkv_new();
@@ -510,6 +464,7 @@ broker_wipe(struct process *p)
     p->disk_id = rng_uuid(&p->world->rng);
     p->told_version = 0;
     p->damaged = true;
+    p->log_generation++;
 }
 
 void
@@ -526,7 +481,7 @@ broker_end(struct process *p)
             free(effect);
         }
     }
-    forget_seen(p);
+    p->log_generation++;
     brk_free(p->brk);
     plog_io_free(p->lane);
     plog_reader_free(p->reader);
