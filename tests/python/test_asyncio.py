@@ -6,9 +6,6 @@ import gc
 import inspect
 import itertools
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -16,6 +13,7 @@ import warnings
 import dmq as sync
 import dmq.asyncio as dmq
 import pytest
+from test_interrupt import interrupt
 from test_producer import resume_broker, stopped_broker
 
 NUMBERS = itertools.count()
@@ -505,29 +503,5 @@ except KeyboardInterrupt:
     ],
 )
 def test_ctrl_c(code, cluster, topic):
-    child = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", SCRIPT.replace("CODE", code), cluster.url, topic],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert child.stdout.readline() == "ready\n", child.stderr.read()
-        with stopped_broker(cluster):
-            child.stdin.write("\n")
-            child.stdin.flush()
-            assert child.stdout.readline() == "blocked\n"
-            time.sleep(0.4)
-            assert child.poll() is None, child.stderr.read()
-            began = time.monotonic()
-            os.kill(child.pid, signal.SIGINT)
-            assert child.stdout.readline() == "interrupted\n", child.stderr.read()
-            assert time.monotonic() - began < 2.5
-            assert child.wait(20) == 0
-        assert child.stderr.read() == ""
-    finally:
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout, child.stderr):
-            pipe.close()
+    said = interrupt(SCRIPT.replace("CODE", code), cluster, topic, "-W", "error")
+    assert said == (0, "")

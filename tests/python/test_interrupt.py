@@ -60,10 +60,11 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize("what", BLOCKING)
-def test_ctrl_c(what, cluster, topic):
+def interrupt(script, cluster, topic, *options):
+    """Runs a script that says "ready", and when it is told to, "blocked", and then blocks. Ctrl-C
+    must end it at once. Returns its exit code and what it wrote to stderr."""
     child = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.replace("CODE", BLOCKING[what]), cluster.url, topic],
+        [sys.executable, *options, "-c", script, cluster.url, topic],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -81,12 +82,18 @@ def test_ctrl_c(what, cluster, topic):
             os.kill(child.pid, signal.SIGINT)
             assert child.stdout.readline() == "interrupted\n", child.stderr.read()
             assert time.monotonic() - began < 2.5
-        child.wait(20)
+            child.wait(20)
+        return child.returncode, child.stderr.read()
     finally:
         child.kill()
         child.wait()
         for pipe in (child.stdin, child.stdout, child.stderr):
             pipe.close()
+
+
+@pytest.mark.parametrize("what", BLOCKING)
+def test_ctrl_c(what, cluster, topic):
+    interrupt(SCRIPT.replace("CODE", BLOCKING[what]), cluster, topic)
 
 
 def test_the_client_goes_on_after_ctrl_c(cluster, c, topic):

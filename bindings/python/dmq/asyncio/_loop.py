@@ -13,7 +13,7 @@ import select
 import weakref
 from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from .._calls import Call
 
@@ -86,18 +86,30 @@ class Calls:
         return result
 
 
-class Closable(Protocol):
-    """What an Opening opens."""
+class Closing:
+    """Closes at the end of `async with`."""
+
+    async def close(self) -> None:
+        """Ends it, whoever uses it."""
+        raise NotImplementedError
+
+    async def _leave(self, error: BaseException | None) -> None:
+        """The end of `async with`; error ends it."""
+        await self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        await self._leave(error)
 
 
-C = TypeVar("C", bound=Closable)
+C = TypeVar("C", bound=Closing)
 
 
 class Opening(Generic[C]):
@@ -121,4 +133,4 @@ class Opening(Generic[C]):
         trace: TracebackType | None,
     ) -> None:
         if self._opened is not None:
-            await self._opened.__aexit__(kind, error, trace)
+            await self._opened._leave(error)

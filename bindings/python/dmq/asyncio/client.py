@@ -5,7 +5,6 @@ import warnings
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any, TypeVar
 
 from .. import client as _sync
@@ -13,7 +12,7 @@ from .. import errors
 from .._native import lib
 from ..consumer import Consumer as _SyncConsumer
 from ..message import Ack, Data, Election, Headers, Message, Place, Setting, Topic
-from ._loop import Calls, Events, Opening
+from ._loop import Calls, Closing, Events, Opening
 from .consumer import Consumer
 from .producer import Producer
 
@@ -124,7 +123,7 @@ class Topics:
         return repr(self._sync)
 
 
-class Client:
+class Client(Closing):
     """A connection to a cluster, of one event loop. Made by connect."""
 
     def __init__(self, url: str | None = None, **options: Any) -> None:
@@ -248,17 +247,6 @@ class Client:
             child._begin_close()
         # It waits for calls that were given up, and interrupts them.
         await asyncio.shield(self._loop.run_in_executor(None, self._sync.close))
-
-    async def __aenter__(self) -> "Client":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __del__(self) -> None:
         events = getattr(self, "_events", None)

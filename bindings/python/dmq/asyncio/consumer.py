@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .. import consumer as _sync
@@ -11,12 +10,13 @@ from .. import errors
 from .._native import lib
 from ..consumer import Batch
 from ..message import Message, Place
+from ._loop import Closing
 
 if TYPE_CHECKING:
     from .client import Client
 
 
-class Consumer:
+class Consumer(Closing):
     """Reads all partitions of topics. Made by Client.consumer; used by one task at a time.
 
     Iterating gives messages for ever, waiting for more at the end; batches gives them in bulk."""
@@ -115,17 +115,6 @@ class Consumer:
     def _begin_close(self) -> None:
         self._is_closed = True
         self._on_ready()
-
-    async def __aenter__(self) -> "Consumer":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         return repr(self._sync).replace("dmq.Consumer", "dmq.asyncio.Consumer")

@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-from types import TracebackType
 
 from ..dev import DevCluster as _SyncCluster
-from ._loop import Calls, Opening
+from ._loop import Calls, Closing, Opening
 
 
 def dev(
@@ -23,7 +22,7 @@ async def _start(data: str | os.PathLike[str] | None, port: int, timeout: float)
     )
 
 
-class DevCluster:
+class DevCluster(Closing):
     """A running cluster: `url` to connect to, `data` the folder."""
 
     def __init__(self, cluster: _SyncCluster, calls: Calls) -> None:
@@ -39,17 +38,6 @@ class DevCluster:
     async def close(self) -> None:
         """Ends the cluster; a temporary folder is removed."""
         await self._calls.run(self._cluster.close)
-
-    async def __aenter__(self) -> "DevCluster":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     def __repr__(self) -> str:
         return repr(self._cluster)

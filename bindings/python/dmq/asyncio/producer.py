@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import repeat
 from struct import iter_unpack
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
@@ -19,6 +18,7 @@ from .. import producer as _sync
 from .._calls import new_error, raised
 from .._native import ffi, lib
 from ..message import Ack, Data, Headers, encode
+from ._loop import Closing
 
 if TYPE_CHECKING:
     from .client import Client
@@ -79,7 +79,7 @@ class _Flush:
         self.done = done
 
 
-class Producer:
+class Producer(Closing):
     """Sends records in batches. Made by Client.producer.
 
     Awaiting what send returns waits until the record is stored; many may be under way. Leaving the
@@ -423,22 +423,14 @@ class Producer:
         for number in list(self._futures):
             self._settle_failed(number, error, 1)
 
-    async def __aenter__(self) -> "Producer":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def _leave(self, error: BaseException | None) -> None:
+        """What was sent before an exception is still stored; the caller sees the exception."""
         try:
             await self._flush_at_exit(error)
         finally:
             await self.close()
 
     async def _flush_at_exit(self, error: BaseException | None) -> None:
-        """What was sent before an exception is still stored; the caller sees the exception."""
         if error is None:
             await self.flush()
             return
