@@ -2,7 +2,8 @@
 # packages.sh BUILD FOLDER: packs what was built in BUILD; FOLDER gets
 #   dmq-*.whl            the Python package, with libdmq and all that it needs inside
 #   dmq_programs-*.whl   the programs likewise: with both, dmq.dev() works in a bare venv
-#   dmq-*.tar.gz         the Python package's sources: needs a compiler and an installed libdmq
+#   dmq-*.tar.gz         the Python package's sources and those of libdmq: needs a compiler, and what
+#                        libdmq is linked with
 #   dmq_*.deb            library, headers, programs, systemd's units
 # The wheels run where glibc is at least this machine's. `./run packages` calls it.
 set -euo pipefail
@@ -27,7 +28,13 @@ wheel() {
         { cat "$work/log" >&2; exit 1; }
 }
 
+# The library's sources go along: whoever has no libdmq compiles them into the extension.
 sdist() {
+    local part
+    for part in base os wire client net api include; do
+        mkdir -p "$work/python/libdmq"
+        cp -r "libdmq/$part" "$work/python/libdmq/"
+    done
     (cd "$work/python" && DMQ_PREFIX=$work/prefix "$OLDPWD/.venv/bin/python" -c \
         'import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])' \
         "$work") >/dev/null

@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from cluster import BUILD, CHECKOUT
+from cluster import BUILD, CHECKOUT, DevCluster
 
 PROGRAM = """
 import dmq, shutil
@@ -19,6 +19,15 @@ with dmq.dev() as cluster, dmq.connect(cluster.url) as c:
     print(ack.offset, [m.json() for m in c.read("orders", end="now")])
 maps = [line.split()[-1] for line in open("/proc/self/maps") if "/" in line]
 print(*sorted({{m.rsplit("/", 1)[1].split("-")[0].split(".")[0] for m in maps if {venv!r} in m}}))
+"""
+SENT = """
+import dmq
+
+with dmq.connect("{url}") as c:
+    c.topics.create("orders", partitions=1)
+    ack = c.publish("orders", {{"id": 1}})
+    print(ack.offset, [m.json() for m in c.read("orders", end="now")], dmq.__version__)
+assert "libdmq" not in open("/proc/self/maps").read()
 """
 
 
@@ -82,7 +91,28 @@ def test_one_wheel_says_that_the_other_is_missing(packages, tmp_path):
     assert done.stderr.splitlines()[-1].endswith("pip install dmq-programs, or have it in PATH")
 
 
-def test_the_sources_need_a_compiler_and_libdmq(packages, tmp_path):
+def test_the_sources_need_a_compiler_alone(packages, tmp_path):
+    """Where there is no libdmq, its sources are in the sdist."""
+    sources = one(packages, "dmq-*.tar.gz")
+    venv = Venv(tmp_path / "venv")
+    install = ("-m", "pip", "install", "-q", sources)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "cc").symlink_to("/usr/bin/cc")
+    path = f"{venv.environment['PATH']}:{tools}"
+    done = venv.python(*install, PATH=path)
+    assert (
+        done.returncode != 0 and "lacks these packages (names of Debian): pkg-config" in done.stderr
+    )
+    path = f"{venv.environment['PATH']}:/usr/bin:/bin"
+    done = venv.python(*install, PATH=path)
+    assert done.returncode == 0, done.stderr
+    with DevCluster(tmp_path, "--port", "0") as cluster:
+        done = venv.python("-c", SENT.format(url=cluster.url))
+    assert done.stdout == "0 [{'id': 1}] 0.1.0\n", done.stderr
+
+
+def test_the_sources_take_a_libdmq_that_is_there(packages, tmp_path):
     sources = one(packages, "dmq-*.tar.gz")
     prefix = tmp_path / "prefix"
     assert run("cmake", "--install", BUILD, "--prefix", prefix).returncode == 0
