@@ -8,6 +8,8 @@
 #include "libdmq/cli/suggest.h"
 #include "libdmq/cli/value.h"
 
+const struct option_spec NO_OPTIONS[] = {{NULL, NULL, NULL}};
+
 bool
 args_init(struct args *args, int argc, char **argv)
 {

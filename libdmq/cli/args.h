@@ -13,6 +13,9 @@ struct option_spec {
     const char *help;
 };
 
+/* The table of a command that takes none. */
+extern const struct option_spec NO_OPTIONS[];
+
 struct option {
     const struct option_spec *spec;
     const char *value;

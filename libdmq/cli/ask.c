@@ -1,9 +1,12 @@
 #include "libdmq/cli/ask.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "libdmq/cli/report.h"
 #include "libdmq/cli/session.h"
+
+enum { SETTING_NAME_BYTES = 256 };
 
 int
 ask_client(const struct cli *cli, dmq_client *client, const char *op, const char *request,
@@ -48,6 +51,24 @@ request_begin(struct request *request)
     }
     json_out_init(&request->json, &request->out);
     json_open(&request->json, NULL, '{');
+    return true;
+}
+
+bool
+request_setting(struct request *request, const char *pair, bool may_take_away)
+{
+    char name[SETTING_NAME_BYTES];
+    size_t size = strcspn(pair, "=");
+    if (pair[size] != '=' || size == 0 || size >= sizeof(name)) {
+        return false;
+    }
+    memcpy(name, pair, size);
+    name[size] = '\0';
+    if (may_take_away && pair[size + 1] == '\0') {
+        json_null(&request->json, name);
+    } else {
+        json_text(&request->json, name, pair + size + 1);
+    }
     return true;
 }
 

@@ -2,6 +2,8 @@
 #ifndef DMQ_CLI_ASK_H
 #define DMQ_CLI_ASK_H
 
+#include <stdbool.h>
+
 #include "dmq/dmq.h"
 #include "libdmq/cli/command.h"
 #include "libdmq/cli/json_out.h"
@@ -30,6 +32,10 @@ struct request {
 
 /* False: out of memory, and it was said. */
 bool request_begin(struct request *request);
+
+/* A member of the open object from NAME=VALUE; where NAME= takes a setting away, as null for it.
+ * False: the pair is neither. */
+bool request_setting(struct request *request, const char *pair, bool may_take_away);
 
 /* Closes the object; the text lives until request_deinit. */
 const char *request_text(struct request *request);

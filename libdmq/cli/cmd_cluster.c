@@ -7,8 +7,6 @@
 
 enum { TEXT_BYTES = 256, LIST_BYTES = 512 };
 
-static const struct option_spec NO_OPTIONS[] = {{NULL, NULL, NULL}};
-
 /* ---- tables ---------------------------------------------------------------------------------- */
 
 /* "127.0.0.1:9501" */

@@ -250,8 +250,6 @@ run(const struct cli *cli)
     return code;
 }
 
-static const struct option_spec NO_OPTIONS[] = {{NULL, NULL, NULL}};
-
 const struct command COMMAND_CLUSTER_HEALTH = {
     .name = "cluster health",
     .arguments = "",

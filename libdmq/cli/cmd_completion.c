@@ -177,8 +177,6 @@ run(const struct cli *cli)
     return CLI_OK;
 }
 
-static const struct option_spec OPTIONS[] = {{NULL, NULL, NULL}};
-
 const struct command COMMAND_COMPLETION = {
     .name = "completion",
     .arguments = "SHELL",
@@ -186,7 +184,7 @@ const struct command COMMAND_COMPLETION = {
     .examples = "source <(dmq completion bash)\n"
                 "dmq completion bash > ~/.local/share/bash-completion/completions/dmq\n"
                 "dmq completion zsh > ~/.zfunc/_dmq\n",
-    .options = OPTIONS,
+    .options = NO_OPTIONS,
     .min_words = 1,
     .max_words = 1,
     .run = run,

@@ -33,13 +33,11 @@ become_broker(char **argv)
     return become("dmq-broker", argv);
 }
 
-static const struct option_spec OPTIONS[] = {{NULL, NULL, NULL}};
-
 const struct command COMMAND_CONTROLLER = {
     .name = "controller",
     .arguments = "OPTION...",
     .summary = "Run a controller: the daemon dmq-controller, and its options",
-    .options = OPTIONS,
+    .options = NO_OPTIONS,
     .become = become_controller,
 };
 
@@ -47,6 +45,6 @@ const struct command COMMAND_BROKER = {
     .name = "broker",
     .arguments = "OPTION...",
     .summary = "Run a broker: the daemon dmq-broker, and its options",
-    .options = OPTIONS,
+    .options = NO_OPTIONS,
     .become = become_broker,
 };

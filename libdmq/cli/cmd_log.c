@@ -38,14 +38,12 @@ run_verify(const struct cli *cli)
     return run_broker(cli, "--log-verify");
 }
 
-static const struct option_spec OPTIONS[] = {{NULL, NULL, NULL}};
-
 const struct command COMMAND_LOG_DUMP = {
     .name = "log dump",
     .arguments = "FILE",
     .summary = "Print the batches of a log segment (offline)",
     .examples = "dmq log dump dmq-data/broker/*/0/00000000000000000000.log\n",
-    .options = OPTIONS,
+    .options = NO_OPTIONS,
     .min_words = 1,
     .max_words = 1,
     .run = run_dump,
@@ -56,7 +54,7 @@ const struct command COMMAND_LOG_VERIFY = {
     .arguments = "DIR",
     .summary = "Check every batch of a broker's data folder or of a partition (offline)",
     .examples = "dmq log verify dmq-data/broker\n",
-    .options = OPTIONS,
+    .options = NO_OPTIONS,
     .min_words = 1,
     .max_words = 1,
     .run = run_verify,

@@ -11,8 +11,6 @@
 
 enum { TRANSFER_TIMEOUT_MS = 10000, LOOK_AGAIN_MS = 50 };
 
-static const struct option_spec NO_OPTIONS[] = {{NULL, NULL, NULL}};
-
 /* ---- status ---------------------------------------------------------------------------------- */
 
 static void

@@ -2,7 +2,6 @@
  * prints them as they are, a person gets a table. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "libdmq/cli/ask.h"
 #include "libdmq/cli/report.h"
@@ -14,27 +13,22 @@ enum { NAME_BYTES = 256, VALUE_BYTES = 4097 };
 
 /* `--config k=v`... as a member. CLI_OK or CLI_USAGE. */
 static int
-put_config(const struct cli *cli, struct json_out *json)
+put_config(const struct cli *cli, struct request *request)
 {
     size_t cursor = 0;
-    json_open(json, "config", '{');
+    json_open(&request->json, "config", '{');
     for (const char *pair; (pair = args_each(cli->args, "config", &cursor)) != NULL;) {
-        char name[NAME_BYTES];
-        size_t size = strcspn(pair, "=");
-        if (pair[size] != '=' || size == 0 || size >= sizeof(name)) {
+        if (!request_setting(request, pair, false)) {
             return report_usage("topic create", "--config wants NAME=VALUE, not '%s'", pair);
         }
-        memcpy(name, pair, size);
-        name[size] = '\0';
-        json_text(json, name, pair + size + 1);
     }
-    json_close(json, '}');
+    json_close(&request->json, '}');
     return CLI_OK;
 }
 
 /* What is asked for. CLI_OK or CLI_USAGE. */
 static int
-put_topic(const struct cli *cli, struct json_out *json)
+put_topic(const struct cli *cli, struct request *request)
 {
     int64_t partitions = -1;
     int64_t factor = -1;
@@ -42,10 +36,10 @@ put_topic(const struct cli *cli, struct json_out *json)
         args_int(cli->args, "replication-factor", 1, 64, &factor) != CLI_OK) {
         return CLI_USAGE;
     }
-    json_text(json, "topicName", cli->words[0]);
-    json_int(json, "partitionCount", partitions);
-    json_int(json, "replicationFactor", factor);
-    return put_config(cli, json);
+    json_text(&request->json, "topicName", cli->words[0]);
+    json_int(&request->json, "partitionCount", partitions);
+    json_int(&request->json, "replicationFactor", factor);
+    return put_config(cli, request);
 }
 
 static void
@@ -68,7 +62,7 @@ run_create(const struct cli *cli)
     if (!request_begin(&request)) {
         return CLI_ERROR;
     }
-    int code = put_topic(cli, &request.json);
+    int code = put_topic(cli, &request);
     if (code == CLI_OK) {
         code = ask_cluster(cli, "create_topic", request_text(&request), print_created);
     }
@@ -125,8 +119,6 @@ run_list(const struct cli *cli)
 {
     return ask_cluster(cli, "describe_topics", NULL, print_list);
 }
-
-static const struct option_spec NO_OPTIONS[] = {{NULL, NULL, NULL}};
 
 const struct command COMMAND_TOPIC_LIST = {
     .name = "topic list",

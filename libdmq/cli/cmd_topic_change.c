@@ -1,7 +1,6 @@
 /* dmq topic config|add-partitions: what can be changed of a topic that is there. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "libdmq/cli/ask.h"
 #include "libdmq/cli/report.h"
@@ -50,28 +49,18 @@ print_altered(const struct cli *cli, dmq_client *client, struct json topic)
 
 /* NAME=VALUE sets, NAME= takes away. CLI_OK or CLI_USAGE. */
 static int
-put_changes(const struct cli *cli, struct json_out *json)
+put_changes(const struct cli *cli, struct request *request)
 {
-    json_text(json, "topicName", cli->words[0]);
-    json_open(json, "config", '{');
+    json_text(&request->json, "topicName", cli->words[0]);
+    json_open(&request->json, "config", '{');
     for (size_t i = 1; i < cli->word_count; i++) {
-        char name[NAME_BYTES];
-        const char *pair = cli->words[i];
-        size_t size = strcspn(pair, "=");
-        if (pair[size] != '=' || size == 0 || size >= sizeof(name)) {
+        if (!request_setting(request, cli->words[i], true)) {
             return report_usage("topic config",
                                 "topic config wants NAME=VALUE, or NAME= for the default, not '%s'",
-                                pair);
-        }
-        memcpy(name, pair, size);
-        name[size] = '\0';
-        if (pair[size + 1] == '\0') {
-            json_null(json, name);
-        } else {
-            json_text(json, name, pair + size + 1);
+                                cli->words[i]);
         }
     }
-    json_close(json, '}');
+    json_close(&request->json, '}');
     return CLI_OK;
 }
 
@@ -85,7 +74,7 @@ run_config(const struct cli *cli)
         return CLI_ERROR;
     }
     if (changes) {
-        code = put_changes(cli, &request.json);
+        code = put_changes(cli, &request);
     } else {
         json_text(&request.json, "topicName", cli->words[0]);
     }
@@ -96,8 +85,6 @@ run_config(const struct cli *cli)
     request_deinit(&request);
     return code;
 }
-
-static const struct option_spec NO_OPTIONS[] = {{NULL, NULL, NULL}};
 
 const struct command COMMAND_TOPIC_CONFIG = {
     .name = "topic config",

@@ -15,14 +15,12 @@ run(const struct cli *cli)
     return 0;
 }
 
-static const struct option_spec OPTIONS[] = {{NULL, NULL, NULL}};
-
 const struct command COMMAND_VERSION = {
     .name = "version",
     .arguments = "",
     .summary = "Print the version",
     .examples = "dmq version\n"
                 "dmq version --json\n",
-    .options = OPTIONS,
+    .options = NO_OPTIONS,
     .run = run,
 };
