@@ -14,8 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/support/timing.h"
 
 #define ROOM ((size_t)64 << 20)
 
@@ -33,23 +34,6 @@ struct run {
     double *seconds;
 };
 
-static double
-now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void
-require(int ok, const char *what)
-{
-    if (!ok) {
-        perror(what);
-        exit(1);
-    }
-}
-
 /* Writes size bytes of data and `more` zeroes behind them. */
 static void
 write_at(struct run *run, size_t size, size_t pos, size_t more)
@@ -59,12 +43,12 @@ write_at(struct run *run, size_t size, size_t pos, size_t more)
     if (data == NULL) {
         data = malloc(ROOM);
         zeroes = calloc(1, ROOM);
-        require(data != NULL && zeroes != NULL, "malloc");
+        timing_require(data != NULL && zeroes != NULL, "malloc");
         memset(data, 'x', ROOM);
     }
     struct iovec parts[] = {{data, size}, {zeroes, more}};
     ssize_t expected = (ssize_t)(size + more);
-    require(pwritev(run->fd, parts, more > 0 ? 2 : 1, (off_t)pos) == expected, "pwritev");
+    timing_require(pwritev(run->fd, parts, more > 0 ? 2 : 1, (off_t)pos) == expected, "pwritev");
 }
 
 static void
@@ -74,8 +58,8 @@ append(struct run *run, size_t pos)
     size_t more = 0;
     if (end > run->made && run->mode == FALLOCATE) {
         size_t target = end + run->step;
-        require(fallocate(run->fd, 0, (off_t)run->made, (off_t)(target - run->made)) == 0,
-                "fallocate");
+        timing_require(fallocate(run->fd, 0, (off_t)run->made, (off_t)(target - run->made)) == 0,
+                       "fallocate");
         run->made = target;
     } else if (end > run->made && run->mode == ZERO) {
         more = run->step;
@@ -84,32 +68,24 @@ append(struct run *run, size_t pos)
     write_at(run, run->append, pos, more);
 }
 
-static int
-compare(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void
 measure(struct run *run, const char *path)
 {
     double total = 0;
     run->fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-    require(run->fd >= 0, "open");
+    timing_require(run->fd >= 0, "open");
     for (size_t i = 0; run->mode == OVERWRITE && i < run->count; i++) {
         write_at(run, run->append, i * run->append, 0);
     }
-    require(fsync(run->fd) == 0, "fsync");
+    timing_require(fsync(run->fd) == 0, "fsync");
     for (size_t i = 0; i < run->count; i++) {
-        double begin = now();
+        double begin = timing_now();
         append(run, i * run->append);
-        require(fdatasync(run->fd) == 0, "fdatasync");
-        run->seconds[i] = now() - begin;
+        timing_require(fdatasync(run->fd) == 0, "fdatasync");
+        run->seconds[i] = timing_now() - begin;
         total += run->seconds[i];
     }
-    qsort(run->seconds, run->count, sizeof(double), compare);
+    timing_sort(run->seconds, run->count);
     printf(
         "%-10s append %8zu step %9zu: mean %8.0f us, p50 %8.0f, p99 %8.0f, max %8.0f; %7.1f MB/s\n",
         names[run->mode], run->append, run->step, total / (double)run->count * 1e6,

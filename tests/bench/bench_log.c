@@ -2,31 +2,16 @@
  *
  *     bench_log FOLDER
  *
- *   publish   one record of 100 bytes, written and synced, again and again: beside it the disk's
- * own price (bench_disk_append, 200 bytes, zero) append    batches as a busy producer sends them:
- * time in plog_append alone, and in the lane read      all of it from the files, 1 MiB at a time */
+ *   publish  one record of 100 bytes, written and synced, again and again; beside it stands the
+ *            disk's own price (bench_disk_append, 200 bytes, zero)
+ *   append   batches as a busy producer sends them: time in plog_append alone, and in the lane
+ *   read     all of it from the files, 1 MiB at a time */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "libdmq/os/fs_posix.h"
 #include "tests/support/log_rig.h"
-
-static double
-now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
+#include "tests/support/timing.h"
 
 static void
 start(struct log_rig *rig, const char *folder, const char *name)
@@ -67,13 +52,13 @@ publish(const char *folder)
     start(&rig, folder, "publish");
     for (size_t i = 0; i < 4000; i++) {
         struct buf *frame = buf_copy(buf_bytes(buf));
-        double begin = now();
+        double begin = timing_now();
         log_rig_append_buf(&rig, frame, 0);
         log_rig_sync(&rig);
-        seconds[i] = now() - begin;
+        seconds[i] = timing_now() - begin;
         buf_unref(frame);
     }
-    qsort(seconds, 4000, sizeof(double), compare);
+    timing_sort(seconds, 4000);
     printf("publish: p50 %.0f us, p99 %.0f us\n", seconds[2000] * 1e6, seconds[3960] * 1e6);
     buf_unref(buf);
     finish(&rig);
@@ -93,30 +78,30 @@ append(const char *folder, int32_t records, size_t count)
     start(&rig, folder, "append");
     for (size_t i = 0; i < count; i++) {
         struct buf *frame = buf_copy(buf_bytes(buf));
-        double begin = now();
+        double begin = timing_now();
         log_rig_append_buf(&rig, frame, 0);
-        double middle = now();
+        double middle = timing_now();
         log_rig_run(&rig);
         in_plog += middle - begin;
-        in_lane += now() - middle;
+        in_lane += timing_now() - middle;
         buf_unref(frame);
     }
-    double begin = now();
+    double begin = timing_now();
     log_rig_sync(&rig);
-    double sync = now() - begin;
+    double sync = timing_now() - begin;
     for (int64_t offset = 0; offset < plog_end(rig.log);) { /* it is one segment */
         struct buf *data = NULL;
-        begin = now();
+        begin = timing_now();
         log_rig_read_cold(&rig, 0, offset, plog_end(rig.log), 1 << 20, &data);
-        in_reader += now() - begin;
+        in_reader += timing_now() - begin;
         offset += records * (int64_t)(data->size / buf->size);
         buf_unref(data);
     }
     int64_t end = plog_end(rig.log);
     log_rig_kill(&rig);
-    begin = now();
+    begin = timing_now();
     log_rig_open(&rig);
-    double in_recovery = now() - begin;
+    double in_recovery = timing_now() - begin;
     if (plog_end(rig.log) != end) {
         fprintf(stderr, "recovery lost records\n");
         exit(1);

@@ -17,13 +17,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "controller/store/raft_store.h"
 #include "controller/store/second_copy.h"
 #include "libdmq/os/fs_posix.h"
 #include "libdmq/store/kv_leveldb.h"
+#include "tests/support/timing.h"
 
 #define MAX_COUNT 2000
 #define ENTRY_BYTES 500
@@ -49,23 +49,6 @@ struct bench {
     double seconds[WHATS][MAX_COUNT];
 };
 
-static void
-require(bool ok, const char *what)
-{
-    if (!ok) {
-        perror(what);
-        exit(1);
-    }
-}
-
-static double
-now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static const char *
 path_of(const struct bench *bench, const char *name)
 {
@@ -78,7 +61,7 @@ static int
 open_file(const struct bench *bench, const char *name, int flags)
 {
     int fd = open(path_of(bench, name), O_RDWR | O_CREAT | O_TRUNC | flags, 0600);
-    require(fd >= 0, name);
+    timing_require(fd >= 0, name);
     return fd;
 }
 
@@ -105,15 +88,16 @@ set_up(struct bench *bench)
     bench->append_fd = open_file(bench, "append", 0);
     bench->grow_fd = open_file(bench, "grow", 0);
     bench->dsync_fd = open_file(bench, "dsync", O_DSYNC);
-    require(pwrite(bench->dsync_fd, zeroes, sizeof(zeroes), 0) == sizeof(zeroes), "pwrite");
-    require(kv_leveldb_open(path_of(bench, "alone"), true, &bench->kv, &err) == DMQ_OK, err.text);
-    require(mkdir(path_of(bench, "copy"), 0700) == 0, "mkdir");
+    timing_require(pwrite(bench->dsync_fd, zeroes, sizeof(zeroes), 0) == sizeof(zeroes), "pwrite");
+    timing_require(kv_leveldb_open(path_of(bench, "alone"), true, &bench->kv, &err) == DMQ_OK,
+                   err.text);
+    timing_require(mkdir(path_of(bench, "copy"), 0700) == 0, "mkdir");
     second_copy_init(&bench->copy, fs_posix(), path_of(bench, "copy"));
-    require(second_copy_make(&bench->copy, &values, &err) == DMQ_OK, err.text);
+    timing_require(second_copy_make(&bench->copy, &values, &err) == DMQ_OK, err.text);
     bench->store = open_store(bench, &saved);
     raft_saved_free(&saved);
     bench->entry = (struct raft_entry){1, RAFT_ENTRY_DATA, buf_new(ENTRY_BYTES)};
-    require(bench->entry.payload != NULL, "malloc");
+    timing_require(bench->entry.payload != NULL, "malloc");
     for (size_t i = 0; i < ENTRY_BYTES; i++) {
         bench->entry.payload->data[i] = (uint8_t)(i * 37);
     }
@@ -127,8 +111,8 @@ append_and_sync(int fd, size_t size, int64_t i)
 {
     static uint8_t data[4096];
     data[0] = (uint8_t)i;
-    require(pwrite(fd, data, size, (off_t)((int64_t)size * i)) == (ssize_t)size, "pwrite");
-    require(fdatasync(fd) == 0, "fdatasync");
+    timing_require(pwrite(fd, data, size, (off_t)((int64_t)size * i)) == (ssize_t)size, "pwrite");
+    timing_require(fdatasync(fd) == 0, "fdatasync");
 }
 
 /* As raft_store_write makes them: an entry and a state. */
@@ -142,7 +126,7 @@ write_rows(struct bench *bench, int64_t i)
     const struct kv_op ops[] = {
         {.key = bytes_of(key, sizeof(key)), .value = buf_bytes(bench->entry.payload)},
         {.key = bytes_str("state"), .value = bytes_of(state, sizeof(state))}};
-    require(bench->kv->ops->write(bench->kv, ops, 2, true) == DMQ_OK, "leveldb");
+    timing_require(bench->kv->ops->write(bench->kv, ops, 2, true) == DMQ_OK, "leveldb");
 }
 
 static void
@@ -150,7 +134,7 @@ write_copy(struct bench *bench, int64_t i)
 {
     struct second_copy_values values = {.writes = i, .term = 1, .last_index = i, .last_term = 1};
     struct err_msg err;
-    require(second_copy_write(&bench->copy, &values, &err) == DMQ_OK, "second copy");
+    timing_require(second_copy_write(&bench->copy, &values, &err) == DMQ_OK, "second copy");
 }
 
 static void
@@ -158,7 +142,7 @@ write_entry(struct bench *bench, int64_t i)
 {
     const struct raft_persist write = {
         .seq = (uint64_t)i, .term = 1, .from = i, .entries = &bench->entry, .count = 1};
-    require(raft_store_write(bench->store, &write) == DMQ_OK, "raft_store_write");
+    timing_require(raft_store_write(bench->store, &write) == DMQ_OK, "raft_store_write");
 }
 
 static void
@@ -176,7 +160,8 @@ do_one(struct bench *bench, enum what what, int64_t i)
         write_copy(bench, i);
         break;
     case COPY_DSYNC:
-        require(pwrite(bench->dsync_fd, slot, SLOT_BYTES, (i % 2) * 4096) == SLOT_BYTES, "pwrite");
+        timing_require(pwrite(bench->dsync_fd, slot, SLOT_BYTES, (i % 2) * 4096) == SLOT_BYTES,
+                       "pwrite");
         break;
     case COPY_GROW:
         append_and_sync(bench->grow_fd, SLOT_BYTES, i - 1);
@@ -190,14 +175,6 @@ do_one(struct bench *bench, enum what what, int64_t i)
 
 /* ---- figures --------------------------------------------------------------------------------- */
 
-static int
-compare(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void
 print_figures(struct bench *bench, int count)
 {
@@ -207,7 +184,7 @@ print_figures(struct bench *bench, int count)
         for (int i = 0; i < count; i++) {
             total += seconds[i];
         }
-        qsort(seconds, (size_t)count, sizeof(double), compare);
+        timing_sort(seconds, (size_t)count);
         printf("%-10s mean %7.0f us, p50 %7.0f, p99 %7.0f, max %7.0f\n", names[what],
                total / count * 1e6, seconds[count / 2] * 1e6, seconds[count * 99 / 100] * 1e6,
                seconds[count - 1] * 1e6);
@@ -219,9 +196,9 @@ measure_writes(struct bench *bench, int count)
 {
     for (int i = 0; i < count; i++) {
         for (int what = 0; what < WHATS; what++) {
-            double begin = now();
+            double begin = timing_now();
             do_one(bench, (enum what)what, i + 1);
-            bench->seconds[what][i] = now() - begin;
+            bench->seconds[what][i] = timing_now() - begin;
         }
     }
     print_figures(bench, count);
@@ -235,7 +212,7 @@ measure_start(struct bench *bench, int64_t last)
                                      .term = 1,
                                      .members = {1, {{{.node = 1}, true}}},
                                      .data = buf_new(SNAPSHOT_BYTES)};
-    require(snapshot.data != NULL, "malloc");
+    timing_require(snapshot.data != NULL, "malloc");
     for (size_t i = 0; i < SNAPSHOT_BYTES; i++) {
         snapshot.data->data[i] = (uint8_t)(i * i >> 7);
     }
@@ -245,9 +222,10 @@ measure_start(struct bench *bench, int64_t last)
                                  .prev_index = last,
                                  .prev_term = 1,
                                  .snapshot = &snapshot};
-    double begin = now();
-    require(raft_store_write(bench->store, &write) == DMQ_OK, "snapshot");
-    printf("a snapshot of %zu MiB written: %.0f ms\n", SNAPSHOT_BYTES >> 20, (now() - begin) * 1e3);
+    double begin = timing_now();
+    timing_require(raft_store_write(bench->store, &write) == DMQ_OK, "snapshot");
+    printf("a snapshot of %zu MiB written: %.0f ms\n", SNAPSHOT_BYTES >> 20,
+           (timing_now() - begin) * 1e3);
     for (int i = 0; i < ENTRIES_OF_A_WRITE; i++) {
         entries[i] = bench->entry;
     }
@@ -255,17 +233,18 @@ measure_start(struct bench *bench, int64_t last)
     write.entries = entries;
     write.count = ENTRIES_OF_A_WRITE;
     for (int i = 0; i < LOG_ENTRIES / ENTRIES_OF_A_WRITE; i++) {
-        require(raft_store_write(bench->store, &write) == DMQ_OK, "entries");
+        timing_require(raft_store_write(bench->store, &write) == DMQ_OK, "entries");
         write.from += ENTRIES_OF_A_WRITE;
     }
     buf_unref(snapshot.data);
     raft_store_close(bench->store);
     for (int i = 0; i < 2; i++) { /* the second start finds LevelDB's log in a table */
         struct raft_saved saved;
-        begin = now();
+        begin = timing_now();
         bench->store = open_store(bench, &saved);
-        double took = now() - begin;
-        require(saved.count == LOG_ENTRIES && saved.snapshot.data->size == SNAPSHOT_BYTES, "load");
+        double took = timing_now() - begin;
+        timing_require(saved.count == LOG_ENTRIES && saved.snapshot.data->size == SNAPSHOT_BYTES,
+                       "load");
         printf("opened and loaded, with %d entries: %.0f ms\n", LOG_ENTRIES, took * 1e3);
         raft_saved_free(&saved);
         raft_store_close(bench->store);

@@ -21,8 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tests/support/timing.h"
 
 #define MIB ((size_t)1 << 20)
 #define PAGE ((size_t)4096)
@@ -35,36 +36,11 @@
 static uint8_t *block; /* COPY bytes that are not zero */
 static double seconds[MAX_ROUNDS * TRIPS_PER_ROUND];
 
-static double
-now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void
-require(bool ok, const char *what)
-{
-    if (!ok) {
-        perror(what);
-        exit(1);
-    }
-}
-
-static int
-compare(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Microseconds of the measurements in `seconds`, which it sorts. */
 static void
 print_times(const char *name, size_t count)
 {
-    qsort(seconds, count, sizeof(double), compare);
+    timing_sort(seconds, count);
     printf("\"%s_p50_us\": %.1f, \"%s_p99_us\": %.1f, ", name, seconds[count / 2] * 1e6, name,
            seconds[count * 99 / 100] * 1e6);
 }
@@ -81,14 +57,14 @@ static int
 open_file(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    require(fd >= 0, path);
+    timing_require(fd >= 0, path);
     return fd;
 }
 
 static void
 write_at(int fd, size_t size, size_t i)
 {
-    require(pwrite(fd, block, size, (off_t)(i * size)) == (ssize_t)size, "pwrite");
+    timing_require(pwrite(fd, block, size, (off_t)(i * size)) == (ssize_t)size, "pwrite");
 }
 
 /* Appends and syncs; how long all took together. */
@@ -99,15 +75,15 @@ append_and_sync(const char *path, size_t size, size_t count, bool is_written_bef
     for (size_t i = 0; is_written_before && i < count; i++) {
         write_at(fd, size, i);
     }
-    require(fsync(fd) == 0, "fsync");
-    double begin = now();
+    timing_require(fsync(fd) == 0, "fsync");
+    double begin = timing_now();
     for (size_t i = 0; i < count; i++) {
-        double before = now();
+        double before = timing_now();
         write_at(fd, size, i);
-        require(fdatasync(fd) == 0, "fdatasync");
-        seconds[i] = now() - before;
+        timing_require(fdatasync(fd) == 0, "fdatasync");
+        seconds[i] = timing_now() - before;
     }
-    double total = now() - begin;
+    double total = timing_now() - begin;
     close(fd);
     unlink(path);
     return total;
@@ -127,11 +103,11 @@ measure_disk(const char *path, size_t rounds)
     print_times("append_4k_ahead", count);
 
     int fd = open_file(path);
-    double begin = now();
+    double begin = timing_now();
     for (size_t i = 0; i < rounds; i++) {
         write_at(fd, MIB, i);
     }
-    print_rate("page_cache", rounds * MIB, now() - begin);
+    print_rate("page_cache", rounds * MIB, timing_now() - begin);
     close(fd);
     unlink(path);
 }
@@ -146,16 +122,17 @@ connect_pair(int ret_fds[2])
                                   .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
     socklen_t size = sizeof(address);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    require(listener >= 0 && bind(listener, (struct sockaddr *)&address, size) == 0, "bind");
-    require(listen(listener, 1) == 0, "listen");
-    require(getsockname(listener, (struct sockaddr *)&address, &size) == 0, "getsockname");
+    timing_require(listener >= 0 && bind(listener, (struct sockaddr *)&address, size) == 0, "bind");
+    timing_require(listen(listener, 1) == 0, "listen");
+    timing_require(getsockname(listener, (struct sockaddr *)&address, &size) == 0, "getsockname");
     ret_fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    require(connect(ret_fds[0], (struct sockaddr *)&address, size) == 0, "connect");
+    timing_require(connect(ret_fds[0], (struct sockaddr *)&address, size) == 0, "connect");
     ret_fds[1] = accept(listener, NULL, NULL);
-    require(ret_fds[1] >= 0, "accept");
+    timing_require(ret_fds[1] >= 0, "accept");
     for (int i = 0; i < 2; i++) {
         int on = 1;
-        require(setsockopt(ret_fds[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0, "nodelay");
+        timing_require(setsockopt(ret_fds[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) == 0,
+                       "nodelay");
     }
     close(listener);
 }
@@ -172,7 +149,7 @@ send_all(int fd, const uint8_t *data, size_t size)
 {
     for (size_t sent = 0; sent < size;) {
         ssize_t count = send(fd, data + sent, size - sent, MSG_NOSIGNAL);
-        require(count > 0, "send");
+        timing_require(count > 0, "send");
         sent += (size_t)count;
     }
 }
@@ -195,7 +172,7 @@ swallow(void *arg)
 {
     uint8_t *room = malloc(MIB);
     int fd = *(int *)arg;
-    require(room != NULL, "malloc");
+    timing_require(room != NULL, "malloc");
     while (recv(fd, room, MIB, 0) > 0) {
     }
     send_all(fd, room, 1);
@@ -210,12 +187,12 @@ measure_round_trip(size_t count)
     uint8_t answer[MESSAGE];
     pthread_t thread;
     connect_pair(fds);
-    require(pthread_create(&thread, NULL, echo, &fds[1]) == 0, "pthread_create");
+    timing_require(pthread_create(&thread, NULL, echo, &fds[1]) == 0, "pthread_create");
     for (size_t i = 0; i < count; i++) {
-        double before = now();
+        double before = timing_now();
         send_all(fds[0], block, MESSAGE);
-        require(receive_all(fds[0], answer, MESSAGE), "recv");
-        seconds[i] = now() - before;
+        timing_require(receive_all(fds[0], answer, MESSAGE), "recv");
+        seconds[i] = timing_now() - before;
     }
     close(fds[0]);
     pthread_join(thread, NULL);
@@ -230,14 +207,14 @@ measure_throughput(size_t count)
     uint8_t end;
     pthread_t thread;
     connect_pair(fds);
-    require(pthread_create(&thread, NULL, swallow, &fds[1]) == 0, "pthread_create");
-    double begin = now();
+    timing_require(pthread_create(&thread, NULL, swallow, &fds[1]) == 0, "pthread_create");
+    double begin = timing_now();
     for (size_t i = 0; i < count; i++) {
         send_all(fds[0], block, MIB);
     }
     shutdown(fds[0], SHUT_WR);
-    require(receive_all(fds[0], &end, 1), "recv");
-    print_rate("loopback", count * MIB, now() - begin);
+    timing_require(receive_all(fds[0], &end, 1), "recv");
+    print_rate("loopback", count * MIB, timing_now() - begin);
     pthread_join(thread, NULL);
     close(fds[0]);
     close(fds[1]);
@@ -250,15 +227,15 @@ measure_copy(size_t rounds)
 {
     uint8_t *to = malloc(COPY);
     size_t count = rounds / 20 + 1;
-    require(to != NULL, "malloc");
+    timing_require(to != NULL, "malloc");
     memset(to, 1, COPY); /* its pages exist */
-    double begin = now();
+    double begin = timing_now();
     for (size_t i = 0; i < count; i++) {
         block[i] = (uint8_t)i;
         memcpy(to, block, COPY);
     }
-    double time = now() - begin;
-    require(to[count - 1] == block[count - 1], "memcpy");
+    double time = timing_now() - begin;
+    timing_require(to[count - 1] == block[count - 1], "memcpy");
     printf("\"memory_copy_mb_per_s\": %.1f", (double)(count * COPY) / 1e6 / time);
     free(to);
 }
@@ -273,7 +250,7 @@ main(int argc, char **argv)
         return 2;
     }
     block = malloc(COPY);
-    require(block != NULL, "malloc");
+    timing_require(block != NULL, "malloc");
     memset(block, 'x', COPY);
     snprintf(path, sizeof(path), "%s/raw_limits.tmp", argv[1]);
     printf("{");
