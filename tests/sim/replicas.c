@@ -26,7 +26,7 @@ struct watched_partition {
 struct replicas {
     struct world *world;
     struct watched_partition *partitions;
-    int64_t version; /* of the newest image */
+    int64_t version;                         /* of the newest image */
     struct uuid disk_ids[WORLD_MAX_BROKERS]; /* as the newest image has them */
 };
 

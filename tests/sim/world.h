@@ -512,7 +512,7 @@ void metadata_check(struct process *p);
 /* A committed image of a process that runs, the newest; NULL: none. */
 const struct image *metadata_newest(struct world *world);
 
-/* ---- replicas.c, replica_disks.c: what must hold of a partition's replicas together --------------------------- */
+/* ---- replicas.c, replica_disks.c: what must hold of a partition's replicas together ---------- */
 
 struct replicas *replicas_new(struct world *world);
 void replicas_free(struct replicas *replicas);
@@ -549,7 +549,7 @@ struct log_place {
 bool log_entry_at(const struct log_place *place, struct log_cursor *cursor, int64_t offset,
                   struct watch_entry *ret_entry);
 
-/* ---- faults.c, faults_net.c, faults_disk.c ------------------------------------------------------------------ */
+/* ---- faults.c, faults_net.c, faults_disk.c --------------------------------------------------- */
 
 void faults_draw(struct world *world);
 void faults_happen(struct world *world);
