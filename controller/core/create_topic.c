@@ -152,6 +152,12 @@ ctl_on_create_topic(struct ctl *ctl, struct call *call)
         ctl_call_set_topic(call, known); /* the first answer was lost on its way */
         return DMQ_OK;
     }
+    if (image_request_spent(ctl->image, request->request_id)) {
+        return err_set(&call->err, DMQ_ERR_TOPIC_EXISTS,
+                       "topic '%.*s' was created by this very request and deleted since: give "
+                       "another request id to create it again",
+                       (int)request->topic_name.size, (const char *)request->topic_name.data);
+    }
     code = check(ctl, &plan, &call->err);
     if (code != DMQ_OK) {
         return code;

@@ -144,6 +144,9 @@ meta_snapshot(const struct image *image, dmq_err (*emit)(void *arg, struct bytes
     if (ids.next_producer_id != 0) {
         emit_record(&snapshot, RECORD_PRODUCER_IDS, &ids);
     }
+    for (uint32_t i = 0; i < image->spent_count; i++) {
+        emit_record(&snapshot, RECORD_REQUEST_SPENT, &image->spent[i]);
+    }
     for (uint32_t i = 0; i < image->broker_count; i++) {
         emit_record(&snapshot, RECORD_BROKER, image->brokers[i]);
     }

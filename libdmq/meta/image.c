@@ -98,6 +98,7 @@ image_free(struct image *image)
     free(image->topics);
     free(image->brokers);
     free(image->loads);
+    free(image->spent);
     free(image->undo);
     outbuf_deinit(&image->scratch);
     free(image);
@@ -167,6 +168,75 @@ image_set_producer_ids(struct image *image, int64_t next)
     replace_digest(image, RECORD_PRODUCER_IDS, old.next_producer_id == 0 ? NULL : &old,
                    next == 0 ? NULL : &body);
     image->next_producer_id = next;
+}
+
+/* ---- requests that created what is deleted --------------------------------------------------- */
+
+bool
+image_request_spent(const struct image *image, struct uuid request_id)
+{
+    for (uint32_t i = 0; i < image->spent_count; i++) {
+        if (uuid_equal(image->spent[i].request_id, request_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int64_t
+image_next_spent(const struct image *image)
+{
+    return image->next_spent;
+}
+
+uint32_t
+image_spent_count(const struct image *image)
+{
+    return image->spent_count;
+}
+
+const struct request_spent_record *
+image_spent_at(const struct image *image, uint32_t index)
+{
+    DMQ_ASSERT(index < image->spent_count);
+    return &image->spent[index];
+}
+
+struct request_spent_record
+image_put_spent(struct image *image, const struct request_spent_record *record)
+{
+    uint32_t index = (uint32_t)(record->number % META_MAX_SPENT);
+    struct request_spent_record old = {.number = -1};
+    DMQ_ASSERT(index <= image->spent_count);
+    if (index < image->spent_count) {
+        old = image->spent[index];
+    } else {
+        image->spent =
+            grow(image->spent, image->spent_count, &image->spent_capacity, sizeof(*image->spent));
+        image->spent_count++;
+    }
+    replace_digest(image, RECORD_REQUEST_SPENT, old.number == -1 ? NULL : &old, record);
+    image->spent[index] = *record;
+    if (record->number >= image->next_spent) {
+        image->next_spent = record->number + 1;
+    }
+    return old;
+}
+
+void
+image_take_spent(struct image *image, const struct request_spent_record *old)
+{
+    uint32_t index = (uint32_t)((image->next_spent - 1) % META_MAX_SPENT);
+    DMQ_ASSERT(image->next_spent > 0 && index < image->spent_count);
+    replace_digest(image, RECORD_REQUEST_SPENT, &image->spent[index],
+                   old->number == -1 ? NULL : old);
+    image->next_spent--;
+    if (old->number == -1) {
+        DMQ_ASSERT(index + 1 == image->spent_count);
+        image->spent_count--;
+    } else {
+        image->spent[index] = *old;
+    }
 }
 
 /* ---- brokers --------------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@
 #define META_MAX_PARTITIONS_PER_TOPIC 100000
 #define META_MAX_PARTITIONS 800000 /* of all topics together */
 #define META_MAX_REPLICAS 64
+#define META_MAX_SPENT 10000 /* requests whose topics were deleted: more than come late */
 
 /* Ids from here on belong to producers that name themselves (REST). */
 #define META_PRODUCER_ID_END (INT64_C(1) << 62)
@@ -49,6 +50,14 @@ int64_t image_next_producer_id(const struct image *image);
 /* Equal on every node that is at the same version and term, in practice on no others. Cheap: it is
  * kept up to date with each record. */
 uint64_t image_digest(const struct image *image);
+
+/* Whether a topic that this request created was deleted since, as far as that is remembered. */
+bool image_request_spent(const struct image *image, struct uuid request_id);
+int64_t image_next_spent(const struct image *image); /* number of the next one */
+
+/* Those that are remembered: index in [0, count). */
+uint32_t image_spent_count(const struct image *image);
+const struct request_spent_record *image_spent_at(const struct image *image, uint32_t index);
 
 /* NULL if unknown. */
 const struct broker_record *image_broker(const struct image *image, int32_t broker_id);
@@ -88,7 +97,8 @@ struct image_load image_load_at(const struct image *image, uint32_t index);
  *                   ISR and ELR from the replicas and apart; leader from the ISR or -1; a leader
  *                   epoch that does not fall, a partition epoch that rises by each change
  *   topic_removed   a known topic; its partitions go with it
- *   producer_ids    a next id that does not fall; a registered broker with its epoch, or -1 */
+ *   producer_ids    a next id that does not fall; a registered broker with its epoch, or -1
+ *   request_spent   the next number; in a snapshot what is remembered, by number modulo its most */
 dmq_err meta_apply(struct image *image, const struct meta_record *record, struct err_msg *err);
 
 /* The same from a record of the table: body is a struct of its type. */

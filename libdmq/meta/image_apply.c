@@ -53,6 +53,26 @@ on_producer_ids(struct image *image, const struct producer_ids_record *body, str
     return DMQ_OK;
 }
 
+/* While loading they come in order of their place, whichever is the oldest. */
+static dmq_err
+on_request_spent(struct image *image, const struct request_spent_record *body, struct err_msg *err)
+{
+    uint32_t place = (uint32_t)(body->number % META_MAX_SPENT);
+    bool follows = image->loading
+                       ? place == image->spent_count
+                       : body->number == image->next_spent && place <= image->spent_count;
+    if (body->number < 0 || body->number == INT64_MAX || !follows) {
+        return REFUSE(err, "request_spent record: number %" PRId64 " does not follow",
+                      body->number);
+    }
+    if (uuid_is_zero(body->request_id)) {
+        return REFUSE(err, "request_spent record: the request id is zero");
+    }
+    struct request_spent_record old = image_put_spent(image, body);
+    image_note_undo(image, (struct undo){.kind = UNDO_SPENT, .spent = old});
+    return DMQ_OK;
+}
+
 /* ---- brokers --------------------------------------------------------------------------------- */
 
 static void
@@ -296,6 +316,8 @@ meta_apply_body(struct image *image, int type, const void *body, struct err_msg 
         return on_topic_removed(image, body, err);
     case RECORD_PRODUCER_IDS:
         return on_producer_ids(image, body, err);
+    case RECORD_REQUEST_SPENT:
+        return on_request_spent(image, body, err);
     case RECORD_IMAGE:
         return REFUSE(err, "image record: it is only a row of a store");
     }

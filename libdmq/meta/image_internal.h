@@ -28,6 +28,7 @@ enum undo_kind {
     UNDO_TOPIC_CHANGED, /* node, old */
     UNDO_TOPIC_REMOVED, /* node, owned by the list */
     UNDO_PARTITION,     /* node, number, old */
+    UNDO_SPENT,         /* spent */
     UNDO_VERSION        /* version, term */
 };
 
@@ -39,6 +40,7 @@ struct undo {
     void *old;      /* the record that was replaced, owned by the list; NULL: there was none */
     struct uuid cluster_id;
     int64_t next_producer_id;
+    struct request_spent_record spent; /* in whose place it came; number -1: in nobody's */
     int64_t version;
     int64_t term;
 };
@@ -59,6 +61,10 @@ struct image {
     struct topic_node *by_id; /* the same topics */
     uint32_t partition_total;
     uint32_t leaderless_total;
+    struct request_spent_record *spent; /* number n at index n % META_MAX_SPENT */
+    uint32_t spent_count;
+    uint32_t spent_capacity;
+    int64_t next_spent;
     bool loading;          /* topics come in any order and are sorted at the end */
     uint64_t digest_sum;   /* of the rows' digests, modulo 2^64: independent of their order */
     struct outbuf scratch; /* one record, encoded, for its digest */
@@ -73,6 +79,12 @@ struct image {
 void image_set_version(struct image *image, int64_t version, int64_t term);
 void image_set_cluster(struct image *image, struct uuid cluster_id);
 void image_set_producer_ids(struct image *image, int64_t next);
+
+/* Its index must be known, or the next. Returns what was there; number -1: nothing. */
+struct request_spent_record image_put_spent(struct image *image,
+                                            const struct request_spent_record *record);
+/* Takes the newest back: `old` stands in its place again. */
+void image_take_spent(struct image *image, const struct request_spent_record *old);
 
 /* Puts the record, or takes it away if NULL. Returns what was there, now the caller's. */
 struct broker_record *image_set_broker(struct image *image, int32_t broker_id,

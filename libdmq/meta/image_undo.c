@@ -56,6 +56,9 @@ take_back(struct image *image, const struct undo *undo)
     case UNDO_PARTITION:
         free(image_set_partition(image, undo->node, undo->number, undo->old));
         return;
+    case UNDO_SPENT:
+        image_take_spent(image, &undo->spent);
+        return;
     case UNDO_VERSION:
         image_set_version(image, undo->version, undo->term);
         return;

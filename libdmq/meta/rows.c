@@ -27,6 +27,9 @@ meta_row_key(struct meta_row row, char key[META_ROW_KEY_SIZE])
     case META_ROW_IMAGE:
         size = snprintf(key, META_ROW_KEY_SIZE, META_ROW_PREFIX "image");
         break;
+    case META_ROW_SPENT:
+        size = snprintf(key, META_ROW_KEY_SIZE, META_ROW_PREFIX "spent/%010" PRId32, row.number);
+        break;
     case META_ROW_TOPIC:
         size = snprintf(key, META_ROW_KEY_SIZE, META_ROW_PREFIX "topic/%s",
                         uuid_text(row.topic_id, id));
@@ -102,6 +105,10 @@ meta_rows_touch(struct meta_rows *rows, const struct image *image, const struct 
     case RECORD_PRODUCER_IDS:
         note(rows, META_ROW_IDS, none, 0);
         return;
+    case RECORD_REQUEST_SPENT:
+        note(rows, META_ROW_SPENT, none,
+             (int32_t)(record->u.request_spent.number % META_MAX_SPENT));
+        return;
     case RECORD_IMAGE: /* meta_apply refuses it */
         return;
     }
@@ -114,6 +121,9 @@ meta_rows_touch_all(struct meta_rows *rows, const struct image *image)
     const struct uuid none = {0};
     note(rows, META_ROW_CLUSTER, none, 0);
     note(rows, META_ROW_IDS, none, 0);
+    for (uint32_t i = 0; i < image_spent_count(image); i++) {
+        note(rows, META_ROW_SPENT, none, (int32_t)i);
+    }
     for (uint32_t i = 0; i < image_broker_count(image); i++) {
         note(rows, META_ROW_BROKER, none, image_broker_at(image, i)->broker_id);
     }
@@ -153,6 +163,11 @@ encode_row(struct outbuf *out, const struct image *image, struct meta_row row)
         return encode_or_gone(out, RECORD_PRODUCER_IDS, ids.next_producer_id == 0 ? NULL : &ids);
     case META_ROW_IMAGE:
         return encode_or_gone(out, RECORD_IMAGE, &whole);
+    case META_ROW_SPENT:
+        return encode_or_gone(out, RECORD_REQUEST_SPENT,
+                              (uint32_t)row.number < image_spent_count(image)
+                                  ? image_spent_at(image, (uint32_t)row.number)
+                                  : NULL);
     case META_ROW_TOPIC:
         topic = image_topic_by_id(image, row.topic_id);
         return encode_or_gone(out, RECORD_TOPIC, topic != NULL ? topic->record : NULL);

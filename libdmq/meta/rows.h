@@ -5,6 +5,7 @@
  *   meta/cluster                              cluster record
  *   meta/ids                                  producer_ids record (broker -1)
  *   meta/image                                image record: version, term, digest of all this
+ *   meta/spent/<n, 10 digits>                 request_spent record; n: number modulo the most kept
  *   meta/topic/<topic id>                     topic record
  *   meta/topic/<topic id>/<n, 10 digits>      partition record
  *
@@ -25,6 +26,7 @@ enum meta_row_kind {
     META_ROW_CLUSTER,
     META_ROW_IDS,
     META_ROW_IMAGE,
+    META_ROW_SPENT,
     META_ROW_TOPIC,
     META_ROW_PARTITION
 };
@@ -33,7 +35,7 @@ enum meta_row_kind {
 struct meta_row {
     enum meta_row_kind kind;
     struct uuid topic_id; /* topic, partition */
-    int32_t number;       /* broker id, or partition */
+    int32_t number;       /* broker id, partition, or place of a spent request */
 };
 
 /* The key as text; returns its size. */

@@ -31,6 +31,9 @@ row_of(const struct meta_record *record)
     case RECORD_PARTITION:
         return (struct meta_row){META_ROW_PARTITION, record->u.partition.topic_id,
                                  record->u.partition.partition};
+    case RECORD_REQUEST_SPENT:
+        return (struct meta_row){
+            META_ROW_SPENT, {{0}}, (int32_t)(record->u.request_spent.number % META_MAX_SPENT)};
     case RECORD_IMAGE:
     case RECORD_BROKER_CHANGE: /* these two are no rows: their key will not match */
     case RECORD_TOPIC_REMOVED:

@@ -38,6 +38,7 @@ struct meta_record {
         struct partition_record partition;
         struct topic_removed_record topic_removed;
         struct producer_ids_record producer_ids;
+        struct request_spent_record request_spent;
         struct image_record image;
     } u;
 };

@@ -88,6 +88,10 @@ record_text_print(struct outbuf *out, const struct meta_record *record)
         script_print(out, "ids broker=%d next=%lld", record->u.producer_ids.broker_id,
                      (long long)record->u.producer_ids.next_producer_id);
         break;
+    case RECORD_REQUEST_SPENT:
+        script_print(out, "spent %lld request=%s", (long long)record->u.request_spent.number,
+                     record_text_id(record->u.request_spent.request_id));
+        break;
     case RECORD_IMAGE:
         script_print(out, "image");
         break;

@@ -158,16 +158,16 @@ new_name(struct process *client, const char *prefix)
     return name;
 }
 
-/* One of the client's topics that is there, by a fair draw. */
+/* One of the client's topics that is in a state, by a fair draw. */
 static struct admin_name *
-one_present(struct process *client, size_t *ret_count)
+one_of(struct process *client, enum name_state state, size_t *ret_count)
 {
     struct admin *admin = client->world->admin;
     struct admin_name *found = NULL;
     uint64_t count = 0;
     for (size_t i = 0; i < admin->count; i++) {
         struct admin_name *name = &admin->names[i];
-        bool good = name->writer == client->number && name->state == NAME_PRESENT && !name->last;
+        bool good = name->writer == client->number && name->state == state && !name->last;
         if (good && name->pending == 0 && rng_below(&client->world->rng, ++count) == 0) {
             found = name;
         }
@@ -257,6 +257,17 @@ transfer(struct process *client)
     client_call_cluster(client, API_TRANSFER_LEADER, &request);
 }
 
+/* A copy of a create that comes when its topic was deleted. */
+static void
+create_late(struct process *client)
+{
+    size_t deleted;
+    struct admin_name *name = one_of(client, NAME_DELETED, &deleted);
+    if (name != NULL) {
+        create(client, name);
+    }
+}
+
 void
 admin_work(struct process *client)
 {
@@ -265,10 +276,12 @@ admin_work(struct process *client)
     if (!has_room(world->admin)) {
         return;
     }
-    struct admin_name *name = one_present(client, &present);
+    struct admin_name *name = one_of(client, NAME_PRESENT, &present);
     uint64_t what = rng_below(&world->rng, 10);
     if (!world->healed && rng_chance(&world->rng, 20)) {
         transfer(client);
+    } else if (rng_chance(&world->rng, 100)) {
+        create_late(client);
     } else if (what < 2) {
         read_all(client);
     } else if (what < 3) {
@@ -295,6 +308,13 @@ take_created(struct process *client, struct admin_name *name, dmq_err err, struc
     struct create_topic_response response;
     struct arena arena;
     struct err_msg msg;
+    if (name->state == NAME_DELETED) {
+        world->counts.late_creates += err == DMQ_ERR_TOPIC_EXISTS;
+        if (err == DMQ_OK) {
+            world_fail(world, "a late copy of its create made topic %s again", name->name);
+        }
+        return;
+    }
     if (err == DMQ_ERR_TOPIC_EXISTS) { /* all that ask for this name have one request id */
         world_fail(world, "a retried create of %s was not recognised", name->name);
     }
@@ -385,8 +405,8 @@ described(const struct describe_topics_response *response, const struct admin_na
     return NULL;
 }
 
-/* What was settled before the question must be in the answer. A copy of a create that comes after
- * its topic was deleted makes another topic: its request id went with the first. */
+/* What was settled before the question must be in the answer, and nothing else: a copy of a create
+ * that comes after its topic was deleted makes no other. */
 static void
 check_read(struct world *world, const struct admin_call *call,
            const struct describe_topics_response *response)
@@ -400,14 +420,14 @@ check_read(struct world *world, const struct admin_call *call,
         bool same = topic != NULL && uuid_equal(topic->topic_id, name->topic_id);
         if (name->state == NAME_PRESENT && !same) {
             world_fail(world, "a read misses topic %s, created before it", name->name);
-        } else if (name->state == NAME_DELETED && same) {
-            world_fail(world, "a read has topic %s, deleted before it", name->name);
+        } else if (name->state == NAME_DELETED && topic != NULL) {
+            world_fail(world, "a read has topic %s, deleted before it%s", name->name,
+                       same ? "" : " and made again by a late copy of its create");
         } else if (name->state == NAME_PRESENT) {
             const struct topic_config config = topic_config_of(topic->config, topic->config_count);
             check_changes(world, name, topic->partition_count, config.retention_ms);
         }
         world->counts.admin_reads++;
-        world->counts.late_creates += name->state == NAME_DELETED && topic != NULL;
     }
 }
 
@@ -520,8 +540,9 @@ admin_check_end(struct world *world)
         const struct image_topic *named = image_topic_by_name(image, bytes_str(name->name));
         if (name->state == NAME_PRESENT && topic == NULL) {
             world_fail(world, "topic %s was created and is not there", name->name);
-        } else if (name->state == NAME_DELETED && topic != NULL) {
-            world_fail(world, "topic %s was deleted and is there", name->name);
+        } else if (name->state == NAME_DELETED && named != NULL) {
+            world_fail(world, "topic %s was deleted and is there%s", name->name,
+                       topic != NULL ? "" : " again");
         } else if (named != NULL && !uuid_equal(named->record->request_id, name->request_id)) {
             world_fail(world, "topic %s is of a request that nobody made", name->name);
         } else if (name->state == NAME_PRESENT) {

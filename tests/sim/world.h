@@ -258,6 +258,7 @@ struct world_options {
     X(crashes_broker, "brokers crashed")                                                           \
     X(crashes_controller, "controllers crashed")                                                   \
     X(crashes_mid_step, "crashes between the effects of a step")                                   \
+    X(crashes_speaking, "brokers crashed with a word to the controller on its way")                \
     X(crashes_in_recovery, "broker crashes before ready")                                          \
     X(crashes_all, "crashes of everything at once")                                                \
     X(clean_restarts, "clean restarts of brokers")                                                 \
@@ -283,7 +284,7 @@ struct world_options {
     X(topics_altered, "settings of topics altered")                                                \
     X(topics_grown, "topics that got partitions")                                                  \
     X(creates_retried, "creates answered although the topic was there")                            \
-    X(late_creates, "(topics made by a late copy of a create, after their deletion)")              \
+    X(late_creates, "late copies of creates refused, for their topics were deleted")               \
     X(admin_unknown, "admin requests of unknown fate")                                             \
     X(admin_reads, "linearizable reads checked")                                                   \
     X(wipes_broker, "brokers' disks emptied")                                                      \

@@ -131,6 +131,34 @@ end_by_itself(struct process *p)
     process_start_in(p, 50 * MS);
 }
 
+/* Per mille of what it says to the controller that are its last words: they may come after those of
+ * its successor. */
+static unsigned
+last_words(const struct brk_effect *effect)
+{
+    if (effect->kind != BRK_CONTROLLER_SEND) {
+        return 0;
+    }
+    return effect->u.send.api_key == API_REGISTER_BROKER    ? 200
+           : effect->u.send.api_key == API_BROKER_HEARTBEAT ? 5
+                                                            : 0;
+}
+
+static bool
+dies_speaking(struct process *p, const struct brk_effects *effects)
+{
+    struct world *world = p->world;
+    unsigned chance = 0;
+    for (size_t i = 0; i < effects->count; i++) {
+        unsigned one = last_words(&effects->items[i]);
+        chance = one > chance ? one : chance;
+    }
+    bool dies = chance > 0 && !world->healed && world->options.die_per_million > 0 &&
+                rng_chance(&world->rng, chance);
+    world->counts.crashes_speaking += dies;
+    return dies;
+}
+
 static void
 step(struct process *p, struct brk_event *event)
 {
@@ -139,6 +167,7 @@ step(struct process *p, struct brk_event *event)
     event->wall_ms = WALL_START_MS + event->now_ms + p->wall_skew_ms;
     brk_step(p->brk, event, &effects);
     size_t doom = process_doom(p, effects.count);
+    bool last = dies_speaking(p, &effects);
     for (size_t i = 0; i < effects.count; i++) {
         if (i >= doom) {
             brk_effect_deinit(&effects.items[i]);
@@ -149,7 +178,7 @@ step(struct process *p, struct brk_event *event)
     size_t count = effects.count;
     effects.count = 0;
     brk_effects_deinit(&effects);
-    if (doom < count) {
+    if (doom < count || last) {
         process_dies(p);
     } else if (p->stopping) {
         end_by_itself(p);

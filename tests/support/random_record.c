@@ -154,7 +154,8 @@ random_record(struct rng *rng, const struct image *image, struct arena *arena,
     static const int types[] = {RECORD_CLUSTER,       RECORD_BROKER,        RECORD_BROKER_CHANGE,
                                 RECORD_BROKER_CHANGE, RECORD_TOPIC,         RECORD_TOPIC,
                                 RECORD_PARTITION,     RECORD_PARTITION,     RECORD_PARTITION,
-                                RECORD_PARTITION,     RECORD_TOPIC_REMOVED, RECORD_PRODUCER_IDS};
+                                RECORD_PARTITION,     RECORD_TOPIC_REMOVED, RECORD_PRODUCER_IDS,
+                                RECORD_REQUEST_SPENT};
     int type = types[rng_below(rng, sizeof(types) / sizeof(types[0]))];
     struct meta_record record = {.desc = record_find(type)};
     const struct image_topic *topic = random_topic(rng, image);
@@ -177,6 +178,10 @@ random_record(struct rng *rng, const struct image *image, struct arena *arena,
     case RECORD_TOPIC_REMOVED:
         record.u.topic_removed.topic_id =
             topic != NULL && rng_chance(rng, 600) ? topic->record->topic_id : rng_uuid(rng);
+        break;
+    case RECORD_REQUEST_SPENT:
+        record.u.request_spent.number = image_next_spent(image) + rng_chance(rng, 50);
+        record.u.request_spent.request_id = rng_uuid(rng);
         break;
     default:
         make_producer_ids(rng, image, &record.u.producer_ids);

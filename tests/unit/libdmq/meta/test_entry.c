@@ -130,8 +130,8 @@ check_store(struct fixture *f)
     assert_true(image_same(loaded, f->broker));
     /* One row per entity and that of the whole: nothing is left of what was removed. */
     size_t rows = 1 + image_broker_count(loaded) + image_topic_count(loaded) +
-                  image_partition_total(loaded) + (image_next_producer_id(loaded) > 0) +
-                  !uuid_is_zero(image_cluster_id(loaded));
+                  image_spent_count(loaded) + image_partition_total(loaded) +
+                  (image_next_producer_id(loaded) > 0) + !uuid_is_zero(image_cluster_id(loaded));
     assert_int_equal(f->store.count, rows);
     image_free(loaded);
 }

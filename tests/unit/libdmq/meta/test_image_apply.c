@@ -228,6 +228,52 @@ a_removed_topic_takes_its_partitions_along(void **state)
 }
 
 static void
+spend(struct image *image, int64_t number, uint8_t id)
+{
+    struct request_spent_record body = {.number = number, .request_id = {.b = {id, 1}}};
+    apply(image, RECORD_REQUEST_SPENT, &body);
+}
+
+static void
+spent_requests_rise_by_one(void **state)
+{
+    struct image *image = *state;
+    struct request_spent_record body = {.number = 1, .request_id = {.b = {7}}};
+    refuse(image, RECORD_REQUEST_SPENT, &body, "request_spent record: number 1 does not follow");
+    body.number = -1;
+    refuse(image, RECORD_REQUEST_SPENT, &body, "request_spent record: number -1 does not follow");
+    body = (struct request_spent_record){.number = 0};
+    refuse(image, RECORD_REQUEST_SPENT, &body, "request_spent record: the request id is zero");
+    spend(image, 0, 7);
+    assert_true(image_request_spent(image, (struct uuid){.b = {7, 1}}));
+    assert_false(image_request_spent(image, (struct uuid){.b = {8, 1}}));
+    assert_int_equal(image_next_spent(image), 1);
+}
+
+/* The oldest gives its place to the newest, and has it again when that is undone. */
+static void
+the_last_spent_requests_are_remembered(void **state)
+{
+    struct image *image = *state;
+    spend(image, 0, 7);
+    for (int64_t number = 1; number < META_MAX_SPENT; number++) {
+        spend(image, number, 8);
+    }
+    assert_true(image_request_spent(image, (struct uuid){.b = {7, 1}}));
+    uint64_t digest = image_digest(image);
+    meta_undo_begin(image);
+    spend(image, META_MAX_SPENT, 9);
+    assert_int_equal(image_spent_count(image), META_MAX_SPENT);
+    assert_false(image_request_spent(image, (struct uuid){.b = {7, 1}}));
+    assert_true(image_request_spent(image, (struct uuid){.b = {9, 1}}));
+    meta_undo_rollback(image);
+    assert_true(image_request_spent(image, (struct uuid){.b = {7, 1}}));
+    assert_false(image_request_spent(image, (struct uuid){.b = {9, 1}}));
+    assert_true(image_digest(image) == digest);
+    assert_int_equal(image_next_spent(image), META_MAX_SPENT);
+}
+
+static void
 a_partition_rises_by_its_epochs(void **state)
 {
     struct image *image = *state;
@@ -357,6 +403,8 @@ main(void)
         TEST(settings_of_a_topic_come_with_defaults),
         TEST(the_image_owns_what_it_holds),
         TEST(a_removed_topic_takes_its_partitions_along),
+        TEST(spent_requests_rise_by_one),
+        TEST(the_last_spent_requests_are_remembered),
         TEST(a_partition_rises_by_its_epochs),
         TEST(a_partition_that_does_not_fit_is_refused),
         TEST(producer_ids_never_fall),
