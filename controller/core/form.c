@@ -184,6 +184,8 @@ join(struct ctl *ctl, const struct quorum_state_response *answer)
     quorum_start(ctl, &nothing);
 }
 
+/* One that has lost the list itself cannot say that this disk is not in it: another is waited for.
+ */
 static void
 take_answer(struct ctl *ctl, struct mate *mate, const struct quorum_state_response *answer)
 {
@@ -195,7 +197,7 @@ take_answer(struct ctl *ctl, struct mate *mate, const struct quorum_state_respon
         mate->disk = answer->self.disk;
         mate->empty_in = mate->asked_in;
         found_if_all_empty(ctl);
-    } else if (!uuid_is_zero(answer->cluster_id) && ctl->seat == SEAT_NONE) {
+    } else if (!uuid_is_zero(answer->cluster_id) && !answer->joining && ctl->seat == SEAT_NONE) {
         join(ctl, answer);
     }
 }
@@ -354,6 +356,7 @@ ctl_on_quorum_state(struct ctl *ctl, struct call *call)
     if (code != DMQ_OK) {
         return code;
     }
+    response.joining = ctl->raft != NULL && ctl->raft->members.count == 0;
     if (ctl->raft != NULL && ctl->raft->snapshot.index == 0) {
         response.first_voters_count = raft_wire_seats(&ctl->raft->snapshot.members, seats);
     }
