@@ -10,7 +10,8 @@
  *   partition.c  the only place that knows both log and replica
  *   follow.c     what we follow: fetches, and progress told
  *   isr.c        what we lead: changes of the ISR, progress heard
- *   truncate.c   a follower's log is cut
+ *   truncate.c   a follower's log is cut, or emptied
+ *   repair.c     a damaged log is set aside and fetched anew
  *   sync.c       group commit
  *   space.c      a full disk
  *   removal.c    logs of deleted topics go
@@ -55,6 +56,7 @@ enum kv_purpose {
     KV_CHECKPOINT, /* marks */
     KV_LOG_STARTS, /* raised log starts: segments below them may go */
     KV_LOWERED,    /* a log's mark lies below where it is to be cut */
+    KV_FORGOTTEN,  /* rows of a log that was damaged */
     KV_REMOVED,    /* what was left to do of a deleted topic is done */
     KV_CLOSED      /* clean checkpoints: the process may end */
 };
@@ -62,7 +64,7 @@ enum kv_purpose {
 struct kv_pending {
     uint64_t id;
     enum kv_purpose purpose;
-    uint32_t log;    /* KV_LOWERED: its number */
+    uint32_t log;    /* KV_LOWERED, KV_FORGOTTEN: its number */
     int64_t version; /* KV_IMAGE */
     int64_t term;
     struct call *call; /* KV_IMAGE: the push to answer; NULL: none */
@@ -135,6 +137,13 @@ struct brk {
     int64_t share_ms;          /* then; INT64_MAX: there are none */
     int64_t follow_retry_ms;   /* a partition whose fetch failed is tried again; INT64_MAX: none */
     int64_t replica_tick_ms;   /* leaders look who lags; INT64_MAX: nobody follows us */
+
+    /* repair */
+    struct list damaged;   /* partitions whose log has lost something */
+    int64_t repair_due_ms; /* they are looked at again then */
+    int64_t repair_tag;    /* of the report under way; 0: none */
+    int64_t quarantined;   /* folders that were set aside and are still there */
+    int64_t count_due_ms;  /* they are counted again then */
 
     /* group commit */
     struct list unsynced; /* partitions whose log has an end above its synced end */

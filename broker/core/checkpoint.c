@@ -41,6 +41,7 @@ checkpoint_put(struct kv_batch *batch, struct partition *p)
     }
     const struct mark_row mark = {.mark = plog_mark(p->log),
                                   .high_watermark = p->replica.high_watermark,
+                                  .damaged = repair_is_damaged(p),
                                   .start = plog_start(p->log)};
     kv_batch_mark(batch, p->key, &mark);
 }
@@ -102,6 +103,7 @@ checkpoint_clean(struct brk *brk)
         const struct mark_row mark = {.mark = plog_end_mark(p->log),
                                       .high_watermark = p->replica.high_watermark,
                                       .start = plog_start(p->log),
+                                      .damaged = repair_is_damaged(p),
                                       .clean = true};
         kv_batch_mark(&batch, p->key, &mark);
         buf_unref(epochs);

@@ -142,6 +142,7 @@ brk_new(const struct brk_config *config)
     brk->replica_tick_ms = INT64_MAX;
     list_init(&brk->calls);
     list_init(&brk->stalled);
+    list_init(&brk->damaged);
     list_init(&brk->unsynced);
     list_init(&brk->kv_pending);
     list_init(&brk->sharing);
@@ -237,7 +238,10 @@ on_disk_done(struct brk *brk, struct disk_done *done)
     if (done->kind == DISK_DELETE) {
         removal_on_done(brk, done);
     }
-    if (done->kind == DISK_OPEN) {
+    if (done->kind == DISK_QUARANTINE) {
+        DMQ_ASSERT(p != NULL && p->state == PARTITION_OPENING);
+        repair_on_moved(brk, p, done);
+    } else if (done->kind == DISK_OPEN) {
         DMQ_ASSERT(p != NULL && p->state == PARTITION_OPENING); /* it stays until then */
         partition_on_opened(brk, p, done);
     } else if (done->kind == DISK_CLOSE) {
@@ -272,6 +276,8 @@ on_kv_done(struct brk *brk, uint64_t id, dmq_err err)
         push_on_persisted(brk, pending);
     } else if (pending->purpose == KV_LOWERED) {
         truncate_on_lowered(brk, pending->log);
+    } else if (pending->purpose == KV_FORGOTTEN) {
+        repair_on_forgotten(brk, pending->log);
     } else {
         lifecycle_kv_done(brk, pending->purpose);
     }
@@ -286,8 +292,8 @@ on_reply(struct brk *brk, const struct brk_reply *reply)
     if (call != NULL) {
         forward_on_reply(brk, call, reply);
     } else if (!isr_on_reply(brk, reply) && !lifecycle_on_reply(brk, reply) &&
-               !producer_ids_on_reply(brk, reply) && reply->count > 0 &&
-               controllers_is_stray(brk, reply->tag)) {
+               !producer_ids_on_reply(brk, reply) && !repair_on_reply(brk, reply) &&
+               reply->count > 0 && controllers_is_stray(brk, reply->tag)) {
         controllers_heard(brk, DMQ_OK);
     }
     for (size_t i = 0; i < reply->count; i++) {
@@ -311,6 +317,7 @@ on_tick(struct brk *brk)
     retention_tick(brk);
     isr_tick(brk);
     follow_tick(brk);
+    repair_tick(brk);
     lifecycle_tick(brk);
 }
 
@@ -404,6 +411,7 @@ brk_deadline(const struct brk *brk)
     due = earlier(due, retention_deadline(brk));
     due = earlier(due, earlier(brk->follow_retry_ms, brk->replica_tick_ms));
     due = earlier(due, brk->share_ms);
+    due = earlier(due, repair_deadline(brk));
     due = earlier(due, brk->sync_id == 0 ? brk->sync_due_ms : INT64_MAX);
     return earlier(due, call == NULL ? INT64_MAX : call->key);
 }
@@ -424,6 +432,8 @@ brk_stats(const struct brk *brk, struct brk_stats *ret_stats)
     ret_stats->folder_offline = brk->folder_offline;
     ret_stats->disk_full = brk->disk_full;
     ret_stats->disk_free = brk->space_free;
+    ret_stats->damaged_logs = (int64_t)repair_list(brk, NULL, 0);
+    ret_stats->quarantined_folders = brk->quarantined;
     ret_stats->metadata_version = brk->image == NULL ? 0 : image_version(brk->image);
     ret_stats->partitions = (int64_t)HASH_CNT(by_key, brk->partitions);
 }

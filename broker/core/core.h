@@ -215,8 +215,11 @@ struct brk_stats {
     bool fenced;
     bool stopping;
     bool folder_offline;
-    bool disk_full;    /* produce is refused until there is space */
-    int64_t disk_free; /* as last measured; -1: not yet */
+    bool disk_full;              /* produce is refused until there is space */
+    int64_t disk_free;           /* as last measured; -1: not yet */
+    int64_t damaged_logs;        /* that have lost something, and were not set aside */
+    int64_t quarantines;         /* how many were */
+    int64_t quarantined_folders; /* of this and former processes, that nobody has removed */
     int64_t metadata_version;
     int64_t partitions;
     int64_t requests;

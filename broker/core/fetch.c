@@ -76,7 +76,9 @@ out_of_range(const struct partition *p, int64_t offset, struct err_msg *ret_err)
             (long long)plog_start(p->log), (long long)p->replica.high_watermark, (long long)offset);
 }
 
-/* A follower's fetch offset is evidence: the replica hears of it, once, before anything is
+/* What is left of a damaged log is no reason for a follower to cut its own: it hears nothing of it.
+ *
+ * A follower's fetch offset is evidence: the replica hears of it, once, before anything is
  * answered. False if there is nothing to send: its log diverges, or it is refused. */
 static bool
 tell_replica(struct brk *brk, struct call *call, uint32_t index)
@@ -137,6 +139,10 @@ survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
         partition_locate(brk, from->topic_id, from->partition, from->leader_epoch, &part->p, &err);
     if (failed != DMQ_OK) {
         set_error(call, part, failed, err.text);
+        return 0;
+    }
+    if (request->replica_id >= 0 && part->p->state != PARTITION_OPEN) {
+        set_error(call, part, DMQ_ERR_DAMAGED, part->p->why);
         return 0;
     }
     if (request->replica_id >= 0 && !tell_replica(brk, call, index)) {
@@ -338,15 +344,14 @@ read_failed(struct brk *brk, struct call *call, uint32_t index, const struct dis
 {
     const struct fetch_request *request = call->request;
     const struct fetch_partition *from = &request->partitions[index];
-    const struct partition *p = partition_find(brk, from->topic_id, from->partition);
+    struct partition *p = partition_find(brk, from->topic_id, from->partition);
     struct err_msg err;
     if (p != NULL && p->log != NULL && from->fetch_offset < plog_start(p->log)) {
         out_of_range(p, from->fetch_offset, &err);
         set_error(call, &call->u.fetch[index], err.code, err.text);
         return;
     }
-    set_error(call, &call->u.fetch[index], done->err == DMQ_ERR_IO ? DMQ_ERR_STORAGE : done->err,
-              done->text);
+    set_error(call, &call->u.fetch[index], repair_found_by_read(brk, p, done), done->text);
 }
 
 void

@@ -166,12 +166,16 @@ send_to(struct brk *brk, const struct follow *follow, int api_key, const void *b
     effect->u.send.metadata_version = image_version(brk->image);
 }
 
-/* A log that is cut or failed is left out, and one that failed to follow waits a little. */
+/* A log that is cut or failed is left out, and one that failed to follow waits a little. One that
+ * is damaged goes on with the leader that knows it until that is done with it. */
 static bool
 may_ask(struct brk *brk, const struct partition *p)
 {
     if (p->state != PARTITION_OPEN || !replica_wants_fetch(&p->replica) || p->stuck_count > 0) {
         return false;
+    }
+    if (repair_is_damaged(p) && p->replica.leader_epoch > p->told_epoch) {
+        return false; /* no other leader is to hear of this log */
     }
     if (p->follow_due_ms > brk->now_ms && p->follow_due_ms < brk->follow_retry_ms) {
         brk->follow_retry_ms = p->follow_due_ms;
@@ -186,6 +190,7 @@ question(struct follow *follow, struct partition *p)
     follow->asked[follow->asked_count++] =
         (struct asked){p->number, replica->leader_epoch, replica->end};
     p->owes_progress = false;
+    p->told_epoch = replica->leader_epoch;
     return (struct fetch_partition){.topic_id = p->key.topic_id,
                                     .partition = p->key.partition,
                                     .leader_epoch = replica->leader_epoch,
@@ -266,12 +271,7 @@ tell_progress(struct brk *brk, struct follow *follow)
 static bool
 may_follow(const struct brk *brk)
 {
-    const struct broker_record *self =
-        brk->image == NULL ? NULL : image_broker(brk->image, brk->config.broker_id);
-    return brk->life >= LIFE_FENCED && brk->life < LIFE_CLOSING && !brk->folder_offline &&
-           !brk->disk_full && self != NULL &&
-           uuid_equal(self->incarnation, brk->config.incarnation) &&
-           self->broker_epoch == brk->broker_epoch;
+    return lifecycle_is_registered(brk) && !brk->folder_offline && !brk->disk_full;
 }
 
 void

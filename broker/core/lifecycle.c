@@ -1,4 +1,5 @@
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "broker/core/call.h"
 #include "broker/core/partition.h"
@@ -13,19 +14,23 @@
 
 #define REGISTER_RETRY_MS 100
 #define HAND_OVER_MS 5000
+#define MAX_DAMAGED 10000 /* logs that a registration names one by one */
 
 enum folder_condition { FOLDER_CLEAN, FOLDER_UNCLEAN, FOLDER_DAMAGED, FOLDER_EMPTY };
 
 /* ---- requests to the controller -------------------------------------------------------------- */
 
-/* A disk that fails says nothing of what it holds: as long as it does the broker asks to be fenced,
+/* Logs that are damaged are named one by one, so that the others of the folder keep their places.
+ * A disk that fails says nothing of what it holds: as long as it does the broker asks to be fenced,
  * and its records are as good as before once it is mended. */
 static enum folder_condition
 folder_condition(const struct brk *brk)
 {
+    if (repair_list(brk, NULL, 0) > MAX_DAMAGED) {
+        return FOLDER_DAMAGED;
+    }
     for (const struct partition *p = brk->partitions; p != NULL; p = p->by_key.next) {
-        bool unusable = p->state == PARTITION_OFFLINE && !brk->folder_offline;
-        if (p->state == PARTITION_DAMAGED || unusable) {
+        if (p->state == PARTITION_OFFLINE && !brk->folder_offline && !repair_is_damaged(p)) {
             return FOLDER_DAMAGED;
         }
     }
@@ -50,6 +55,7 @@ register_broker(struct brk *brk)
                                     .port = brk->config.node_port}};
     struct folder_state folder = {.disk_id = brk->config.disk_id,
                                   .state = (int8_t)folder_condition(brk)};
+    struct damaged_log *damaged = brk_alloc(MAX_DAMAGED * sizeof(*damaged));
     const struct register_broker_request request = {
         .cluster_id = brk->config.cluster_id,
         .broker_id = brk->config.broker_id,
@@ -62,8 +68,12 @@ register_broker(struct brk *brk)
         .folders = &folder,
         .folders_count = 1,
         .replaces = brk->replaces,
+        .damaged = damaged,
+        .damaged_count =
+            folder.state == FOLDER_DAMAGED ? 0 : repair_list(brk, damaged, MAX_DAMAGED),
     };
     brk->register_id = controller_ask(brk, API_REGISTER_BROKER, &request);
+    free(damaged);
 }
 
 void
@@ -249,9 +259,21 @@ lifecycle_kv_done(struct brk *brk, enum kv_purpose purpose)
         break;
     case KV_REMOVED:
     case KV_LOWERED:
+    case KV_FORGOTTEN:
     case KV_IMAGE:
         break;
     }
+}
+
+/* An image from before the start has the epoch of the former process. */
+bool
+lifecycle_is_registered(const struct brk *brk)
+{
+    const struct broker_record *self =
+        brk->image == NULL ? NULL : image_broker(brk->image, brk->config.broker_id);
+    return brk->life >= LIFE_FENCED && brk->life < LIFE_CLOSING && self != NULL &&
+           uuid_equal(self->incarnation, brk->config.incarnation) &&
+           self->broker_epoch == brk->broker_epoch;
 }
 
 bool
@@ -321,6 +343,7 @@ on_registered(struct brk *brk, const struct brk_reply *reply)
         brk->life = LIFE_FENCED;
         lifecycle_image_changed(brk);
     }
+    repair_review(brk);
     heartbeat(brk);
 }
 
@@ -398,6 +421,7 @@ lifecycle_controller_down(struct brk *brk)
     brk->register_id = 0;
     brk->heartbeat_id = 0;
     producer_ids_on_controller_down(brk);
+    repair_on_controller_down(brk);
     isr_on_controller_down(brk);
     forwards_on_controller_down(brk);
 }

@@ -104,7 +104,7 @@ list_offsets_on_disk(struct brk *brk, struct call *call, uint32_t index, struct 
         result->offset = done->u.found.offset;
         result->timestamp = done->u.found.timestamp;
     } else {
-        set_error(call, result, done->err == DMQ_ERR_IO ? DMQ_ERR_STORAGE : done->err, done->text);
+        set_error(call, result, repair_found_by_read(brk, p, done), done->text);
     }
     if (call->watch_count == 0) {
         answer(brk, call);

@@ -252,6 +252,9 @@ open_log(struct brk *brk, struct partition *p, const struct image_topic *topic)
         open->clean = mark.clean;
         open->mark = mark.mark;
         open->start = mark.start;
+        if (mark.damaged) {
+            repair_found(brk, p);
+        }
         open->epochs = rows->epochs == NULL ? NULL : buf_ref(rows->epochs);
         open->producers = rows->producers == NULL ? NULL : buf_ref(rows->producers);
         rows_free(rows);
@@ -272,6 +275,7 @@ partition_new(struct brk *brk, struct partition_key key, const struct image_topi
     p->key = key;
     p->number = ++brk->last_number;
     p->stored_epoch = -1;
+    p->told_epoch = -1;
     snprintf(p->label, sizeof(p->label), "%.*s-%d", (int)name.size, (const char *)name.data,
              key.partition);
     replica_init(&p->replica, &(struct replica_config){.broker_id = brk->config.broker_id,
@@ -296,6 +300,7 @@ partition_free(struct brk *brk, struct partition *p)
     list_remove(&p->share_link);
     follow_forget(p);
     isr_forget(brk, p);
+    list_remove(&p->damaged_link);
     list_remove(&p->unsynced_link);
     list_remove(&p->dirty_link);
     HASH_DELETE(by_key, brk->partitions, p);
@@ -382,7 +387,7 @@ members_of(const struct brk *brk, const struct partition_record *record,
 void
 partition_reconcile_role(struct brk *brk, struct partition *p)
 {
-    if (p->truncating) {
+    if (p->truncating || p->quarantining) {
         return; /* when that is done */
     }
     const struct partition_record *record =
@@ -487,6 +492,10 @@ take_recovered(struct brk *brk, struct partition *p, struct log_recovered *recov
                                        .index_interval_bytes = brk->config.index_interval_bytes},
                  recovered);
     p->snapshot = plog_recovered_snapshot(p->log);
+    if (p->quarantining) {
+        repair_on_opened(brk, p);
+        return;
+    }
     if (p->truncating) {
         truncate_on_opened(brk, p);
         return;
@@ -513,6 +522,9 @@ partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done
             done->err == DMQ_ERR_DAMAGED && p->log != NULL ? PARTITION_DAMAGED : PARTITION_OFFLINE;
         brk_log(brk, true, "event=log_not_writable partition=%s error=%s text=\"%s\"", p->label,
                 err_name(done->err), p->why);
+    }
+    if (done->err == DMQ_ERR_DAMAGED) {
+        repair_found(brk, p);
     }
     if (done->err == DMQ_ERR_IO) {
         folder_failed(brk, done);

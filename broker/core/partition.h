@@ -28,7 +28,9 @@ struct partition {
     int64_t segment_bytes; /* at which its log rolls */
     struct plog *log;      /* from OPEN on; NULL before */
     struct replica replica;
-    bool truncating;       /* OPENING again: its log is being cut */
+    bool truncating;       /* OPENING again: its log is being cut, or emptied */
+    bool quarantining;     /* OPENING again: its folder is set aside */
+    int32_t told_epoch;    /* newest leader epoch in which a leader was told of this log's ends */
     bool removed;          /* the topic is gone, but its log still recovers */
     struct disk_op *stuck; /* came back because the disk was full; in the order of the lane */
     size_t stuck_count;
@@ -50,6 +52,7 @@ struct partition {
     int64_t isr_tag;           /* of the ISR change on its way; 0: none */
     int32_t isr_epoch;         /* and its partition epoch */
     UT_hash_handle by_isr_tag; /* in brk->altered */
+    struct list damaged_link;  /* in brk->damaged: its log has lost something */
     struct list unsynced_link; /* in brk->unsynced */
     struct list dirty_link;    /* in brk->dirty */
     UT_hash_handle by_key;
@@ -144,6 +147,32 @@ void truncate_begin(struct brk *brk, struct partition *p);
 void truncate_on_lowered(struct brk *brk, uint32_t log);
 void truncate_on_opened(struct brk *brk, struct partition *p);
 
+/* ---- repair.c -------------------------------------------------------------------------------- */
+
+/* Its log has lost something. It is in the log already what. */
+void repair_found(struct brk *brk, struct partition *p);
+bool repair_is_damaged(const struct partition *p);
+
+/* A reader failed: takes note if it found damage. What to tell whoever asked: STORAGE if another
+ * replica is to take over. */
+dmq_err repair_found_by_read(struct brk *brk, struct partition *p, const struct disk_done *done);
+
+/* Whether another replica may have all that was acknowledged. */
+bool repair_may_leave(const struct brk *brk, const struct partition *p);
+
+/* Damaged logs, for the registration; how many there are. */
+uint32_t repair_list(const struct brk *brk, struct damaged_log *logs, uint32_t most);
+
+/* The image may have let one of them go. */
+void repair_review(struct brk *brk);
+void repair_tick(struct brk *brk);
+int64_t repair_deadline(const struct brk *brk);
+bool repair_on_reply(struct brk *brk, const struct brk_reply *reply);
+void repair_on_controller_down(struct brk *brk);
+void repair_on_moved(struct brk *brk, struct partition *p, const struct disk_done *done);
+void repair_on_forgotten(struct brk *brk, uint32_t log);
+void repair_on_opened(struct brk *brk, struct partition *p);
+
 /* ---- sync.c ---------------------------------------------------------------------------------- */
 
 void sync_want(struct brk *brk, struct partition *p);
@@ -213,6 +242,7 @@ struct mark_row {
     struct log_mark mark;
     int64_t high_watermark;
     bool clean;
+    bool damaged;  /* a reader found that it has lost something */
     int64_t start; /* log start offset */
 };
 bool mark_row_decode(struct bytes value, struct mark_row *ret_row);
@@ -316,6 +346,9 @@ void lifecycle_tick(struct brk *brk);
 int64_t lifecycle_deadline(const struct brk *brk);
 void lifecycle_stop(struct brk *brk);
 void lifecycle_status(struct brk *brk, struct broker_status *ret_status);
+
+/* Whether the image is at or beyond the registration of this very process. */
+bool lifecycle_is_registered(const struct brk *brk);
 
 /* Whether clients are served at all. */
 bool lifecycle_serves(const struct brk *brk);

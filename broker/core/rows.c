@@ -8,9 +8,9 @@
  *   kind m mark, below; e leader-epoch entries and p producer snapshot, as plog writes them; r
  *   nothing: the topic was deleted, and the log's folder is to be removed
  *
- *   mark   version 1 byte (2) · flags 1 byte (1: closed cleanly) · segment 8 · position 8 ·
- *          offset 8 · epoch 4 · high watermark 8 · log start 8, big-endian; version 1 ends before
- *          the log start, which is 0 then */
+ *   mark   version 1 byte (2) · flags 1 byte (1: closed cleanly; 2: known to be damaged) ·
+ *          segment 8 · position 8 · offset 8 · epoch 4 · high watermark 8 · log start 8,
+ * big-endian; version 1 ends before the log start, which is 0 then */
 
 #define KEY_PREFIX "log/"
 #define KEY_PREFIX_SIZE 4
@@ -19,6 +19,7 @@
 #define MARK_VERSION 2
 #define MARK_SIZE_1 38
 #define MARK_CLEAN 1
+#define MARK_DAMAGED 2
 
 /* ---- keys and values ------------------------------------------------------------------------- */
 
@@ -40,6 +41,7 @@ mark_row_decode(struct bytes value, struct mark_row *ret_row)
         return false;
     }
     *ret_row = (struct mark_row){.clean = (p[1] & MARK_CLEAN) != 0,
+                                 .damaged = (p[1] & MARK_DAMAGED) != 0,
                                  .mark = {.segment = (int64_t)get_be64(p + 2),
                                           .pos = get_be64(p + 10),
                                           .offset = (int64_t)get_be64(p + 18),
@@ -53,7 +55,7 @@ static void
 mark_row_encode(const struct mark_row *row, uint8_t out[MARK_SIZE])
 {
     out[0] = MARK_VERSION;
-    out[1] = row->clean ? MARK_CLEAN : 0;
+    out[1] = (uint8_t)((row->clean ? MARK_CLEAN : 0) | (row->damaged ? MARK_DAMAGED : 0));
     put_be64(out + 2, (uint64_t)row->mark.segment);
     put_be64(out + 10, row->mark.pos);
     put_be64(out + 18, (uint64_t)row->mark.offset);

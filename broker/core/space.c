@@ -21,6 +21,7 @@
  * the first did not fit comes back as well, and its order is that of the lane. */
 
 #define CHECK_MS 1000
+#define COUNT_MS 60000 /* folders that were set aside are counted so often */
 #define MOST_RESERVE                                                                               \
     ((int64_t)256 << 20) /* where the setting does not say: a twentieth of the disk */
 #define RESERVE_SHARE 20
@@ -35,6 +36,8 @@ space_ask(struct brk *brk)
     size_t size = strlen(brk->config.data_dir) + 1;
     struct disk_op op = {.kind = DISK_SPACE};
     op.u.space.dir = buf_copy(bytes_of(brk->config.data_dir, size));
+    op.u.space.counts = brk->count_due_ms <= brk->now_ms;
+    brk->count_due_ms = op.u.space.counts ? brk->now_ms + COUNT_MS : brk->count_due_ms;
     DMQ_ASSERT(op.u.space.dir != NULL && brk->space_id == 0);
     brk->space_id = brk_disk(brk, op);
     brk->space_due_ms = INT64_MAX;
@@ -104,7 +107,7 @@ void
 space_keep(struct brk *brk, struct partition *p, struct disk_done *done)
 {
     DMQ_ASSERT(done->again != NULL);
-    if (p->truncating && done->kind != DISK_OPEN) {
+    if ((p->truncating || p->quarantining) && done->kind != DISK_OPEN) {
         return; /* of what is cut: recovery begins with what is on the disk */
     }
     if (p->stuck_count == p->stuck_capacity) {
@@ -227,6 +230,7 @@ space_on_done(struct brk *brk, const struct disk_done *done)
         return; /* what was measured before goes on to hold */
     }
     int64_t reserve = reserve_of(brk, done->u.space.total);
+    brk->quarantined = done->quarantined >= 0 ? done->quarantined : brk->quarantined;
     brk->reserve = reserve;
     brk->space_free = done->u.space.free < INT64_MAX ? (int64_t)done->u.space.free : INT64_MAX;
     brk->space_budget = (brk->space_free - reserve) / 4;

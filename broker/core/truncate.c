@@ -37,6 +37,7 @@ row_of(const struct partition *p)
     }
     return (struct mark_row){.mark = plog_mark(p->log),
                              .high_watermark = p->replica.high_watermark,
+                             .damaged = repair_is_damaged(p),
                              .start = plog_start(p->log)};
 }
 

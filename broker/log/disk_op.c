@@ -20,6 +20,7 @@ disk_op_deinit(struct disk_op *op)
     switch (op->kind) {
     case DISK_OPEN:
     case DISK_DELETE:
+    case DISK_QUARANTINE:
         free_open(op->u.open);
         op->u.open = NULL;
         break;

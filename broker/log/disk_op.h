@@ -1,11 +1,12 @@
 /* What the broker's core asks of a data folder, and what comes back: the only things that plog.c
  * (core thread, memory only) and plog_io.c (storage worker, readers) share.
  *
- * Order holds inside a lane. OPEN, WRITE, ROLL, SYNC, CLOSE, DELETE, REMOVE and SPACE go down the
- * folder's one write lane, executed by its storage worker in the order in which they were asked
- * for. READ and FIND_TIME go to reader threads and may overtake anything. Every operation comes
- * back exactly once, as a struct disk_done with the same id, log and generation. Ownership of what
- * an operation points to goes with it, and that of what its completion points to comes back. */
+ * Order holds inside a lane. OPEN, WRITE, ROLL, SYNC, CLOSE, DELETE, QUARANTINE, REMOVE and SPACE
+ * go down the folder's one write lane, executed by its storage worker in the order in which they
+ * were asked for. READ and FIND_TIME go to reader threads and may overtake anything. Every
+ * operation comes back exactly once, as a struct disk_done with the same id, log and generation.
+ * Ownership of what an operation points to goes with it, and that of what its completion points to
+ * comes back. */
 #ifndef BROKER_LOG_DISK_OP_H
 #define BROKER_LOG_DISK_OP_H
 
@@ -22,11 +23,13 @@ enum disk_op_kind {
     DISK_ROLL,  /* trim the newest segment to its size and begin one more */
     DISK_SYNC,  /* everything before it in the lane, of all logs, is durable when it comes back */
     DISK_READ,  /* whole batches from an offset */
-    DISK_FIND_TIME, /* the first record at or after a timestamp */
-    DISK_CLOSE,     /* trim and sync: clean stop */
-    DISK_DELETE,    /* remove the log's folder */
-    DISK_REMOVE,    /* remove segments that lie below the log start */
-    DISK_SPACE      /* how much can still be written, once all before it in the lane is */
+    DISK_FIND_TIME,  /* the first record at or after a timestamp */
+    DISK_CLOSE,      /* trim and sync: clean stop */
+    DISK_DELETE,     /* remove the log's folder */
+    DISK_QUARANTINE, /* give the log's folder another name, durably; if it is missing, that is done
+                      */
+    DISK_REMOVE,     /* remove segments that lie below the log start */
+    DISK_SPACE       /* how much can still be written, once all before it in the lane is */
 };
 
 /* Where a log stood at the end of a SYNC. Below it bad bytes are damage, at or above it a torn
@@ -42,6 +45,7 @@ struct log_mark {
 struct log_open {
     char dir[DISK_DIR_SIZE]; /* <data>/<topic id>/<partition> */
     char label[320];         /* "orders-0": for people and for the name file */
+    char aside[64];          /* QUARANTINE: the folder's new name, beside the old one */
     int64_t segment_bytes;
     int32_t index_interval_bytes;
     bool cuts;     /* truncation: batches from `cut` on are removed, as if they were a torn tail */
@@ -63,7 +67,8 @@ struct disk_op {
     uint64_t id;
     bool resume; /* WRITE, ROLL: the first of those that came back because the disk was full */
     union {
-        /* OPEN; heap, owned. DELETE of a log that is not open: only dir counts; else NULL. */
+        /* OPEN, QUARANTINE; heap, owned. DELETE of a log that is not open: only dir counts; else
+         * NULL. */
         struct log_open *open;
         struct {
             struct buf *buf; /* owned reference; the batch is buf->data[from .. from+size) */
@@ -99,6 +104,7 @@ struct disk_op {
         } remove;
         struct {
             struct buf *dir; /* owned reference: path of the data folder, terminated */
+            bool counts;     /* count also the folders that were set aside */
         } space;
     } u;
 };
@@ -120,6 +126,7 @@ struct disk_done {
      * DMQ_ERR_NOMEM      READ, FIND_TIME */
     dmq_err err;
     char text[200];        /* a sentence where err is not 0 */
+    int64_t quarantined;   /* SPACE: folders that were set aside; -1: not counted */
     struct disk_op *again; /* DMQ_ERR_DISK_FULL: the operation itself, owned; else NULL */
     union {
         struct log_recovered *recovered; /* OPEN, owned; NULL: the log cannot be used at all */

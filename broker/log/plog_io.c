@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "broker/log/log_writer.h"
+#include "broker/log/quarantine.h"
 #include "broker/log/recovery.h"
 #include "libdmq/base/assert.h"
 #include "libdmq/base/list.h"
@@ -576,6 +577,19 @@ carry_out_delete(struct plog_io_lane *lane, size_t i)
     }
 }
 
+/* Nothing in the folder is touched. */
+static void
+carry_out_quarantine(struct plog_io_lane *lane, size_t i)
+{
+    const struct log_open *open = lane->ops[i].u.open;
+    struct open_log *log = find(lane, lane->ops[i].log);
+    struct err_msg msg;
+    if (log != NULL) {
+        forget(lane, log);
+    }
+    conclude(lane, &lane->dones[i], quarantine_move(lane->fs, open->dir, open->aside, &msg), &msg);
+}
+
 /* A log that is not open is gone, or is going. */
 static void
 carry_out_remove(struct plog_io_lane *lane, size_t i)
@@ -603,6 +617,9 @@ carry_out_space(struct plog_io_lane *lane, size_t i)
     if (error != 0) {
         snprintf(text, sizeof(text), "the free space cannot be told: %s", log_errno(error, room));
         set_error(&lane->dones[i], DMQ_ERR_IO, text);
+    }
+    if (lane->ops[i].u.space.counts) {
+        lane->dones[i].quarantined = quarantine_count(lane->fs, dir);
     }
 }
 
@@ -642,6 +659,9 @@ carry_out(struct plog_io_lane *lane, size_t i, size_t last_sync)
     case DISK_DELETE:
         carry_out_delete(lane, i);
         break;
+    case DISK_QUARANTINE:
+        carry_out_quarantine(lane, i);
+        break;
     case DISK_REMOVE:
         carry_out_remove(lane, i);
         break;
@@ -669,7 +689,8 @@ begin_run(struct plog_io_lane *lane, struct disk_op *ops, size_t count, struct d
         dones[i] = (struct disk_done){.kind = ops[i].kind,
                                       .log = ops[i].log,
                                       .generation = ops[i].generation,
-                                      .id = ops[i].id};
+                                      .id = ops[i].id,
+                                      .quarantined = -1};
         last_sync = ops[i].kind == DISK_SYNC ? i : last_sync;
     }
     lane->ops = ops;

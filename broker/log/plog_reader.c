@@ -219,8 +219,8 @@ locate(struct plog_reader *reader, struct cached_segment *segment, int64_t offse
 /* ---- READ ------------------------------------------------------------------------------------ */
 
 /* How much of data is whole batches in order, the first of base offset *offset, none of which ends
- * beyond limit; *offset is moved behind them. *ret_first is the size that the first one gives
- * itself, 0 if it is none. */
+ * beyond limit, and all with the right CRC: what has rotted is never sent. *offset is moved behind
+ * them. *ret_first is the size that the first one gives itself, 0 if it is none. */
 static size_t
 whole_batches(struct bytes data, int64_t *offset, int64_t limit, size_t *ret_first)
 {
@@ -234,7 +234,8 @@ whole_batches(struct bytes data, int64_t *offset, int64_t limit, size_t *ret_fir
             break;
         }
         *ret_first = at == 0 ? header.size : *ret_first;
-        if (header.size > data.size - at) {
+        if (header.size > data.size - at ||
+            batch_crc(bytes_of(data.data + at, header.size)) != header.crc) {
             break;
         }
         at += header.size;
@@ -310,7 +311,7 @@ read_batches(struct plog_reader *reader, struct cached_segment *segment, const s
     }
     if (whole == 0) {
         buf_unref(buf);
-        return first > rest ? damaged_at(segment, from.offset, from.pos, msg) : DMQ_OK;
+        return first > 0 ? damaged_at(segment, from.offset, from.pos, msg) : DMQ_OK;
     }
     segment->next_offset = offset;
     segment->next_pos = from.pos + whole;

@@ -29,6 +29,14 @@ metrics(const void *daemon, struct outbuf *out)
                 "1 if produce is refused because the disk is full.", stats.disk_full);
     http_metric(out, "dmq_broker_disk_free_bytes", "gauge",
                 "Bytes free on the disk of the data folder; -1 if not known yet.", stats.disk_free);
+    http_metric(out, "dmq_broker_damaged_logs", "gauge",
+                "Logs that have lost records to the disk and were not fetched anew.",
+                stats.damaged_logs);
+    http_metric(out, "dmq_broker_quarantined_folders", "gauge",
+                "Folders of damaged logs that were set aside and that nobody has removed.",
+                stats.quarantined_folders);
+    http_metric(out, "dmq_broker_quarantines_total", "counter",
+                "Damaged logs that were set aside and fetched anew.", stats.quarantines);
     http_metric(out, "dmq_broker_metadata_version", "gauge", "Metadata version that is applied.",
                 stats.metadata_version);
     http_metric(out, "dmq_broker_partitions", "gauge", "Partitions that have a replica here.",

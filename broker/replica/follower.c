@@ -106,7 +106,7 @@ void
 follower_on_emptied(struct replica *replica, int64_t start, struct replica_effects *out)
 {
     DMQ_ASSERT(replica->role != REPLICA_LEADER);
-    DMQ_ASSERT(!replica->truncating || start == replica->truncate_to);
+    DMQ_ASSERT(!replica->truncating || start == replica->truncate_to || start == 0);
     out->hw_advanced = start > replica->high_watermark;
     replica->truncating = false;
     replica->matched = false;

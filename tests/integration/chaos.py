@@ -275,7 +275,7 @@ class Faults:
         return number
 
     def byte_flipped(self):
-        """It must be found at the next start; then the disk is replaced."""
+        """It must be found at the next start; the log is set aside and fetched anew."""
         position = None
         while position is None:
             number = self._victim()
@@ -287,7 +287,7 @@ class Faults:
             position = flip_byte(folder, end, self.random)
             self.cluster.start(number)
         self._wait_damage_found(number, f"{SAFE}-{partition} is damaged")
-        self._empty(number)
+        self.cluster.wait_in_sync(self.client, SAFE)
         return f"{number} partition {partition} position {position}"
 
     def _wait_damage_found(self, number, text):

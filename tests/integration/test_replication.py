@@ -220,6 +220,86 @@ def test_a_follower_that_was_away_for_too_long_begins_anew(replicas):
     assert left == (sent + more)[-len(left) :]
 
 
+def logs(replicas, broker):
+    """Segments of the one partition, oldest first."""
+    return sorted(replicas.brokers[broker].data.glob("*/0/*.log"))
+
+
+def set_aside(replicas, broker):
+    return list(replicas.brokers[broker].data.glob("*/0.damaged-*"))
+
+
+def flip(path, position):
+    with path.open("r+b") as file:
+        file.seek(position)
+        byte = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([byte ^ 4]))
+
+
+@pytest.mark.parametrize("led", [True, False])
+def test_a_log_that_is_found_damaged_at_the_start_is_fetched_anew(replicas, led):
+    sent = lines("safe", 5000)
+    replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(sent))
+    replicas.wait_isr(*BROKERS)
+    time.sleep(1.5)  # until the synced marks are durable
+    leader = replicas.partition()["leader"]
+    victim = leader if led else next(n for n in BROKERS if n != leader)
+    replicas.kill(victim)
+    before = logs(replicas, victim)[0].read_bytes()
+    flip(logs(replicas, victim)[0], 1000)
+    replicas.start(victim)
+    replicas.wait_isr(*BROKERS)
+    log = replicas.brokers[victim].tail(1000)
+    assert "event=log_not_writable" in log and "event=log_quarantined" in log
+    (folder,) = set_aside(replicas, victim)
+    kept = (folder / logs(replicas, victim)[0].name).read_bytes()
+    assert [a ^ b for a, b in zip(kept, before, strict=False) if a != b] == [4]
+    assert replicas.consume() == sent
+    others = [n for n in BROKERS if n != victim]
+    replicas.kill(*others)
+    replicas.wait_partition(lambda p: p["leader"] == victim)
+    assert replicas.consume() == sent
+
+
+def test_a_leader_that_finds_its_log_damaged_steps_aside(replicas):
+    replicas.dmq("topic", "config", "orders", "segment.bytes=1000000")
+    sent = [b"%08d %s\n" % (i, b"x" * 1000) for i in range(60000)]
+    replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(sent))
+    replicas.wait_isr(*BROKERS)
+    leader = replicas.partition()["leader"]
+    flip(logs(replicas, leader)[1], 300000)
+    assert replicas.consume() == sent
+    replicas.wait_partition(lambda p: p["leader"] not in (leader, -1))
+    replicas.wait_isr(*BROKERS)
+    assert "event=log_damaged" in replicas.brokers[leader].tail(1000)
+    assert len(set_aside(replicas, leader)) == 1
+    others = [n for n in BROKERS if n != leader]
+    replicas.kill(*others)
+    replicas.wait_partition(lambda p: p["leader"] == leader)
+    assert replicas.consume() == sent
+
+
+def test_the_only_copy_is_not_set_aside(replicas):
+    replicas.dmq("topic", "create", "alone", "--replication-factor", "1")
+    replicas.dmq("produce", "alone", stdin=b"".join(lines("alone", 5000)))
+    time.sleep(1.5)
+    description = json.loads(replicas.dmq("topic", "describe", "alone", "--json"))
+    keeper = description["partitions"][0]["leader"]
+    folder = replicas.brokers[keeper].data / description["topicId"].replace("-", "") / "0"
+    replicas.kill(keeper)
+    flip(folder / f"{0:020}.log", 1000)
+    before = (folder / f"{0:020}.log").read_bytes()
+    replicas.start(keeper)
+    replicas.wait_isr(*BROKERS)  # of the other topic, which has lost nothing
+    assert "event=log_not_writable" in replicas.brokers[keeper].tail(1000)
+    assert "event=log_quarantined" not in replicas.brokers[keeper].tail(1000)
+    assert (folder / f"{0:020}.log").read_bytes() == before
+    assert not set_aside(replicas, keeper)
+    description = json.loads(replicas.dmq("topic", "describe", "alone", "--json"))
+    assert description["partitions"][0]["leader"] == keeper
+
+
 def test_below_min_isr_nothing_is_acknowledged_and_reads_go_on(replicas):
     sent = lines("safe", 100)
     replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(sent))
