@@ -15,8 +15,6 @@ struct queued {
 
 /* ---- events and effects ---------------------------------------------------------------------- */
 
-static void step(struct sim_broker *sim, struct brk_event *event);
-
 static void
 enqueue(struct list *queue, const struct brk_effect *effect)
 {
@@ -75,7 +73,7 @@ step_answer(struct sim_broker *sim, int64_t tag, struct buf **frames, size_t cou
     event.u.reply.tag = tag;
     event.u.reply.frames = frames;
     event.u.reply.count = count;
-    step(sim, &event);
+    sim_broker_step(sim, &event);
 }
 
 static struct buf *
@@ -87,6 +85,18 @@ answer_header(struct sim_broker *sim, dmq_err err)
     struct buf *frame = msg_encode_buf(desc_response_header(), 0, &header);
     DMQ_ASSERT(frame != NULL);
     return frame;
+}
+
+/* Where nobody is there to answer it is lost. */
+static void
+keep_sent(struct sim_broker *sim, struct brk_effect *effect)
+{
+    if (!sim->keeps_sent) {
+        brk_effect_deinit(effect);
+        return;
+    }
+    DMQ_ASSERT(sim->sent_count < SIM_MAX_SENT);
+    sim->sent[sim->sent_count++] = *effect;
 }
 
 static void
@@ -107,6 +117,9 @@ answer_controller_call(struct sim_broker *sim, struct brk_effect *effect)
         frames[0] = answer_header(sim, sim->heartbeat_error);
     } else if (effect->u.send.api_key == API_ENVELOPE) {
         enqueue(&sim->envelopes, effect);
+        return;
+    } else if (effect->u.send.api_key == API_ALTER_PARTITION && sim->keeps_sent) {
+        keep_sent(sim, effect);
         return;
     } else {
         sim_controller_answer(sim->ctl, effect, frames);
@@ -188,10 +201,11 @@ carry_out(struct sim_broker *sim, struct brk_effect *effect)
         sim->exited = true;
         sim->exit_code = effect->u.exit_code;
         break;
-    case BRK_PEER_CONNECT: /* every topic has one replica here */
+    case BRK_PEER_CONNECT:
+        sim->peer_dialled = effect->u.connect.broker_id;
         break;
     case BRK_PEER_SEND:
-        brk_effect_deinit(effect);
+        keep_sent(sim, effect);
         break;
     case BRK_CLUSTER:
     case BRK_LOG:
@@ -199,8 +213,8 @@ carry_out(struct sim_broker *sim, struct brk_effect *effect)
     }
 }
 
-static void
-step(struct sim_broker *sim, struct brk_event *event)
+void
+sim_broker_step(struct sim_broker *sim, struct brk_event *event)
 {
     struct brk_effects effects = {0};
     event->now_ms = sim->now_ms;
@@ -221,7 +235,7 @@ run_read(struct sim_broker *sim, struct brk_effect *effect)
 {
     struct brk_event event = {.kind = BRK_DISK_DONE};
     plog_reader_exec(sim->reader, &effect->u.disk, &event.u.disk_done);
-    step(sim, &event);
+    sim_broker_step(sim, &event);
 }
 
 /* As the worker does: what has queued up is one run, of a length that is drawn. */
@@ -244,7 +258,7 @@ run_disk(struct sim_broker *sim, struct brk_effect *first)
         if (sim->crashed) {
             disk_done_deinit(&dones[i]);
         } else {
-            step(sim, &event);
+            sim_broker_step(sim, &event);
         }
     }
 }
@@ -258,7 +272,7 @@ run_store(struct sim_broker *sim, struct brk_effect *effect)
     event.u.kv_done.err =
         kv->ops->write(kv, effect->u.kv.ops, effect->u.kv.count, effect->u.kv.sync);
     brk_effect_deinit(effect);
-    step(sim, &event);
+    sim_broker_step(sim, &event);
 }
 
 static struct buf *
@@ -282,7 +296,7 @@ send_request(struct sim_broker *sim, enum api_listener listener, struct buf **fr
     event.u.request.peer = buf_copy(bytes_str("peer"));
     event.u.request.frames = frames;
     event.u.request.count = count;
-    step(sim, &event);
+    sim_broker_step(sim, &event);
 }
 
 /* Hands over what the broker has not applied yet. */
@@ -322,10 +336,10 @@ dial(struct sim_broker *sim)
         event.kind = BRK_CONTROLLER_DOWN;
         event.u.controller.err =
             sim->controllers[id].strange ? DMQ_ERR_INCONSISTENT_CLUSTER_ID : DMQ_ERR_NETWORK;
-        step(sim, &event);
+        sim_broker_step(sim, &event);
     } else if (!sim->controllers[id].mute) {
         sim->connected = id;
-        step(sim, &event);
+        sim_broker_step(sim, &event);
     }
     return true;
 }
@@ -333,7 +347,7 @@ dial(struct sim_broker *sim)
 void
 sim_broker_sigterm(struct sim_broker *sim)
 {
-    step(sim, &(struct brk_event){.kind = BRK_STOP});
+    sim_broker_step(sim, &(struct brk_event){.kind = BRK_STOP});
 }
 
 void
@@ -343,7 +357,7 @@ sim_broker_disconnect(struct sim_broker *sim)
     event.u.controller.id = sim->connected;
     sim->connected = 0;
     drop_queue(&sim->envelopes);
-    step(sim, &event);
+    sim_broker_step(sim, &event);
 }
 
 /* One effect of a lane that has one; false if none has. */
@@ -394,7 +408,7 @@ sim_broker_wait(struct sim_broker *sim, int64_t ms)
             return true;
         }
         sim->now_ms = due > sim->now_ms ? due : sim->now_ms;
-        step(sim, &(struct brk_event){.kind = BRK_TICK});
+        sim_broker_step(sim, &(struct brk_event){.kind = BRK_TICK});
     }
     return !sim->crashed;
 }
@@ -403,7 +417,7 @@ void
 sim_broker_skip(struct sim_broker *sim, int64_t ms)
 {
     sim->now_ms += ms;
-    step(sim, &(struct brk_event){.kind = BRK_TICK});
+    sim_broker_step(sim, &(struct brk_event){.kind = BRK_TICK});
 }
 
 /* ---- the process ----------------------------------------------------------------------------- */
@@ -434,6 +448,10 @@ forget_process(struct sim_broker *sim)
     drop_queue(&sim->store_queue);
     drop_queue(&sim->read_queue);
     drop_queue(&sim->envelopes);
+    for (size_t i = 0; i < sim->sent_count; i++) {
+        brk_effect_deinit(&sim->sent[i]);
+    }
+    sim->sent_count = 0;
     struct list *link;
     while ((link = list_pop(&sim->replies)) != NULL) {
         sim_reply_free(LIST_ENTRY(link, struct sim_reply, link));
@@ -551,7 +569,7 @@ sim_broker_start(struct sim_broker *sim)
     sim->reader = plog_reader_new(simfs_fs(sim->disk));
     sim->kv = kv;
     sim->brk = brk_new(&config);
-    step(sim, &event);
+    sim_broker_step(sim, &event);
     for (size_t i = 0; i < rows->copy_count; i++) {
         buf_unref(rows->copies[i]);
     }

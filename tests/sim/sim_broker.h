@@ -22,6 +22,7 @@
 #define SIM_BROKER_WALL_MS INT64_C(1700000000000) /* the time of day when now_ms is 0 */
 #define SIM_CONTROLLERS 3
 #define SIM_MAX_DIALS 128
+#define SIM_MAX_SENT 64
 
 /* How one of the controllers behaves; what they decide comes from the one struct sim_controller. */
 struct sim_node {
@@ -59,6 +60,10 @@ struct sim_broker {
     int32_t connected;                                /* to this controller; 0: none */
     int32_t dials[SIM_MAX_DIALS];                     /* whom the broker dialled, in order */
     size_t dial_count;
+    bool keeps_sent;      /* sim_peers.h: the test is the other brokers, and decides on the ISR */
+    int32_t peer_dialled; /* the last one */
+    struct brk_effect sent[SIM_MAX_SENT]; /* to them, and ALTER_PARTITIONs, in order */
+    size_t sent_count;
     struct list envelopes; /* requests that the broker forwarded: the test answers them */
     bool store_waits;      /* for space: its lane does nothing */
     bool refuse_requests;  /* even the one that leads says that it does not */
@@ -103,6 +108,9 @@ bool sim_broker_stop(struct sim_broker *sim);
 
 /* The process is gone at once, and with it what was not synced, as `how` says. */
 void sim_broker_crash(struct sim_broker *sim, enum simfs_crash how);
+
+/* Any event, at this moment; the effects wait in their lanes. */
+void sim_broker_step(struct sim_broker *sim, struct brk_event *event);
 
 /* SIGTERM; sim_broker_wait goes on from there. */
 void sim_broker_sigterm(struct sim_broker *sim);

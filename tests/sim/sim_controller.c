@@ -10,8 +10,8 @@
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
-static void
-add_record(struct sim_controller *ctl, int type, const void *body)
+void
+sim_controller_add(struct sim_controller *ctl, int type, const void *body)
 {
     int64_t version = image_version(ctl->image);
     struct err_msg err;
@@ -24,8 +24,8 @@ add_record(struct sim_controller *ctl, int type, const void *body)
     DMQ_ASSERT(failed == DMQ_OK);
 }
 
-static void
-commit(struct sim_controller *ctl)
+void
+sim_controller_commit(struct sim_controller *ctl)
 {
     meta_advance(ctl->image, image_version(ctl->image) + 1, TERM);
 }
@@ -39,8 +39,9 @@ sim_controller_new(void)
     ctl->image = image_new();
     ctl->next_producer_id = 1;
     memset(ctl->cluster_id.b, 0xc1, sizeof(ctl->cluster_id.b));
-    add_record(ctl, RECORD_CLUSTER, &(struct cluster_record){.cluster_id = ctl->cluster_id});
-    commit(ctl);
+    sim_controller_add(ctl, RECORD_CLUSTER,
+                       &(struct cluster_record){.cluster_id = ctl->cluster_id});
+    sim_controller_commit(ctl);
     return ctl;
 }
 
@@ -67,7 +68,7 @@ change_leader(struct sim_controller *ctl, const struct partition_record *now, in
     next.leader = leader;
     next.leader_epoch++;
     next.partition_epoch++;
-    add_record(ctl, RECORD_PARTITION, &next);
+    sim_controller_add(ctl, RECORD_PARTITION, &next);
 }
 
 static void
@@ -96,7 +97,7 @@ sim_controller_create_topic(struct sim_controller *ctl, int32_t broker_id, const
                                        .topic_id = id,
                                        .config = (struct config_entry *)(uintptr_t)config,
                                        .config_count = config_count};
-    add_record(ctl, RECORD_TOPIC, &topic);
+    sim_controller_add(ctl, RECORD_TOPIC, &topic);
     const struct broker_record *broker = image_broker(ctl->image, broker_id);
     int64_t durability = image_topic_by_id(ctl->image, id)->config.durability;
     for (int32_t n = 0; n < partitions; n++) {
@@ -109,9 +110,9 @@ sim_controller_create_topic(struct sim_controller *ctl, int32_t broker_id, const
                                      .leader = broker->fenced ? -1 : broker_id,
                                      .durability = (int8_t)durability,
                                      .min_isr = 1};
-        add_record(ctl, RECORD_PARTITION, &p);
+        sim_controller_add(ctl, RECORD_PARTITION, &p);
     }
-    commit(ctl);
+    sim_controller_commit(ctl);
     return id;
 }
 
@@ -122,22 +123,23 @@ sim_controller_alter_topic(struct sim_controller *ctl, struct uuid topic_id,
     struct topic_record topic = *image_topic_by_id(ctl->image, topic_id)->record;
     topic.config = (struct config_entry *)(uintptr_t)config;
     topic.config_count = config_count;
-    add_record(ctl, RECORD_TOPIC, &topic);
+    sim_controller_add(ctl, RECORD_TOPIC, &topic);
     const struct image_topic *now = image_topic_by_id(ctl->image, topic_id);
     for (uint32_t n = 0; new_epoch && n < now->partition_count; n++) {
         struct partition_record p = *now->partitions[n];
         p.leader_epoch++;
         p.partition_epoch++;
-        add_record(ctl, RECORD_PARTITION, &p);
+        sim_controller_add(ctl, RECORD_PARTITION, &p);
     }
-    commit(ctl);
+    sim_controller_commit(ctl);
 }
 
 void
 sim_controller_delete_topic(struct sim_controller *ctl, struct uuid topic_id)
 {
-    add_record(ctl, RECORD_TOPIC_REMOVED, &(struct topic_removed_record){.topic_id = topic_id});
-    commit(ctl);
+    sim_controller_add(ctl, RECORD_TOPIC_REMOVED,
+                       &(struct topic_removed_record){.topic_id = topic_id});
+    sim_controller_commit(ctl);
 }
 
 /* A registration ends the leaderships of the former incarnation in the same entry. -1: it is to ask
@@ -161,9 +163,9 @@ register_broker(struct sim_controller *ctl, const struct register_broker_request
                                          .endpoints_count = request->endpoints_count,
                                          .folders = request->folders,
                                          .folders_count = request->folders_count};
-    add_record(ctl, RECORD_BROKER, &broker);
+    sim_controller_add(ctl, RECORD_BROKER, &broker);
     elect_all(ctl, request->broker_id, -1);
-    commit(ctl);
+    sim_controller_commit(ctl);
     return epoch;
 }
 
@@ -176,9 +178,9 @@ sim_controller_applied(struct sim_controller *ctl, int32_t broker_id, int64_t ve
     }
     const struct broker_change_record change = {.broker_id = broker_id,
                                                 .broker_epoch = broker->broker_epoch};
-    add_record(ctl, RECORD_BROKER_CHANGE, &change);
+    sim_controller_add(ctl, RECORD_BROKER_CHANGE, &change);
     elect_all(ctl, broker_id, broker_id);
-    commit(ctl);
+    sim_controller_commit(ctl);
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -199,8 +201,8 @@ alter_partition(struct sim_controller *ctl, const struct alter_partition_request
     DMQ_ASSERT(p.partition_epoch == request->partition_epoch && request->isr_count == 1);
     p.durability = request->durability;
     p.partition_epoch++;
-    add_record(ctl, RECORD_PARTITION, &p);
-    commit(ctl);
+    sim_controller_add(ctl, RECORD_PARTITION, &p);
+    sim_controller_commit(ctl);
     const struct alter_partition_response response = {.partition_epoch =
                                                           request->partition_epoch + 1};
     return encode(desc_alter_partition_response(), &response);

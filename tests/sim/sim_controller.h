@@ -25,6 +25,10 @@ struct sim_controller {
 struct sim_controller *sim_controller_new(void);
 void sim_controller_free(struct sim_controller *ctl);
 
+/* Any record, into the entry that sim_controller_commit ends. */
+void sim_controller_add(struct sim_controller *ctl, int type, const void *body);
+void sim_controller_commit(struct sim_controller *ctl);
+
 /* Adds a topic whose partitions broker_id replicates alone, and leads if it is unfenced. */
 struct uuid sim_controller_create_topic(struct sim_controller *ctl, int32_t broker_id,
                                         const char *name, int32_t partitions,
