@@ -1,8 +1,17 @@
-/* What may come in, and what must hold after every step. */
+/* What may come in, and what must hold after every step.
+ *
+ * The two are kept strictly apart. A message is from outside, even where only members should be
+ * able to send one: what does not fit is refused and counted, and nobody else's work suffers. An
+ * invariant speaks of this machine alone, and one that is broken is our own bug: to go on could
+ * make two majorities disagree, so the process ends. Hence nothing of a message may reach an
+ * assertion unchecked. */
 #include "controller/raft/internal.h"
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
+/* Terms rise along a log and never pass that of the leader who sends it (raft_log_append asserts
+ * the first). A member list is decoded here, while it can still be refused: once it is in the log
+ * it is in force, and must be good. */
 static bool
 entries_valid(const struct raft_message *message)
 {
@@ -23,6 +32,8 @@ entries_valid(const struct raft_message *message)
     return true;
 }
 
+/* The sums are ordered so that none can overflow: a chunk lies within the size, which is bounded,
+ * for that much memory is about to be given to it. */
 static bool
 snapshot_valid(const struct raft_message *message)
 {
@@ -33,6 +44,8 @@ snapshot_valid(const struct raft_message *message)
            message->offset <= message->size - count;
 }
 
+/* One to another disk of this node was meant for the one before, whose promises are not ours (trap
+ * 20); and no vote or acknowledgement of our own comes by the network. */
 bool
 raft_message_valid(const struct raft *raft, const struct raft_message *message)
 {
@@ -49,6 +62,8 @@ raft_message_valid(const struct raft *raft, const struct raft_message *message)
             return false;
         }
     }
+    /* A last entry is never of a later term than its owner; before the first entry there is none.
+     */
     if (message->log_term > message->term || (message->index == 0 && message->log_term > 0) ||
         (message->kind == RAFT_APPEND && message->index > 0 && message->log_term == 0)) {
         return false;
@@ -61,6 +76,9 @@ raft_message_valid(const struct raft *raft, const struct raft_message *message)
 
 /* ---- invariants ------------------------------------------------------------------------------ */
 
+/* What waits for the disk: at most one write is on its way, and what is synced is a first part of
+ * the log. Were a change neither in that write nor counted for the next, a promise could leave that
+ * no write holds. */
 static void
 check_disk(const struct raft *raft)
 {
@@ -76,6 +94,9 @@ check_disk(const struct raft *raft)
                (!raft->hard_changed && !raft->snapshot_changed && raft->unsaved_from == last + 1));
 }
 
+/* The snapshot and the log overlap or touch: between them no entry is missing. What is committed
+ * here is synced here (follower.c says why); while a leader's snapshot is being installed the log
+ * begins behind what was committed, and these two wait. */
 static void
 check_log(const struct raft *raft)
 {
@@ -91,6 +112,9 @@ check_log(const struct raft *raft)
     DMQ_ASSERT(raft->matched <= raft_log_last(&raft->log) || raft->role == RAFT_LEADER);
 }
 
+/* A leader leads by its own vote in its own term, and its log ends with an entry of that term from
+ * its first step on: without one it could neither commit what came before (Raft §5.4.2) nor answer
+ * reads (§8). */
 static void
 check_leader(const struct raft *raft)
 {
@@ -113,6 +137,7 @@ raft_check_invariants(const struct raft *raft)
 {
     DMQ_ASSERT(raft->term >= 0 && raft->members.count <= RAFT_MAX_MEMBERS);
     DMQ_ASSERT(raft->read_count <= RAFT_MAX_READS && raft->owed_count <= RAFT_MAX_OWED);
+    /* Nothing is owed without a reason: a message waits only while term or vote are not synced. */
     DMQ_ASSERT(!raft_hard_synced(raft) || raft->owed_count == 0);
     DMQ_ASSERT(raft->role != RAFT_LEADER || raft->leader.node == raft->config.self.node);
     DMQ_ASSERT(raft->role == RAFT_LEADER || (raft->read_count == 0 && raft->transfer_to.node == 0));

@@ -1,10 +1,29 @@
 /* The switch. A step is: the event's arm, then what has fallen due by its time, then in this order
  * what follows from the new state: the commit index, reads, a transfer, entries and heartbeats to
- * peers, the next write, and the news of role. */
+ * peers, the next write, and the news of role.
+ *
+ * An arm changes the state and answers its own message; it never looks at what else has become
+ * possible by that. One place does, after every event, whichever it was: the same answer may
+ * complete the quorum of a commit and of a read, give room in a window and end a transfer, and a
+ * write that is synced may do as much. So nothing is forgotten because it came about by another
+ * way, and nothing is said twice.
+ *
+ * Invariants: term and commit never fall, not within a life (asserted by raft_step) and not over a
+ * restart (what is saved is synced before anything is sent that rests on it); everything else that
+ * must hold stands in check.c. */
 #include "controller/raft/raft.h"
 
 #include "controller/raft/internal.h"
 
+/* An election begins after five to ten heartbeats without a word: a message that is lost, or a
+ * machine that stalls for a moment, elects nobody, and a leader that died is replaced within about
+ * a second. The timeouts are drawn from a range that is much wider than a round trip, so that two
+ * seldom stand at once (Raft §5.2).
+ *
+ * Appends are cut, for a heartbeat stands behind them on the same connection, and a window of them
+ * keeps the connection full where the round trip is long (thesis §10.2). max_uncommitted bounds the
+ * memory of a leader whose majority has gone, until check-quorum ends it. What stays of the log
+ * behind a snapshot is for peers that are a little behind: entries cost them less than an image. */
 void
 raft_config_defaults(struct raft_config *config)
 {
@@ -26,7 +45,9 @@ raft_config_defaults(struct raft_config *config)
 static void
 check_config(const struct raft_config *config)
 {
+    /* Without a disk id an emptied disk could vote by the promises of the old one (trap 20). */
     DMQ_ASSERT(config->self.node > 0 && !uuid_is_zero(config->self.disk));
+    /* Else followers would stand while their leader is well. */
     DMQ_ASSERT(config->heartbeat_ms > 0 && config->heartbeat_ms < config->election_min_ms);
     DMQ_ASSERT(config->election_min_ms <= config->election_max_ms);
     DMQ_ASSERT(config->max_append_entries > 0 && config->max_append_bytes > 0);
@@ -36,6 +57,14 @@ check_config(const struct raft_config *config)
     DMQ_ASSERT(config->caught_up_entries >= 0);
 }
 
+/* Takes up where the process before ended; so a restart is seen by others as a pause. Only what was
+ * in a completed write comes back, hence all of it counts as synced.
+ *
+ * The saved commit index is a floor. A leader would tell it again, yet what was known to be safe
+ * stays so: it never goes back, and nothing below it is ever cut off. told_commit begins at the
+ * snapshot all the same, for that is all that the state machine has: it is told the entries behind
+ * it anew. Nobody is followed yet, and an election's whole timeout passes first: who was only
+ * restarted does not disturb a leader that works. */
 void
 raft_init(struct raft *raft, const struct raft_config *config, const struct raft_saved *saved,
           int64_t now_ms)
@@ -58,10 +87,12 @@ raft_init(struct raft *raft, const struct raft_config *config, const struct raft
     raft->unsaved_from = raft->synced_last + 1;
     raft->commit = max64(saved->commit, saved->snapshot.index);
     raft->told_commit = saved->snapshot.index;
+    /* More committed than there is means that the disk has lost a synced entry. The store finds
+     * that out before (its second copy) and such a node joins as another one. */
     DMQ_ASSERT(raft->commit <= raft->synced_last);
-    raft_adopt_members(raft);
+    raft_adopt_members(raft); /* the last list of the log, committed or not (thesis §4.1) */
     raft_reset_election(raft);
-    /* A lone voter has nobody to wait for. */
+    /* A lone voter has nobody to wait for, and nobody whom it could disturb. */
     if (raft_voter_count(raft) == 1 && raft_is_voter(raft, config->self)) {
         raft->election_due_ms = now_ms;
     }
@@ -80,6 +111,8 @@ raft_deinit(struct raft *raft)
     raft->snapshot.data = NULL;
 }
 
+/* The array is bounded because each consequence is: a step that emitted more than the sum of the
+ * windows has lost count of something. */
 struct raft_effect *
 raft_emit(struct raft *raft, enum raft_effect_kind kind)
 {
@@ -102,6 +135,8 @@ raft_last_index(const struct raft *raft)
     return raft_log_last(&raft->log);
 }
 
+/* Who has no deadline is not woken: a learner, and one that has been removed, listen and never
+ * stand, so that their clock has nothing to say. */
 int64_t
 raft_deadline(const struct raft *raft)
 {
@@ -114,7 +149,7 @@ raft_deadline(const struct raft *raft)
         return raft->transfer_to.node == 0 ? due : min64(due, raft->transfer_due_ms);
     }
     case RAFT_PRE_CANDIDATE:
-    case RAFT_CANDIDATE:
+    case RAFT_CANDIDATE: /* its questions are asked again as often as a leader would speak */
         return min64(raft->heartbeat_due_ms, raft->election_due_ms);
     case RAFT_FOLLOWER:
         break;
@@ -125,7 +160,10 @@ raft_deadline(const struct raft *raft)
 /* ---- the step -------------------------------------------------------------------------------- */
 
 /* A higher term in an answer, or from a leader, is taken over (Raft §5.1). Not so in questions for
- * votes: whether they count is decided with them. */
+ * votes: whether they count is decided with them. A node that was cut off has raised its term again
+ * and again; if its question alone raised everybody's, it would depose a leader that works each
+ * time it comes back (thesis §4.2.3). A pre-vote's term is only the one that would be begun, and
+ * belongs to nobody yet. Appends and snapshots take theirs over where they name their leader. */
 static void
 take_over_term(struct raft *raft, const struct raft_message *message)
 {
@@ -147,6 +185,8 @@ take_over_term(struct raft *raft, const struct raft_message *message)
     }
 }
 
+/* An older term is no reason to drop a message: some of its askers must hear our term, or they
+ * would go on to believe in theirs (Raft §5.1). Each arm decides that for its kind. */
 static void
 on_received(struct raft *raft, const struct raft_event *event)
 {
@@ -188,6 +228,7 @@ on_received(struct raft *raft, const struct raft_event *event)
     }
 }
 
+/* Each index is told once, in order and without a gap: the state machine's version is the index. */
 static void
 tell_commit(struct raft *raft)
 {
@@ -200,6 +241,9 @@ tell_commit(struct raft *raft)
     }
 }
 
+/* Last in a step, so that roles which it only passed through are not news: a lone voter is
+ * follower, candidate and leader in one. A term is news by itself, for what was begun in the older
+ * one ends with it even where the same node leads again. */
 static void
 tell_role(struct raft *raft)
 {
@@ -213,7 +257,15 @@ tell_role(struct raft *raft)
     effect->u.role.leader = raft->told_leader = raft->leader;
 }
 
-/* What follows from the state that the event made. */
+/* What follows from the state that the event made. The order is part of the rules:
+ *
+ *   - time first, for it may end the role that the rest goes by;
+ *   - commits are told before reads are answered, for a read must see what is committed;
+ *   - reads come before replication, because a read that is new asks its question of the followers
+ *     by the round number in the very next heartbeat, and so does a transfer;
+ *   - entries go out before their own write is asked for. They are the older ones, already synced:
+ *     what this step appended is sent when RAFT_PERSISTED has come back (trap 21);
+ *   - the write is asked for last, so that one sync takes everything that the step changed. */
 static void
 follow_up(struct raft *raft)
 {
@@ -281,9 +333,10 @@ raft_step(struct raft *raft, const struct raft_event *event, struct raft_effects
         return;
     }
     raft->out = ret_out;
+    /* A clock that steps back stands still: every deadline is a sum with a time that was seen. */
     raft->now_ms = max64(raft->now_ms, event->now_ms);
     dispatch(raft, event);
-    if (!raft->dead) {
+    if (!raft->dead) { /* the event may have been the failure of its disk */
         follow_up(raft);
     }
     tell_role(raft);
