@@ -63,9 +63,7 @@ def own_library() -> dict:
             *(str(HERE), str(OWN_SOURCES / "include")),
             *(flag[2:] for flag in flags if flag.startswith("-I/")),
         ],
-        "libraries": [
-            flag[2:] for flag in shlex.split(pkg_config("--libs-only-l", *names))
-        ],
+        "libraries": [flag[2:] for flag in shlex.split(pkg_config("--libs-only-l", *names))],
         "library_dirs": [flag[2:] for flag in shlex.split(pkg_config("--libs-only-L", *names))],
         "define_macros": [("DMQPY_PROGRAMS", '""'), ("DMQ_VERSION", f'"{version}"')],
     }

@@ -23,8 +23,9 @@
  * Wherever the process dies, the next one goes on: rows without a folder are damage as well, and a
  * folder without rows is a new log. */
 
-#define REVIEW_MS 1000 /* what was asked may have been lost, and the last copy not be it any more  \
-                        */
+#define REVIEW_MS                                                                                  \
+    1000 /* what was asked may have been lost, and the last copy not be it any more                \
+          */
 #define ASK_MS 5000
 #define MAX_REPORTED 1000
 
