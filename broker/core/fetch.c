@@ -3,7 +3,17 @@
 
 /* FETCH: what is there is answered at once, from the hot tail or through a reader; what is not is
  * waited for. A long poll parks on every partition's high watermark and looks again when one
- * moves. */
+ * moves.
+ *
+ * Consumers and followers differ in two things only. A consumer reads below the high watermark, and
+ * nothing above it, ever: what is not safe yet may be cut off by the next leader, and an offset
+ * that was read must not change. A follower reads up to the log's end, at the node port alone, and
+ * what it asks for tells what it has.
+ *
+ * A call goes through survey (what is there?), then either parks or collects, and is looked at from
+ * the beginning each time that it wakes: between two looks partitions move, change leaders and
+ * vanish, so nothing that points at them is kept. Once a reader was asked, the rest of the answer
+ * is fixed and waits for the disk alone. */
 
 /* A batch of the hot tail that is at least so large is sent alone, from the memory in which it
  * came: copying it together with its neighbours would cost more than another fetch. */
@@ -14,7 +24,7 @@ struct fetch_part {
     struct partition *p; /* valid within one step; NULL: an error */
     struct buf *data;    /* the attachment; NULL: none */
     bool reading;        /* a reader was asked */
-    bool told;           /* the replica has heard of this follower's fetch */
+    bool told;           /* the replica has heard of this follower's fetch: kept over looks */
     int64_t told_hw;     /* high watermark that this follower knows of */
 };
 
@@ -69,6 +79,7 @@ answer(struct brk *brk, struct call *call)
     call_answer(brk, call, &response, attachments, count);
 }
 
+/* A consumer that lost its place must choose a new one by itself: it is told where it could. */
 static void
 out_of_range(const struct partition *p, int64_t offset, struct err_msg *ret_err)
 {
@@ -79,7 +90,12 @@ out_of_range(const struct partition *p, int64_t offset, struct err_msg *ret_err)
 /* What is left of a damaged log is no reason for a follower to cut its own: it hears nothing of it.
  *
  * A follower's fetch offset is evidence: the replica hears of it, once, before anything is
- * answered. False if there is nothing to send: its log diverges, or it is refused. */
+ * answered. Not again when the call wakes: its ends were true when it was sent, and the process
+ * that sent it may have been replaced since (trap 17). False if there is nothing to send: its log
+ * diverges, or it is refused.
+ *
+ * What our log says of its last epoch goes along (KIP-595): an answer by a request of its own could
+ * be of another leader than the batches are (trap 3). */
 static bool
 tell_replica(struct brk *brk, struct call *call, uint32_t index)
 {
@@ -103,6 +119,7 @@ tell_replica(struct brk *brk, struct call *call, uint32_t index)
     fetched->ours.epoch =
         plog_end_of_epoch(part->p->log, from->last_fetched_epoch, &fetched->ours.end);
     partition_step(brk, part->p, event, &effects);
+    /* A follower without holes asks from its end; any other place would count what it lacks. */
     if (effects.err != DMQ_OK || from->log_end != from->fetch_offset) {
         set_error(call, part, effects.err != DMQ_OK ? effects.err : DMQ_ERR_INVALID_REQUEST,
                   "the follower is not known like that here");
@@ -146,7 +163,7 @@ survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
         return 0;
     }
     if (request->replica_id >= 0 && !tell_replica(brk, call, index)) {
-        return enough; /* at once */
+        return enough; /* at once: it must cut its log before anything else (trap 4) */
     }
     const struct partition *p = part->p;
     part->result.high_watermark = p->replica.high_watermark;
@@ -258,6 +275,8 @@ owes_hw(const struct call *call)
     return false;
 }
 
+/* How long there may be nothing to send. Counted from the arrival, so that looking again does not
+ * wait anew. */
 static int64_t
 poll_deadline(const struct call *call)
 {
@@ -268,7 +287,8 @@ poll_deadline(const struct call *call)
     return until < call->answer_by_ms ? until : call->answer_by_ms;
 }
 
-/* Answers if there is enough, or an error, or no time left; else waits. */
+/* Answers if there is enough, or an error, or no time left; else waits. An error is worth an answer
+ * by itself: whoever waits here for one partition would not hear that another has moved away. */
 static void
 try_fetch(struct brk *brk, struct call *call)
 {
@@ -323,6 +343,8 @@ fetch_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err)
     try_fetch(brk, call);
 }
 
+/* The time is over. Where a reader is at work, its completion would find the call gone, and half an
+ * answer looks like the end of the log: so it is an error. */
 void
 fetch_on_deadline(struct brk *brk, struct call *call)
 {

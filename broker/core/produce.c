@@ -2,7 +2,15 @@
 #include "broker/core/partition.h"
 
 /* PRODUCE, straight down: each batch is 1 checked, 2 found to be in sequence, 3 appended, 4 parked
- * until it is as safe as the asker wants, and the asker is 5 told when all of them are. */
+ * until it is as safe as the asker wants, and the asker is 5 told when all of them are.
+ *
+ * Every error says which of two things is true, for by that a producer decides whether its retry
+ * can write twice. Up to the append: surely not written. From there on: maybe written, for what has
+ * an offset may be replicated, and so be found by a later leader, whatever becomes of this broker.
+ * Nothing is taken back for one that gave up waiting.
+ *
+ * Partitions of a request have nothing to do with each other: each has its own error, and one that
+ * is refused does not keep the others from being written. */
 
 #define ACKS_ALL (-1)
 
@@ -25,7 +33,12 @@ answer(struct brk *brk, struct call *call)
     call_answer(brk, call, &response, NULL, 0);
 }
 
-/* Parks index of the call until the log is safe up to end, unless it is already. */
+/* Parks index of the call until the log is safe up to end, unless it is already.
+ *
+ *   acks=all  synced on every member of the ISR that may lead next, at least min ISR of them: that
+ *             is what the high watermark means (durability=async: appended)
+ *   acks=1    synced here; one that is elected later need not have it
+ *   acks=0    appended: the application does not wait, but its client gets its credits back */
 static void
 await(struct brk *brk, struct call *call, uint32_t index, struct partition *p, int64_t end)
 {
@@ -37,6 +50,8 @@ await(struct brk *brk, struct call *call, uint32_t index, struct partition *p, i
     }
 }
 
+/* The checksum before anything else is believed, and the limits of the topic as they are now. The
+ * records themselves are not looked at: what a client compressed, its consumers decompress. */
 static dmq_err
 check(const struct brk *brk, const struct partition *p, struct bytes batch,
       struct batch_header *ret_header, struct err_msg *err)
@@ -54,6 +69,9 @@ check(const struct brk *brk, const struct partition *p, struct bytes batch,
     return failed;
 }
 
+/* None of these wrote anything. An older one than the last five was answered long ago and cannot be
+ * told from a new one with a wrong number, so it is no success (trap 32); a gap means that a batch
+ * before it was refused or lost, and to write this one would turn their order round. */
 static dmq_err
 sequence_error(enum plog_sequence sequence, const struct batch_header *header, struct err_msg *err)
 {
@@ -101,6 +119,11 @@ check_min_isr(const struct call *call, const struct partition *p, enum plog_sequ
                    there ? "the batch is stored, but not yet safe" : "nothing was written");
 }
 
+/* The order of the questions matters. First whether this is the leader that was meant: an older one
+ * must not judge sequences, for batches of its successor are unknown to it. Then whether the batch
+ * is there already, before a full disk or too small an ISR refuses new ones: a repetition must not
+ * be told that nothing was written. What is refused has changed neither the log nor what is known
+ * of its producer. */
 static void
 produce_one(struct brk *brk, struct call *call, uint32_t index)
 {
@@ -143,12 +166,14 @@ produce_one(struct brk *brk, struct call *call, uint32_t index)
     if (result->error != DMQ_OK) {
         return;
     }
-    result->base_offset = base;
+    result->base_offset = base; /* of the first time, where it is a duplicate */
     result->log_start_offset = plog_start(p->log);
     await(brk, call, index, p, end);
 }
 
-/* Whether a partition is not known or not ready here, but soon may be. */
+/* Whether a partition is not known or not ready here, but soon may be: then the whole request
+ * waits, before any of it is written, and is handled from the beginning. A topic that was just made
+ * or a leader that was just elected is known to the client earlier than to this broker. */
 static bool
 must_stall(struct brk *brk, struct call *call)
 {
@@ -204,7 +229,8 @@ on_produce(struct brk *brk, struct call *call)
     call_park(brk, call, deadline);
 }
 
-/* A batch is safe; or the partition was lost after it was appended. */
+/* A batch is safe; or the partition was lost after it was appended, or has too few replicas in sync
+ * for that (trap 12). Lost does not mean gone: whoever leads now may have the batch. */
 void
 produce_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err)
 {
@@ -220,6 +246,8 @@ produce_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err
     }
 }
 
+/* The batches stay where they are, and most often become safe a moment later; a retry then finds
+ * them by their sequence. Those that were safe in time keep their success. */
 void
 produce_on_deadline(struct brk *brk, struct call *call)
 {
