@@ -21,6 +21,42 @@ checkpoint_dirty(struct brk *brk, struct partition *p)
     }
 }
 
+/* ---- producer snapshots ---------------------------------------------------------------------- */
+
+void
+snapshot_forget(struct partition *p)
+{
+    for (size_t i = 0; i < 2; i++) {
+        buf_unref(p->snapshots[i].row);
+        p->snapshots[i] = (struct producer_snapshot){.offset = -1};
+    }
+}
+
+void
+snapshot_keep(struct partition *p, int64_t offset, struct buf *row)
+{
+    DMQ_ASSERT((row == NULL) == (offset < 0) && offset >= p->snapshots[0].offset);
+    buf_unref(p->snapshots[1].row);
+    p->snapshots[1] = p->snapshots[0];
+    p->snapshots[0] = (struct producer_snapshot){offset, row};
+}
+
+/* A cut mostly takes what came after the last roll, or the one before. Where neither is left, all
+ * of the log is replayed. */
+struct buf *
+snapshot_cut(struct partition *p, int64_t to)
+{
+    while (p->snapshots[0].row != NULL &&
+           (p->snapshots[0].offset > to || p->snapshots[0].offset < plog_start(p->log))) {
+        buf_unref(p->snapshots[0].row);
+        p->snapshots[0] = p->snapshots[1];
+        p->snapshots[1] = (struct producer_snapshot){.offset = -1};
+    }
+    return p->snapshots[0].row;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
 /* The rows of one log as they stand. An epoch entry is stored at the latest with the mark that
  * covers it. */
 void
@@ -29,9 +65,8 @@ checkpoint_put(struct kv_batch *batch, struct partition *p)
     int64_t offset = plog_snapshot_offset(p->log);
     struct buf *snapshot = plog_take_snapshot_row(p->log);
     if (snapshot != NULL) {
-        p->snapshot = offset;
         kv_batch_log_row(batch, p->key, LOG_ROW_PRODUCERS, buf_bytes(snapshot));
-        buf_unref(snapshot);
+        snapshot_keep(p, offset, snapshot);
     }
     if (plog_last_epoch(p->log) != p->stored_epoch) {
         struct buf *epochs = plog_epochs_row(p->log);

@@ -257,6 +257,9 @@ open_log(struct brk *brk, struct partition *p, const struct image_topic *topic)
         }
         open->epochs = rows->epochs == NULL ? NULL : buf_ref(rows->epochs);
         open->producers = rows->producers == NULL ? NULL : buf_ref(rows->producers);
+        if (rows->producers != NULL) {
+            snapshot_keep(p, 0, buf_ref(rows->producers)); /* recovery tells its offset */
+        }
         rows_free(rows);
     }
     /* A former process had this log: one that ends cleanly leaves a mark for each. */
@@ -276,6 +279,7 @@ partition_new(struct brk *brk, struct partition_key key, const struct image_topi
     p->number = ++brk->last_number;
     p->stored_epoch = -1;
     p->told_epoch = -1;
+    snapshot_forget(p);
     snprintf(p->label, sizeof(p->label), "%.*s-%d", (int)name.size, (const char *)name.data,
              key.partition);
     replica_init(&p->replica, &(struct replica_config){.broker_id = brk->config.broker_id,
@@ -306,6 +310,7 @@ partition_free(struct brk *brk, struct partition *p)
     HASH_DELETE(by_key, brk->partitions, p);
     HASH_DELETE(by_number, brk->numbered, p);
     space_forget(brk, p);
+    snapshot_forget(p);
     plog_free(p->log);
     replica_deinit(&p->replica);
     free(p);
@@ -491,7 +496,12 @@ take_recovered(struct brk *brk, struct partition *p, struct log_recovered *recov
                                        .hot_bytes = (size_t)brk->config.hot_bytes,
                                        .index_interval_bytes = brk->config.index_interval_bytes},
                  recovered);
-    p->snapshot = plog_recovered_snapshot(p->log);
+    if (plog_recovered_snapshot(p->log) < 0) {
+        snapshot_forget(p); /* it was of no use */
+    } else {
+        DMQ_ASSERT(p->snapshots[0].row != NULL);
+        p->snapshots[0].offset = plog_recovered_snapshot(p->log);
+    }
     if (p->quarantining) {
         repair_on_opened(brk, p);
         return;

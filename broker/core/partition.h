@@ -15,6 +15,12 @@ enum partition_state {
     PARTITION_CLOSED
 };
 
+/* The log's producers as they were at an offset, as a row of the store. */
+struct producer_snapshot {
+    int64_t offset; /* -1: none */
+    struct buf *row;
+};
+
 struct partition_key {
     struct uuid topic_id;
     int32_t partition;
@@ -35,11 +41,12 @@ struct partition {
     struct disk_op *stuck; /* came back because the disk was full; in the order of the lane */
     size_t stuck_count;
     size_t stuck_capacity;
-    size_t stuck_bytes;   /* of batches in them */
-    bool removing;        /* its log start was raised: once that is durable, segments go */
-    int64_t snapshot;     /* offset of the producer snapshot in the store; -1: none */
-    int32_t stored_epoch; /* newest leader epoch in the store; -1: none */
-    char why[200];        /* DAMAGED, OFFLINE: a sentence */
+    size_t stuck_bytes; /* of batches in them */
+    bool removing;      /* its log start was raised: once that is durable, segments go */
+    struct producer_snapshot snapshots[2]; /* the one in the store, and the one before it: a log
+                                              that is cut goes on from the newest that stays */
+    int32_t stored_epoch;                  /* newest leader epoch in the store; -1: none */
+    char why[200];                         /* DAMAGED, OFFLINE: a sentence */
     struct list hw_watches;
     struct list sync_watches;
     struct list data_watches;
@@ -266,6 +273,14 @@ void kv_batch_remove_log(struct kv_batch *batch, struct partition_key key);
 /* Hands the batch to the store; true completion is KV_DONE with what is pending. */
 struct kv_pending *kv_batch_emit(struct brk *brk, struct kv_batch *batch, enum kv_purpose purpose,
                                  bool sync);
+
+/* What the store has of producers is this now; the row is taken. -1, NULL: nothing. */
+void snapshot_keep(struct partition *p, int64_t offset, struct buf *row);
+
+/* Only records below `to` stay, and from the log start on: the snapshot to go on from; NULL: none.
+ */
+struct buf *snapshot_cut(struct partition *p, int64_t to);
+void snapshot_forget(struct partition *p);
 
 /* The rows of one log as they stand. */
 void checkpoint_put(struct kv_batch *batch, struct partition *p);

@@ -19,7 +19,7 @@ retention_of(const struct brk *brk, const struct partition *p)
                                    .age_ms = topic->config.retention_ms,
                                    .bytes = topic->config.retention_bytes,
                                    .limit = p->replica.high_watermark,
-                                   .snapshot = p->snapshot};
+                                   .snapshot = p->snapshots[0].offset};
 }
 
 static void

@@ -15,8 +15,9 @@
  *   OPEN                          recovery removes what lies below, and makes the first segment
  *   EMPTIED                       the replica fetches on
  *
- * Until then the partition is OPENING again: it takes no batches and changes no role. The snapshot
- * of the producers is dropped, for it may be of what is cut: they are replayed from the log. */
+ * Until then the partition is OPENING again: it takes no batches and changes no role. Producers go
+ * on from the newest snapshot of what stays, and are replayed from there; so they are what they
+ * were when the log ended here. */
 
 /* Whether it is emptied, and not cut. */
 static bool
@@ -75,7 +76,13 @@ truncate_begin(struct brk *brk, struct partition *p)
     } else {
         kv_batch_remove_log_row(&batch, p->key, LOG_ROW_EPOCHS);
     }
-    kv_batch_remove_log_row(&batch, p->key, LOG_ROW_PRODUCERS);
+    struct buf *producers = restarts(p) ? NULL : snapshot_cut(p, p->replica.truncate_to);
+    if (producers != NULL) {
+        kv_batch_log_row(&batch, p->key, LOG_ROW_PRODUCERS, buf_bytes(producers));
+    } else {
+        snapshot_forget(p);
+        kv_batch_remove_log_row(&batch, p->key, LOG_ROW_PRODUCERS);
+    }
     buf_unref(epochs);
     p->stored_epoch = row.mark.epoch;
     kv_batch_emit(brk, &batch, KV_LOWERED, true)->log = p->number;
@@ -96,6 +103,7 @@ truncate_on_lowered(struct brk *brk, uint32_t log)
     open->mark = row.mark;
     open->start = row.start;
     open->epochs = epochs_of(p);
+    open->producers = p->snapshots[0].row == NULL ? NULL : buf_ref(p->snapshots[0].row);
     brk_disk(brk, (struct disk_op){.kind = DISK_OPEN,
                                    .log = p->number,
                                    .generation = plog_generation(p->log) + 1,

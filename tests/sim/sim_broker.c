@@ -95,7 +95,10 @@ keep_sent(struct sim_broker *sim, struct brk_effect *effect)
         brk_effect_deinit(effect);
         return;
     }
-    DMQ_ASSERT(sim->sent_count < SIM_MAX_SENT);
+    if (sim->sent_count == SIM_MAX_SENT) { /* nobody wanted the oldest */
+        brk_effect_deinit(&sim->sent[0]);
+        memmove(&sim->sent[0], &sim->sent[1], --sim->sent_count * sizeof(sim->sent[0]));
+    }
     sim->sent[sim->sent_count++] = *effect;
 }
 

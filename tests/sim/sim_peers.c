@@ -54,7 +54,11 @@ struct uuid
 sim_peers_topic(struct sim_broker *sim, int32_t leader, uint32_t in_sync)
 {
     int32_t replicas[] = {101, 102, 103};
-    const struct topic_record topic = {.name = bytes_str("orders"), .topic_id = {.b = {0x77}}};
+    struct config_entry small = {bytes_str("segment.bytes"), bytes_str("8192")};
+    const struct topic_record topic = {.name = bytes_str("orders"),
+                                       .topic_id = {.b = {0x77}},
+                                       .config = &small,
+                                       .config_count = 1};
     const struct partition_record p = {.topic_id = topic.topic_id,
                                        .replicas = replicas,
                                        .replicas_count = 3,

@@ -15,7 +15,8 @@ int64_t sim_peers_epoch(struct sim_broker *sim, int32_t broker_id);
 /* One registers again: with a newer epoch. */
 void sim_peers_restart(struct sim_broker *sim, int32_t broker_id);
 
-/* A topic of one partition on 101, 102 and 103, min ISR 2, in leader epoch 5; in_sync of these. */
+/* A topic of one partition on 101, 102 and 103, min ISR 2, in leader epoch 5; in_sync of these. Its
+ * segments are small. */
 struct uuid sim_peers_topic(struct sim_broker *sim, int32_t leader, uint32_t in_sync);
 
 /* The partition's leader and ISR are others now; a new leader begins a new leader epoch. */
