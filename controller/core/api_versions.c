@@ -4,7 +4,6 @@ dmq_err
 ctl_on_api_versions(struct ctl *ctl, struct call *call)
 {
     struct api_range *ranges = arena_alloc(&call->arena, api_table_count * sizeof(*ranges));
-    struct uuid none = {{0}};
     uint32_t count = 0;
     DMQ_ASSERT(ranges != NULL);
     for (size_t i = 0; i < api_table_count; i++) {
@@ -15,7 +14,7 @@ ctl_on_api_versions(struct ctl *ctl, struct call *call)
         }
     }
     struct api_versions_response response = {
-        .cluster_id = ctl_formed(ctl) ? ctl->cluster_id : none,
+        .cluster_id = ctl->cluster_id,
         .node_id = ctl->config.controller_id,
         .instance_id = ctl->config.instance_id,
         .software_version = bytes_str(DMQ_VERSION),

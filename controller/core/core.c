@@ -207,6 +207,9 @@ dispatch(struct ctl *ctl, const struct ctl_event *event)
     case CTL_MATE_GONE:
         form_on_mate(ctl, event->kind, event->u.peer);
         break;
+    case CTL_MATE_FOREIGN:
+        form_on_foreign(ctl, event->u.peer);
+        break;
     case CTL_TICK:
         session_tick(ctl);
         rebalance_tick(ctl);

@@ -24,6 +24,7 @@ struct ctl_config {
     int32_t controller_id;
     struct uuid disk_id;        /* of the data folder */
     struct uuid cluster_id;     /* that the folder belongs to; zero: none yet */
+    const char *data_dir;       /* for people; borrowed, outlives the core; NULL: no name */
     const int32_t *controllers; /* ids of services.json, this one among them; copied */
     size_t controller_count;
     struct uuid instance_id;    /* drawn at this start */
@@ -39,18 +40,19 @@ struct ctl_config {
 /* ---- events ---------------------------------------------------------------------------------- */
 
 enum ctl_event_kind {
-    CTL_STARTED,   /* first: what the store holds */
-    CTL_REQUEST,   /* a request came in, of a broker or a mate */
-    CTL_PERSISTED, /* completion of CTL_PERSIST */
-    CTL_ANSWERED,  /* completion of CTL_ASK */
-    CTL_PUSHED,    /* completion of CTL_PUSH */
-    CTL_PEER_UP,   /* the connection to a broker's node port is open */
-    CTL_PEER_DOWN, /* it ended */
-    CTL_PEER_GONE, /* the broker's node port refuses connections: its process has ended */
-    CTL_MATE_UP,   /* the connection to another controller is open */
-    CTL_MATE_DOWN, /* it ended */
-    CTL_MATE_GONE, /* its port refuses connections */
-    CTL_TICK       /* ctl_deadline has passed */
+    CTL_STARTED,      /* first: what the store holds */
+    CTL_REQUEST,      /* a request came in, of a broker or a mate */
+    CTL_PERSISTED,    /* completion of CTL_PERSIST */
+    CTL_ANSWERED,     /* completion of CTL_ASK */
+    CTL_PUSHED,       /* completion of CTL_PUSH */
+    CTL_PEER_UP,      /* the connection to a broker's node port is open */
+    CTL_PEER_DOWN,    /* it ended */
+    CTL_PEER_GONE,    /* the broker's node port refuses connections: its process has ended */
+    CTL_MATE_UP,      /* the connection to another controller is open */
+    CTL_MATE_DOWN,    /* it ended */
+    CTL_MATE_GONE,    /* its port refuses connections */
+    CTL_MATE_FOREIGN, /* it answers there, and belongs to another cluster */
+    CTL_TICK          /* ctl_deadline has passed */
 };
 
 struct ctl_event {

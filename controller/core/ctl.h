@@ -111,6 +111,7 @@ struct mate {
     uint64_t empty_in; /* the last round in which it said that it is empty */
     struct uuid disk;  /* as it said then */
     dmq_err refused;   /* why it refused us, or we it: logged once */
+    bool foreign;      /* it belongs to another cluster, as far as is known */
     struct uuid wants; /* the disk with which it asks us for a seat; zero: it does not */
     int64_t wanted_ms; /* when it asked last */
 };
@@ -150,7 +151,8 @@ struct ctl {
     size_t mate_count;
     uint64_t form_round;
     uint64_t last_ask;
-    int64_t form_due_ms; /* the next round of questions */
+    int64_t form_due_ms;          /* the next round of questions */
+    int64_t outnumbered_until_ms; /* most mates are of another cluster: it ends then */
 
     /* seats */
     struct seat_call *seat_call; /* a request that waits for its change; NULL: none */
@@ -271,6 +273,7 @@ void form_start(struct ctl *ctl, const struct raft_saved *saved);
 /* The list of first voters is synced, or not. */
 void form_on_persisted(struct ctl *ctl, dmq_err err);
 void form_on_mate(struct ctl *ctl, enum ctl_event_kind kind, int32_t controller_id);
+void form_on_foreign(struct ctl *ctl, int32_t controller_id);
 void form_on_answer(struct ctl *ctl, const struct ctl_event *event);
 
 /* Asks the mates again, if it is time and there is something to ask. */

@@ -16,6 +16,7 @@
 
 #define ASK_INTERVAL_MS 100
 #define ASK_TIMEOUT_MS 1000
+#define OUTNUMBERED_MS 3000 /* the others hear of this node, too, before it ends */
 
 /* ---- mates ----------------------------------------------------------------------------------- */
 
@@ -202,6 +203,57 @@ take_answer(struct ctl *ctl, struct mate *mate, const struct quorum_state_respon
     }
 }
 
+static size_t
+foreign_mates(const struct ctl *ctl)
+{
+    size_t foreign = 0;
+    for (size_t i = 0; i < ctl->mate_count; i++) {
+        foreign += ctl->mates[i].foreign;
+    }
+    return foreign;
+}
+
+/* Most controllers of services.json are of another cluster than this folder: waiting helps nobody.
+ * Where not so many answer, it cannot be told who is wrong. One that knew a leader goes on, too:
+ * somebody may just be starting the wrong ones. */
+static void
+look_for_strangers(struct ctl *ctl)
+{
+    bool outnumbered = !ctl->failed && !ctl->ready && 2 * foreign_mates(ctl) > ctl->mate_count + 1;
+    if (!outnumbered) {
+        ctl->outnumbered_until_ms = INT64_MAX;
+    } else if (ctl->outnumbered_until_ms == INT64_MAX) {
+        ctl->outnumbered_until_ms = ctl->now_ms + OUTNUMBERED_MS;
+    }
+}
+
+static void
+end_if_outnumbered(struct ctl *ctl)
+{
+    char ours[UUID_TEXT_SIZE];
+    look_for_strangers(ctl);
+    if (ctl->failed || ctl->now_ms < ctl->outnumbered_until_ms) {
+        return;
+    }
+    ctl_fail(ctl,
+             "other_cluster error=%s text=\"data folder %s is of cluster %s, %zu of the %zu "
+             "controllers of services.json are of another: give the services.json of its cluster, "
+             "or an empty --data to join them\"",
+             err_name(DMQ_ERR_INCONSISTENT_CLUSTER_ID),
+             ctl->config.data_dir != NULL ? ctl->config.data_dir : "of this controller",
+             uuid_text(ctl->cluster_id, ours), foreign_mates(ctl), ctl->mate_count + 1);
+}
+
+void
+form_on_foreign(struct ctl *ctl, int32_t controller_id)
+{
+    struct mate *mate = mate_find(ctl, controller_id);
+    if (mate != NULL) {
+        mate->foreign = true;
+        look_for_strangers(ctl);
+    }
+}
+
 static void
 refuse_once(struct ctl *ctl, struct mate *mate, dmq_err code, const char *text)
 {
@@ -249,6 +301,9 @@ form_on_answer(struct ctl *ctl, const struct ctl_event *event)
     } else if (there) {
         refuse_once(ctl, mate, code, err.text[0] != '\0' ? err.text : err_text(code));
     }
+    if (code == DMQ_ERR_INCONSISTENT_CLUSTER_ID) {
+        form_on_foreign(ctl, mate->id);
+    }
     arena_deinit(&arena);
 }
 
@@ -273,6 +328,7 @@ ask(struct ctl *ctl, struct mate *mate)
 void
 form_tick(struct ctl *ctl)
 {
+    end_if_outnumbered(ctl);
     if (ctl->failed || !asks(ctl) || ctl->now_ms < ctl->form_due_ms) {
         return;
     }
@@ -289,7 +345,8 @@ form_tick(struct ctl *ctl)
 int64_t
 form_deadline(const struct ctl *ctl)
 {
-    return asks(ctl) ? ctl->form_due_ms : INT64_MAX;
+    int64_t due = asks(ctl) ? ctl->form_due_ms : INT64_MAX;
+    return due < ctl->outnumbered_until_ms ? due : ctl->outnumbered_until_ms;
 }
 
 void
@@ -302,6 +359,7 @@ form_on_mate(struct ctl *ctl, enum ctl_event_kind kind, int32_t controller_id)
     bool was_up = mate->up;
     mate->up = kind == CTL_MATE_UP || (was_up && kind == CTL_MATE_GONE);
     if (kind == CTL_MATE_UP) {
+        mate->foreign = false;
         ctl->form_due_ms = ctl->now_ms; /* perhaps it was the last one missing */
     } else if (kind == CTL_MATE_DOWN) {
         /* libzmq does not tell a process that ended from a network that went silent. */
@@ -391,6 +449,7 @@ form_start(struct ctl *ctl, const struct raft_saved *saved)
                  saved->snapshot.index == 0;
     ctl->cluster_id = ctl->config.cluster_id;
     ctl->form_due_ms = ctl->now_ms;
+    ctl->outnumbered_until_ms = INT64_MAX;
     ctl->may_found = empty && uuid_is_zero(ctl->cluster_id);
     for (size_t i = 0; i < ctl->config.controller_count; i++) {
         if (ctl->config.controllers[i] != ctl->config.controller_id) {

@@ -61,9 +61,9 @@ log_unreachable(struct mate_link *mate, const struct peer_event *event)
     bool wrong = event->err == DMQ_ERR_WRONG_NODE || event->err == DMQ_ERR_INCONSISTENT_CLUSTER_ID;
     if (wrong && mate->warned != event->err) {
         mate->warned = event->err;
-        log_error("controller_refused controller=%d text=\"%s: check --services and --data of "
-                  "both\"",
-                  mate->to->id, event->text);
+        log_warn("controller_refused controller=%d text=\"%s: check --services and --data of "
+                 "both\"",
+                 mate->to->id, event->text);
     } else {
         log_debug("controller_unreachable controller=%d text=\"%s\"", mate->to->id, event->text);
     }
@@ -80,6 +80,9 @@ take_event(struct mate_link *mate, const struct peer_event *event)
         break;
     case PEER_CONNECT_FAILED:
         log_unreachable(mate, event);
+        if (event->err == DMQ_ERR_INCONSISTENT_CLUSTER_ID) {
+            step_mate(mate, CTL_MATE_FOREIGN);
+        }
         break;
     case PEER_DISCONNECTED:
         log_info("controller_disconnected controller=%d text=\"%s\"", mate->to->id, event->text);

@@ -338,6 +338,7 @@ make_core(struct node *node)
         .controller_id = node->conf->node_id,
         .disk_id = node->folder.identity.disk_id,
         .cluster_id = node->folder.identity.cluster_id,
+        .data_dir = node->folder.path,
         .controllers = ids,
         .controller_count = count,
         .instance_id = random_uuid(),
