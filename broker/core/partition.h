@@ -36,6 +36,7 @@ struct partition {
     struct replica replica;
     bool truncating;       /* OPENING again: its log is being cut, or emptied */
     bool quarantining;     /* OPENING again: its folder is set aside */
+    uint32_t begun_anew;   /* how often it was */
     int32_t told_epoch;    /* newest leader epoch in which a leader was told of this log's ends */
     bool removed;          /* the topic is gone, but its log still recovers */
     struct disk_op *stuck; /* came back because the disk was full; in the order of the lane */

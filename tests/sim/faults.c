@@ -278,6 +278,7 @@ faults_happen(struct world *world)
         faults[which](world);
     }
     garbage_happens(world);
+    rot_happens(world);
     world_at(world, world->now_us + rng_range(&world->rng, 0, 2 * o->fault_every_us),
              (struct world_event){.kind = WORLD_FAULT});
 }

@@ -76,7 +76,10 @@ read_log(void *arg, int place, enum watch_part part, int64_t offset, struct watc
     if (cursor->generation != broker->log_generation) {
         *cursor = (struct log_cursor){.generation = broker->log_generation};
     }
-    return log_entry_at(&at, cursor, offset, ret_entry);
+    rot_hide(broker);
+    bool found = log_entry_at(&at, cursor, offset, ret_entry);
+    rot_hide(broker);
+    return found;
 }
 
 static uint64_t
@@ -158,7 +161,7 @@ replicas_seen(struct process *broker, struct uuid topic_id, int32_t partition,
     struct watched_partition *p = watched(broker->world, topic_id, partition);
     int place = place_of(broker);
     const struct watch_replica seen = {.place = place,
-                                       .life = broker->life,
+                                       .life = broker->life << 20 | view->begun_anew,
                                        .leads = view->leader,
                                        .leader_epoch = view->leader_epoch,
                                        .start = view->start,
@@ -316,7 +319,7 @@ replicas_settle(struct world *world)
     for (int i = 0; image != NULL && i < world->options.brokers; i++) {
         struct process *p = world_process(world, PROCESS_BROKER, i);
         const struct broker_record *record = image_broker(image, p->id);
-        bool known = p->damaged && record != NULL && record->folders_count == 1 &&
+        bool known = p->damaged && !p->rot.on && record != NULL && record->folders_count == 1 &&
                      !record->fenced && uuid_equal(record->folders[0].disk_id, p->disk_id);
         if (known && every_partition(world, has_place, p->id)) {
             p->damaged = false;

@@ -9,6 +9,7 @@
  *   world_broker.c     a broker process                   faults_net.c   partitions, flapping
  *   world_controller.c a controller process               faults_disk.c  brokers' disks
  *   world_client.c     a client process                   admin.c        topics made and deleted
+ *                                                         rot.c          bits of logs flip
  *                                                         metadata_checker.c  what must hold of it
  *
  * A crash takes everything that a process had in memory; its disk and store keep what simfs and
@@ -150,6 +151,15 @@ struct lease_watch {
     int64_t version; /* of the image that was looked at last */
 };
 
+/* A bit of a broker's disk that has flipped (rot.c). */
+struct sim_rot {
+    bool on;
+    char path[96];
+    uint64_t pos;
+    unsigned bit;
+    int64_t base; /* offset of the batch */
+};
+
 struct process {
     struct world *world;
     enum process_kind kind;
@@ -171,7 +181,9 @@ struct process {
     struct uuid disk_id;
     struct uuid cluster_id;
     int64_t told_version;        /* a broker: applied and durable, as it told */
-    bool damaged;                /* a controller: its store has lost what was synced */
+    bool damaged;                /* a controller: its store has lost what was synced; a broker: it
+                                    has lost something, and is not whole again yet */
+    struct sim_rot rot;          /* a broker */
     bool disk_offline;           /* a broker: its disk failed, and nobody has looked at it */
     struct simfs *ghost;         /* a broker: its disk when it was emptied last; NULL: never */
     uint64_t log_generation;     /* a broker: something may have been taken from its logs */
@@ -296,6 +308,8 @@ struct world_options {
     X(disks_filled, "brokers' disks with little space")                                            \
     X(enospc, "calls that found no space")                                                         \
     X(restored, "emptied brokers that are whole again")                                            \
+    X(rots, "[bits of logs that flipped]")                                                         \
+    X(quarantines, "[damaged logs set aside]")                                                     \
     X(leaders_moved, "partitions that got another leader")                                         \
     X(replicas_compared, "replicas compared byte by byte")                                         \
     X(fenced, "brokers fenced")                                                                    \
@@ -580,6 +594,17 @@ void disk_count(struct process *p);
 void flap_on(struct world *world, uint64_t number);
 void network_heal(struct world *world);
 void network_leave_out(struct world *world, struct process *p);
+
+/* ---- rot.c ----------------------------------------------------------------------------------- */
+
+/* A bit of a broker's log may flip now. */
+void rot_happens(struct world *world);
+
+/* The broker is going to do this. */
+void rot_note(struct process *p, const struct disk_op *op);
+
+/* Flips it, so that a second call flips it back: between the two the disk is as it was. */
+void rot_hide(const struct process *p);
 
 /* ---- garbage.c ------------------------------------------------------------------------------- */
 

@@ -255,7 +255,9 @@ run_disk(struct process *p, const struct brk_effect *first)
     }
     for (size_t i = 0; i < count; i++) {
         p->world->counts.rolls += ops[i].kind == DISK_ROLL;
-        p->log_generation += ops[i].kind == DISK_OPEN || ops[i].kind == DISK_DELETE;
+        p->log_generation += ops[i].kind == DISK_OPEN || ops[i].kind == DISK_DELETE ||
+                             ops[i].kind == DISK_QUARANTINE;
+        rot_note(p, &ops[i]);
     }
     disk_exec(p, ops, count, dones);
     for (size_t i = 0; i < count; i++) {
