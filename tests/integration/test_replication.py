@@ -33,6 +33,7 @@ class Replicas:
             broker["controller"] = 1
         path = folder / "services.json"
         path.write_text(json.dumps(services))
+        self.ports = dict(zip(BROKERS, ports[1::2], strict=True))
         hosts = ",".join(f"127.0.0.1:{port}" for port in ports[1::2])
         self.url = f"dmq://{hosts}"
         self.controller = Daemon(folder, "dmq-controller", 1, path, *controller_options)
