@@ -15,6 +15,7 @@ from containers import (
     docker,
     inspect,
     refusal,
+    wait_until,
 )
 
 MEGABYTE = 1000 * 1000
@@ -66,6 +67,32 @@ def test_arguments_go_to_the_tool():
     done = docker("run", "--rm", "dmq", "brokr")
     assert done.returncode == USAGE and b"did you mean 'broker'?" in done.stderr
     assert docker("run", "--rm", "dmq", "topic", "list").returncode == UNREACHABLE
+
+
+def start(name, command, *options, **environment):
+    settings = [x for key, value in environment.items() for x in ("-e", f"{key}={value}")]
+    options = ["--name", name, "--read-only", "--cap-drop", "ALL", *options]
+    docker("run", "-d", *options, *settings, "dmq", command, check=True)
+
+
+def test_variables_stand_in_for_all_else():
+    """No file is mounted and no option given; the image's own health check finds the broker."""
+    names = ("dmqtest-controller", "dmqtest-broker")
+    settings = {"DMQ_SERVICES": LOOPBACK, "DMQ_DATA_DIR": "/var/lib/dmq/elsewhere"}
+    try:
+        start(names[0], "controller", "--health-cmd", "true", DMQ_NODE_ID="1", **settings)
+        beside = ("--network", f"container:{names[0]}")
+        quick = ("--health-interval", "1s")
+        start(names[1], "broker", *beside, *quick, DMQ_NODE_ID="101", **settings)
+        wait_until(lambda: inspect(names[1], "State.Health.Status") == "healthy", 30, "healthy")
+        said = docker("exec", names[1], "dmq", "cluster", "info", "--json", check=True).stdout
+        assert [b["id"] for b in json.loads(said)["brokers"]] == [101]
+        kept = docker("exec", names[1], "ls", "/var/lib/dmq/elsewhere", check=True).stdout
+        assert kept != b""
+        docker("stop", names[1], names[0], check=True)
+        assert [inspect(name, "State.ExitCode") for name in names] == [OK, OK]
+    finally:
+        docker("rm", "-f", "-v", *names)
 
 
 # ---- bad input -----------------------------------------------------------------------------------
