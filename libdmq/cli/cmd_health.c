@@ -168,7 +168,7 @@ const struct command COMMAND_HEALTH = {
     .arguments = "",
     .summary = "Tell whether the cluster answers, and whether it is ready",
     .examples = "dmq health\n"
-                "dmq health --ready --quiet && echo up\n"
+                "dmq health --ready >/dev/null && echo up\n"
                 "dmq health --ready --http 127.0.0.1:8080\n",
     .options = OPTIONS,
     .run = run,

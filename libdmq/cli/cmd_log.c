@@ -42,7 +42,10 @@ const struct command COMMAND_LOG_DUMP = {
     .name = "log dump",
     .arguments = "FILE",
     .summary = "Print the batches of a log segment (offline)",
-    .examples = "dmq log dump dmq-data/broker/*/0/00000000000000000000.log\n",
+    .details =
+        "A partition lies in DATA/TOPIC-ID/PARTITION ('dmq topic describe' shows the id); the\n"
+        "file 'name' there says what it is called. A segment is named by its first offset.\n",
+    .examples = "find dmq-data/broker -name '*.log' -exec dmq log dump {} ';'\n",
     .options = NO_OPTIONS,
     .min_words = 1,
     .max_words = 1,

@@ -1,6 +1,7 @@
 #include "libdmq/cli/session.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "libdmq/cli/report.h"
 #include "libdmq/cli/stop.h"
@@ -37,7 +38,11 @@ session_partitions(dmq_client *client, const char *topic, int64_t partition, int
     dmq_error error = session_error();
     int32_t count;
     if (dmq_topic_partitions(client, topic, CONNECT_TIMEOUT_MS, &count, &error) != DMQ_OK) {
-        return report_error(NULL, &error);
+        int code = report_error(NULL, &error);
+        if (code == CLI_NOT_FOUND && strstr(error.message, "did you mean") == NULL) {
+            report_note("'dmq topic create %s' makes it", topic);
+        }
+        return code;
     }
     if (partition >= count) {
         report_failure("topic '%s' has no partition %" PRId64 ": there are %d, from 0", topic,

@@ -45,8 +45,9 @@ suggest_init(struct suggest *s, const char *typed)
 {
     s->typed = typed;
     s->best = NULL;
-    /* One slip in three letters is a typo, more is another word. */
-    s->distance = strlen(typed) / 3 + 2;
+    /* One slip in three letters is a typo, more is another word. One is always allowed. */
+    size_t slips = strlen(typed) / 3;
+    s->distance = slips < 1 ? 2 : slips + 1;
 }
 
 void

@@ -47,12 +47,14 @@ static void
 offers_the_nearest_or_none(void **state)
 {
     (void)state;
-    const char *const words[] = {"topic", "produce", "consume", "dev", NULL};
+    const char *const words[] = {"topic", "produce", "consume", "dev", "log", NULL};
     assert_string_equal(nearest("topci", words), "topic");
     assert_string_equal(nearest("prodcue", words), "produce");
     assert_string_equal(nearest("de", words), "dev");
     assert_null(nearest("xyzzy", words));
     assert_null(nearest("q", words));
+    assert_null(nearest("foo", words)); /* two of three letters are wrong */
+    assert_string_equal(nearest("lgo", words), "log");
 }
 
 int
