@@ -53,6 +53,9 @@ void
 leader_begin(struct replica *replica, const struct replica_image *image, int64_t now_ms)
 {
     DMQ_ASSERT(replica->peers == NULL && image->leader == replica->config.broker_id);
+    /* Whatever former leaders called safe lies below: we were counted for it, else we would not
+     * have been elected (an unclean election gives that up). Who joins must have all of it, though
+     * we may not know how far it goes. */
     replica->epoch_start = replica->end;
     replica->peers = calloc(image->member_count, sizeof(*replica->peers));
     DMQ_ASSERT(replica->peers != NULL && image->member_count > 0);
@@ -114,6 +117,10 @@ leader_update(struct replica *replica, const struct replica_image *image, int64_
 
 /* ---- the high watermark ---------------------------------------------------------------------- */
 
+/* How far a replica may be counted on: what is synced, for an acknowledgement promises that it
+ * survives the loss of every process at once; our own end not otherwise than theirs, also where we
+ * are alone. A member that has not shown its log in this epoch holds the high watermark where it is
+ * (trap 11): its old ends were told by a log that may have been cut since. */
 int64_t
 leader_counted(const struct replica *replica, uint32_t place)
 {
@@ -184,7 +191,10 @@ leader_on_appended(struct replica *replica, int64_t old_end, int64_t now_ms)
 
 /* ---- followers ------------------------------------------------------------------------------- */
 
-/* Older is fenced, newer is not known here yet (KIP-320). */
+/* Older is fenced, newer is not known here yet (KIP-320): the ends of a follower of another leader
+ * are ends of another log, and who hears of a newer leader than we do must not be answered like by
+ * a leader. A process that has been replaced has no say any more: the present one may hold less
+ * (KIP-903, trap 17). */
 static dmq_err
 check_sender(const struct replica *replica, const struct replica_fetched *fetched)
 {
@@ -213,6 +223,14 @@ take_ends(struct replica *replica, uint32_t place, const struct replica_fetched 
         fetched->synced_end > peer->synced_end ? fetched->synced_end : peer->synced_end;
 }
 
+/* First who it is, then whether its log is ours, and only then what it has: a fetch that diverges
+ * leaves no trace (trap 5). It diverges if its last record is of an epoch of which we have none, or
+ * if it has more of that epoch than we do: it was then written by a leader that was deposed before
+ * it was safe. What it hears is how far it may agree with us; it cuts there and asks again, for one
+ * answer need not be enough (KIP-279).
+ *
+ * told_hw goes out with the answer: what the follower knew of before, so that the core sees whether
+ * it owes it a newer one. */
 void
 leader_on_fetched(struct replica *replica, const struct replica_fetched *fetched, int64_t now_ms,
                   struct replica_effects *out)

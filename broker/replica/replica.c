@@ -67,7 +67,11 @@ begin_epoch(struct replica *replica, const struct replica_image *image, int64_t 
     }
 }
 
-/* The image is never older than what was seen of it: its version only rises. */
+/* The image is never older than what was seen of it: its version only rises. What is newer in it
+ * takes effect here and nowhere else, a changed ISR too: the reply to a request for one does not
+ * count (trap 13), for it may come late, or never, or speak of what has been overtaken. Within an
+ * epoch a role does not change; who leads anew does so in a new one, which is why a restarted
+ * leader's epoch is raised first (trap 14a). */
 static void
 on_role(struct replica *replica, const struct replica_event *event, struct replica_effects *out)
 {
@@ -103,6 +107,8 @@ advance_hw(struct replica *replica, struct replica_effects *out)
     }
 }
 
+/* A follower appends only what its leader sent after their logs were found to match: else it could
+ * have records in one epoch that the leader has not, and no epoch would tell. */
 static void
 on_appended(struct replica *replica, const struct replica_event *event, struct replica_effects *out)
 {
@@ -117,6 +123,8 @@ on_appended(struct replica *replica, const struct replica_event *event, struct r
     advance_hw(replica, out);
 }
 
+/* A follower tells a synced end that rose by itself (PROGRESS), for its next fetch may be parked at
+ * the leader for long while producers wait for just this sync. */
 static void
 on_synced(struct replica *replica, const struct replica_event *event, struct replica_effects *out)
 {
@@ -129,6 +137,8 @@ on_synced(struct replica *replica, const struct replica_event *event, struct rep
 
 /* ---- invariants ------------------------------------------------------------------------------ */
 
+/* A leader is in its own ISR: it never asks to leave, and the controller elects from there. What
+ * followers are believed to hold, we hold: an end beyond ours would have been a divergence. */
 static void
 check_leader(const struct replica *replica)
 {
@@ -145,6 +155,9 @@ check_leader(const struct replica *replica)
     }
 }
 
+/* Asked at the end of every step; cheap enough for release builds. The high watermark may lie above
+ * the synced end: after a restart nothing counts as synced until a SYNC has run, and what was safe
+ * before is so all the same. */
 static void
 check_invariants(const struct replica *replica)
 {
@@ -206,6 +219,7 @@ replica_step(struct replica *replica, const struct replica_event *event,
         follower_on_emptied(replica, event->u.end, out);
         break;
     }
+    /* After every event, for anything may have made a member lag, catch up or fit to join. */
     if (replica->role == REPLICA_LEADER) {
         isr_propose(replica, event->now_ms, out);
     }

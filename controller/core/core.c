@@ -1,3 +1,15 @@
+/* The controller's step: what came in, then what follows from it. An event goes straight to the
+ * file that owns its matter (requests: call.c; Raft: quorum.c; forming: form.c; brokers' leases:
+ * session.c; pushes: push.c); what has become possible by it is looked for in one place, follow_up,
+ * whichever event it was.
+ *
+ * Nothing here waits. A disk, another controller and a broker all come back as events, so that a
+ * step takes microseconds: no heartbeat is late because an entry is being stored, and a broker's
+ * lease is renewed when its message arrives and not when there is time for it (trap 28).
+ *
+ * A controller whose store failed decides nothing more, for what it would rest on may be on no
+ * disk. It still answers requests, with that error, until the process has ended: who asked turns to
+ * the next leader at once instead of waiting. */
 #include "controller/core/core.h"
 
 #include <inttypes.h>
@@ -167,6 +179,8 @@ on_peer(struct ctl *ctl, enum ctl_event_kind kind, int32_t broker_id)
     }
 }
 
+/* The list of the first voters is written while there is no Raft yet that could ask for a write; so
+ * there are never two kinds of writes on their way. */
 static void
 on_persisted(struct ctl *ctl, uint64_t seq, dmq_err err)
 {
@@ -218,6 +232,9 @@ dispatch(struct ctl *ctl, const struct ctl_event *event)
     }
 }
 
+/* The image is what is committed, or one entry ahead of it; and then the way back is known. Were it
+ * anything else, a leader that loses its term would keep what was never decided, and would hand it
+ * to brokers in a snapshot. */
 static void
 check_batch(const struct ctl *ctl)
 {
@@ -232,6 +249,9 @@ check_batch(const struct ctl *ctl)
     DMQ_DEBUG_ASSERT(writing || image_digest(ctl->image) == ctl->digest);
 }
 
+/* The version of the metadata is Raft's committed index, entry by entry: out of step, one version
+ * would mean two things on two controllers. What is known of brokers (sessions) counts only while
+ * this node leads, for whoever led meanwhile has heard other things of them (trap 27). */
 static void
 check_quorum(const struct ctl *ctl)
 {
@@ -279,7 +299,12 @@ knows_leader(const struct ctl *ctl)
 }
 
 /* What follows from the event, whatever it was: Raft's time, the next questions, a change of
- * members, a snapshot, the next entry. */
+ * members, a snapshot, the next entry. Each of them may step Raft, whose effects must have been
+ * carried out by then: that is why they stand here, and not where their reason came up.
+ *
+ * Time comes first, for it may end the leadership that the rest needs. A snapshot is taken before
+ * the next entry is decided, while the image holds nothing but what is committed. The decision is
+ * last, so that every duty that this step has found is in that very entry. */
 static void
 follow_up(struct ctl *ctl)
 {
@@ -293,7 +318,7 @@ follow_up(struct ctl *ctl)
         decide(ctl);
     }
     bool ready = knows_leader(ctl);
-    if (ready && !ctl->ready) {
+    if (ready && !ctl->ready) { /* once in its life; /health/ready goes on to ask */
         ctl->ready = true;
         ctl_emit(ctl, CTL_READY)->u.cluster_id = ctl->cluster_id;
     }
@@ -303,7 +328,7 @@ void
 ctl_step(struct ctl *ctl, const struct ctl_event *event, struct ctl_effects *out)
 {
     ctl->out = out;
-    session_advance(ctl, event->now_ms);
+    session_advance(ctl, event->now_ms); /* before a lease is looked at or renewed */
     if (ctl->failed && event->kind != CTL_REQUEST) {
         return; /* the process is about to end */
     }
