@@ -8,8 +8,8 @@
  * lease is renewed when its message arrives and not when there is time for it (trap 28).
  *
  * A controller whose store failed decides nothing more, for what it would rest on may be on no
- * disk. It still answers requests, with that error, until the process has ended: who asked turns to
- * the next leader at once instead of waiting. */
+ * disk. Until the process has ended it still tells those who ask that it does not lead, so that
+ * they turn to the next leader at once instead of waiting. */
 #include "controller/core/core.h"
 
 #include <inttypes.h>
