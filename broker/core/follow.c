@@ -356,9 +356,6 @@ answered_of(const struct partition *p, const struct asked *asked, const struct f
                                         .theirs = {result->diverging_epoch, result->diverging_end},
                                         .ours = {-1, plog_start(p->log)}};
     if (answered.diverges) {
-        if (answered.theirs.end < plog_start(p->log)) {
-            answered.theirs.end = plog_start(p->log); /* what is below was removed as too old */
-        }
         answered.ours.epoch =
             plog_end_of_epoch(p->log, result->diverging_epoch, &answered.ours.end);
     }
@@ -385,6 +382,35 @@ take_below_start(struct brk *brk, struct partition *p, const struct asked *asked
     }
 }
 
+/* Whether the leader's log parts from ours below where ours begins. What was there was safe, and so
+ * is with every leader that was in sync: this one was elected uncleanly. Not even an empty log may
+ * go on from there, for it would lack what the leader has written since at those offsets. */
+static bool
+parts_below_start(const struct partition *p, const struct asked *asked,
+                  const struct fetch_result *result)
+{
+    const struct replica *replica = &p->replica;
+    bool current = replica_wants_fetch(replica) && !replica->matched &&
+                   asked->leader_epoch == replica->leader_epoch && asked->end == replica->end;
+    return current && result->diverging_end >= 0 && result->diverging_end < plog_start(p->log);
+}
+
+/* Like a damaged log it is set aside and begins anew, once nobody counts on it. */
+static void
+take_foreign(struct brk *brk, struct partition *p, const struct fetch_result *result)
+{
+    if (!repair_is_damaged(p)) {
+        brk_log(brk, true,
+                "event=safe_records_lost partition=%s from=%lld high_watermark=%lld start=%lld "
+                "text=\"the leader's log parts from this one below where it begins: the leader was "
+                "elected uncleanly, this log is set aside\"",
+                p->label, (long long)result->diverging_end, (long long)p->replica.high_watermark,
+                (long long)plog_start(p->log));
+        repair_found(brk, p);
+    }
+    back_off(brk, p, DMQ_ERR_CORRUPT_BATCH, "the leader's log is another one");
+}
+
 /* One partition of an answer. Anything may have become of it meanwhile. */
 static void
 take_result(struct brk *brk, struct follow *follow, const struct asked *asked,
@@ -405,6 +431,10 @@ take_result(struct brk *brk, struct follow *follow, const struct asked *asked,
         snprintf(text, sizeof(text), "%.*s", (int)result->message.size,
                  (const char *)result->message.data);
         back_off(brk, p, result->error, text);
+        return;
+    }
+    if (parts_below_start(p, asked, result)) {
+        take_foreign(brk, p, result);
         return;
     }
     partition_step(brk, p,

@@ -3,6 +3,7 @@
 import json
 import time
 
+import dmq
 import pytest
 from test_replication import BROKERS, Replicas, lines
 
@@ -18,6 +19,11 @@ def produce(replicas, name, count, acks="all"):
     pieces = lines(name, count)
     replicas.dmq("produce", "orders", "--acks", acks, stdin=b"".join(pieces))
     return pieces
+
+
+def offset(replicas, which):
+    with dmq.connect(replicas.url) as c:
+        return c.offset("orders", 0, which)
 
 
 def bounce(replicas, broker):
@@ -136,3 +142,33 @@ def test_an_unclean_election_is_meant_and_says_what_it_loses(replicas):
         assert replicas.consume() == sent
         replicas.start(*others)
         replicas.wait_isr(*BROKERS)
+
+
+def test_logs_that_begin_beyond_the_end_of_the_one_elected_begin_anew(replicas):
+    small = ("segment.bytes=4096", "retention.bytes=8192")
+    replicas.dmq("topic", "config", "orders", *small)
+    sent = produce(replicas, "kept", 20)
+    leader = replicas.partition()["leader"]
+    behind, other = (n for n in BROKERS if n != leader)
+    replicas.kill(behind)
+    replicas.wait_isr(leader, other)
+    start = 0
+    for turn in range(40):  # until nothing is left of what the one behind has
+        produce(replicas, f"lost {turn} {'.' * 100}", 50)
+        start = offset(replicas, "start")
+        if start > 20:
+            break
+    assert start > 20
+    time.sleep(1.0)
+    replicas.kill(other, leader)
+    replicas.start(behind)
+    replicas.wait_partition(lambda p: p["leader"] == -1)
+    replicas.dmq("topic", "elect", "orders", "--unclean", "--yes-lose-data")
+    sent += produce(replicas, "alone", 20, acks="1")
+    replicas.start(other, leader)
+    replicas.wait_isr(*BROKERS)
+    sent += produce(replicas, "together", 20)
+    assert replicas.consume() == sent
+    for n in (other, leader):
+        assert "the leader was elected uncleanly" in replicas.brokers[n].tail(1000)
+        assert list(replicas.brokers[n].data.glob("*/0.damaged-*"))  # nothing was thrown away

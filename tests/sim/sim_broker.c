@@ -121,7 +121,8 @@ answer_controller_call(struct sim_broker *sim, struct brk_effect *effect)
     } else if (effect->u.send.api_key == API_ENVELOPE) {
         enqueue(&sim->envelopes, effect);
         return;
-    } else if (effect->u.send.api_key == API_ALTER_PARTITION && sim->keeps_sent) {
+    } else if (sim->keeps_sent && (effect->u.send.api_key == API_ALTER_PARTITION ||
+                                   effect->u.send.api_key == API_REPORT_DAMAGED)) {
         keep_sent(sim, effect);
         return;
     } else {

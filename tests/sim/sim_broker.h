@@ -62,7 +62,7 @@ struct sim_broker {
     size_t dial_count;
     bool keeps_sent;      /* sim_peers.h: the test is the other brokers, and decides on the ISR */
     int32_t peer_dialled; /* the last one */
-    struct brk_effect sent[SIM_MAX_SENT]; /* to them, and ALTER_PARTITIONs, in order */
+    struct brk_effect sent[SIM_MAX_SENT]; /* to them, and what concerns the ISR, in order */
     size_t sent_count;
     struct list envelopes; /* requests that the broker forwarded: the test answers them */
     bool store_waits;      /* for space: its lane does nothing */

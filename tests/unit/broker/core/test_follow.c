@@ -208,6 +208,65 @@ a_divergence_that_cannot_be_cuts_nothing(void **state)
     assert_int_not_equal(take(), 0);
 }
 
+/* The leader removed what is below 70; then one is elected uncleanly that has not so much, and has
+ * written since: its records below 70 are not ours. */
+static void
+begins_anew(bool empty)
+{
+    static const int32_t others[] = {102, 103};
+    struct report_damaged_request report;
+    struct fetch_result removed = result(80);
+    int64_t tag = take();
+    sim_peers_change(&sim, topic, LEADER, others, 2);
+    removed.error = DMQ_ERR_OFFSET_OUT_OF_RANGE;
+    removed.log_start_offset = 70;
+    answer_with(tag, removed, nothing());
+    assert_int_equal(plog_end(p->log), 70);
+    tag = take();
+    assert_int_equal(asked.partitions[0].last_fetched_epoch, -1);
+    if (!empty) {
+        answer(tag, 70, sim_peers_batch(70, 5, 3));
+        assert_int_equal(plog_end(p->log), 73);
+        assert_int_not_equal(take(), 0);
+    }
+    sim_peers_change(&sim, topic, OTHER, &others[1], 1);
+    sim_peers_link(&sim, OTHER, true);
+    struct fetch_result diverging = result(90);
+    diverging.diverging_epoch = empty ? -1 : 5;
+    diverging.diverging_end = empty ? 0 : 50;
+    answer_with(take(), diverging, nothing());
+    assert_int_equal(plog_end(p->log), empty ? 70 : 73); /* nothing of it is thrown away */
+    assert_true(repair_is_damaged(p));
+    assert_true(sim_broker_wait(&sim, 1100));
+    assert_int_not_equal(sim_peers_take(&sim, API_REPORT_DAMAGED, &arena, &report), 0);
+    assert_int_equal(report.logs[0].told_epoch, p->replica.leader_epoch);
+    sim_peers_change(&sim, topic, LEADER, others, 1); /* the controller starts a new epoch */
+    assert_true(sim_broker_wait(&sim, 1100));
+    assert_false(repair_is_damaged(p));
+    assert_int_equal(p->state, PARTITION_OPEN);
+    assert_int_equal(plog_end(p->log), 0);
+    sim_peers_link(&sim, LEADER, false);
+    while (take() != 0) {
+    }
+    sim_peers_link(&sim, LEADER, true);
+    answer(take(), 0, sim_peers_batch(0, 5, 1));
+    assert_int_equal(plog_end(p->log), 1);
+}
+
+static void
+a_log_that_begins_beyond_where_they_part_begins_anew(void **state)
+{
+    (void)state;
+    begins_anew(false);
+}
+
+static void
+an_empty_log_that_begins_beyond_the_leaders_does_too(void **state)
+{
+    (void)state;
+    begins_anew(true);
+}
+
 /* An answer that was under way when the connection ended, or when the epoch did. */
 static void
 late_answers_are_ignored(void **state)
@@ -384,6 +443,8 @@ main(void)
         FOLLOW_TEST(the_high_watermark_is_the_leaders_up_to_its_own_end),
         FOLLOW_TEST(it_is_cut_before_anything_rises),
         FOLLOW_TEST(a_divergence_that_cannot_be_cuts_nothing),
+        FOLLOW_TEST(a_log_that_begins_beyond_where_they_part_begins_anew),
+        FOLLOW_TEST(an_empty_log_that_begins_beyond_the_leaders_does_too),
         FOLLOW_TEST(late_answers_are_ignored),
         FOLLOW_TEST(an_answer_of_an_older_epoch_is_ignored),
         FOLLOW_TEST(batches_that_are_wrong_are_not_written),
