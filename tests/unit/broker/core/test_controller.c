@@ -555,6 +555,31 @@ partitions_and_settings_are_changed_by_id(void **state)
     expect(second, DMQ_OK, "");
 }
 
+/* A preferred leader is elected once, however often it is asked for. What an unclean election loses
+ * is lost by one answer: nobody asks for another one by itself. */
+static void
+an_unclean_election_is_asked_for_once(void **state)
+{
+    (void)state;
+    struct elect_leaders_request seen;
+    const struct elect_leaders_response elected = {.elected_count = 1};
+    sim_broker_start(&sim);
+    struct uuid topic = sim_controller_create_topic(sim.ctl, SIM_BROKER_ID, "orders", 1, NULL, 0);
+    sim_broker_run(&sim);
+    struct elect_leaders_request elect = {
+        .topic_name = bytes_str("orders"), .partition = -1, .broker_id = -1};
+    int64_t preferred = forward(API_ELECT_LEADERS, &elect);
+    elect.unclean = true;
+    elect.accept_data_loss = true;
+    int64_t unclean = forward(API_ELECT_LEADERS, &elect);
+    fail_over();
+    expect(unclean, DMQ_ERR_REQUEST_TIMED_OUT, "may have been done");
+    assert_true(sim_broker_answer_forward(&sim, DMQ_OK, &elected, &arena, &seen));
+    assert_true(uuid_equal(seen.topic_id, topic) && !seen.unclean);
+    expect(preferred, DMQ_OK, "");
+    assert_false(sim_broker_answer_forward(&sim, DMQ_OK, &elected, &arena, &seen));
+}
+
 /* A majority is lost: what asks for it fails in its time and says why, metadata are read on. */
 static void
 nobody_leads_until_the_deadline(void **state)
@@ -733,6 +758,7 @@ main(void)
         CASE(it_waits_for_one_that_does_not_lead_at_the_moment),
         CASE(it_does_not_wait_where_all_are_gone),
         CASE(a_create_is_tried_again_with_its_request_id),
+        CASE(an_unclean_election_is_asked_for_once),
         CASE(without_a_request_id_it_is_maybe_done),
         CASE(a_leader_that_does_not_know_is_like_a_lost_answer),
         CASE(what_changes_the_quorum_is_sent_once),
