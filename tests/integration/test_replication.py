@@ -301,6 +301,30 @@ def test_the_only_copy_is_not_set_aside(replicas):
     assert description["partitions"][0]["leader"] == keeper
 
 
+def test_a_damaged_leader_is_no_reason_to_cut_other_logs(replicas):
+    replicas.dmq("topic", "config", "orders", "min.insync.replicas=1")
+    sent = lines("safe", 5000)
+    replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(sent))
+    replicas.wait_isr(*BROKERS)
+    leader = replicas.partition()["leader"]
+    others = [n for n in BROKERS if n != leader]
+    replicas.kill(*others)
+    replicas.wait_isr(leader)
+    replicas.dmq("produce", "orders", stdin=b"".join(lines("alone", 10)))
+    time.sleep(1.5)  # until the synced marks are durable
+    replicas.kill(leader)
+    flip(logs(replicas, leader)[0], 1000)
+    before = [logs(replicas, n)[0].read_bytes().rstrip(b"\0") for n in others]
+    replicas.start(leader)  # the last copy: it leads what is left of it
+    replicas.start(*others)
+    replicas.wait_isr(leader)
+    time.sleep(2)
+    for n, bytes_before in zip(others, before, strict=True):
+        assert "event=truncating" not in replicas.brokers[n].tail(1000)
+        assert logs(replicas, n)[0].read_bytes().startswith(bytes_before)
+    assert not set_aside(replicas, leader)
+
+
 def test_below_min_isr_nothing_is_acknowledged_and_reads_go_on(replicas):
     sent = lines("safe", 100)
     replicas.dmq("produce", "orders", "--acks", "all", stdin=b"".join(sent))
