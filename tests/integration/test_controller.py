@@ -87,11 +87,13 @@ class FakeBroker:
     def register(self):
         endpoints = [["client", "127.0.0.1", self.port, 0], ["node", "127.0.0.1", self.port, 0]]
         folders = [[self.disk, 1]]
-        body, _ = self.controller.call(
-            REGISTER_BROKER,
-            [NOBODY, self.id, self.incarnation, "", "", 0, endpoints, folders],
-        )
-        self.cluster, self.epoch = body
+        self.epoch, replaces = -1, -1
+        while self.epoch == -1:  # another registration of this id is told, and then named
+            body, _ = self.controller.call(
+                REGISTER_BROKER,
+                [NOBODY, self.id, self.incarnation, "", "", 0, endpoints, folders, replaces, []],
+            )
+            self.cluster, self.epoch, replaces = body
         return self.epoch
 
     def heartbeat(self, want_shutdown=False):
