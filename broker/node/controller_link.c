@@ -101,21 +101,6 @@ step_down(struct node *node, dmq_err why)
     node_step(node, &event);
 }
 
-/* An answer, or the news that none will come. */
-static void
-step_reply(struct node *node, struct peer_event *from)
-{
-    struct brk_event event = {.kind = BRK_CONTROLLER_REPLY};
-    event.u.reply.tag = (int64_t)from->tag;
-    event.u.reply.err = from->err;
-    if (from->kind == PEER_RESPONSE) {
-        event.u.reply.frames = from->msg.frames;
-        event.u.reply.count = from->msg.count;
-        from->msg.count = 0; /* the step takes the references */
-    }
-    node_step(node, &event);
-}
-
 static void
 take_event(struct node *node, struct peer_event *event)
 {
@@ -134,7 +119,7 @@ take_event(struct node *node, struct peer_event *event)
         break;
     case PEER_RESPONSE:
     case PEER_FAILED:
-        step_reply(node, event);
+        node_step_reply(node, BRK_CONTROLLER_REPLY, event);
         break;
     }
 }
@@ -171,21 +156,13 @@ controller_link_process_due(struct node *node, int64_t now_ms)
 void
 controller_link_send(struct node *node, struct brk_effect *effect)
 {
-    const struct peer_call call = {.api_key = effect->u.send.api_key,
-                                   .tag = (uint64_t)effect->u.send.tag,
-                                   .body = effect->u.send.body,
-                                   .attachments = effect->u.send.frames,
-                                   .attachment_count = effect->u.send.count,
-                                   .timeout_ms = effect->u.send.timeout_ms,
-                                   .metadata_version = effect->u.send.metadata_version};
     dmq_err failed = DMQ_ERR_UNREACHABLE;
     if (node->controller != NULL) {
-        int64_t now = clock_ms();
-        failed = peer_send(node->controller, &call, now);
-        peer_watch_update(&node->controller_watch, node->controller, now);
+        failed = node_send(&node->controller_watch, node->controller, effect);
     }
     if (failed != DMQ_OK) {
-        log_warn("controller_send_failed api=%d error=%s", call.api_key, err_name(failed));
+        log_warn("controller_send_failed api=%d error=%s", effect->u.send.api_key,
+                 err_name(failed));
         node_note_unsent(node, BRK_CONTROLLER_REPLY, effect->u.send.tag, failed);
     }
     brk_effect_deinit(effect);

@@ -133,6 +133,37 @@ node_step(struct node *node, struct brk_event *event)
     }
 }
 
+void
+node_step_reply(struct node *node, enum brk_event_kind kind, struct peer_event *from)
+{
+    struct brk_event event = {.kind = kind};
+    event.u.reply.tag = (int64_t)from->tag;
+    event.u.reply.err = from->err;
+    if (from->kind == PEER_RESPONSE) {
+        event.u.reply.frames = from->msg.frames;
+        event.u.reply.count = from->msg.count;
+        from->msg.count = 0; /* the step takes the references */
+    }
+    node_step(node, &event);
+}
+
+dmq_err
+node_send(struct peer_watch *watch, struct peer *peer, const struct brk_effect *effect)
+{
+    const struct peer_call call = {.api_key = effect->u.send.api_key,
+                                   .tag = (uint64_t)effect->u.send.tag,
+                                   .body = effect->u.send.body,
+                                   .attachments = effect->u.send.frames,
+                                   .attachment_count = effect->u.send.count,
+                                   .timeout_ms = effect->u.send.timeout_ms,
+                                   .metadata_version = effect->u.send.metadata_version,
+                                   .one_way = effect->u.send.one_way};
+    int64_t now = clock_ms();
+    dmq_err failed = peer_send(peer, &call, now);
+    peer_watch_update(watch, peer, now);
+    return failed;
+}
+
 /* ---- time ------------------------------------------------------------------------------------ */
 
 /* For whatever is due first. */

@@ -59,6 +59,14 @@ int node_run(const struct daemon_conf *conf);
 /* One event in, its effects carried out. */
 void node_step(struct node *node, struct brk_event *event);
 
+/* Steps an answer that came by a connection, or the news that none will come; kind is what it is to
+ * the core. */
+void node_step_reply(struct node *node, enum brk_event_kind kind, struct peer_event *from);
+
+/* Sends what a BRK_CONTROLLER_SEND or BRK_PEER_SEND asks for; what it owns stays in it. The result
+ * is that of peer_send. */
+dmq_err node_send(struct peer_watch *watch, struct peer *peer, const struct brk_effect *effect);
+
 /* The core hears of it after the step that runs. */
 void node_note_unsent(struct node *node, enum brk_event_kind kind, int64_t tag, dmq_err err);
 

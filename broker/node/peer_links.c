@@ -42,20 +42,6 @@ step_link(struct follow_link *link, enum brk_event_kind kind)
 }
 
 static void
-step_reply(struct follow_link *link, struct peer_event *from)
-{
-    struct brk_event event = {.kind = BRK_PEER_REPLY};
-    event.u.reply.tag = (int64_t)from->tag;
-    event.u.reply.err = from->err;
-    if (from->kind == PEER_RESPONSE) {
-        event.u.reply.frames = from->msg.frames;
-        event.u.reply.count = from->msg.count;
-        from->msg.count = 0; /* the step takes the references */
-    }
-    node_step(link->node, &event);
-}
-
-static void
 take_event(struct follow_link *link, struct peer_event *event)
 {
     switch (event->kind) {
@@ -72,7 +58,7 @@ take_event(struct follow_link *link, struct peer_event *event)
         break;
     case PEER_RESPONSE:
     case PEER_FAILED:
-        step_reply(link, event);
+        node_step_reply(link->node, BRK_PEER_REPLY, event);
         break;
     }
 }
@@ -128,19 +114,9 @@ void
 peer_links_send(struct node *node, struct brk_effect *effect)
 {
     struct follow_link *link = find(node, effect->u.send.peer);
-    const struct peer_call call = {.api_key = effect->u.send.api_key,
-                                   .tag = (uint64_t)effect->u.send.tag,
-                                   .body = effect->u.send.body,
-                                   .attachments = effect->u.send.frames,
-                                   .attachment_count = effect->u.send.count,
-                                   .timeout_ms = effect->u.send.timeout_ms,
-                                   .metadata_version = effect->u.send.metadata_version,
-                                   .one_way = effect->u.send.one_way};
     DMQ_ASSERT(link != NULL);
-    int64_t now = clock_ms();
-    dmq_err failed = peer_send(link->peer, &call, now);
-    peer_watch_update(&link->watch, link->peer, now);
-    if (failed != DMQ_OK && !call.one_way) {
+    dmq_err failed = node_send(&link->watch, link->peer, effect);
+    if (failed != DMQ_OK && !effect->u.send.one_way) {
         node_note_unsent(node, BRK_PEER_REPLY, effect->u.send.tag, failed);
     }
     brk_effect_deinit(effect);
