@@ -421,6 +421,40 @@ who_has_all_does_not_lag_however_silent(void **state)
     assert_int_equal(p->replica.high_watermark, RECORDS);
 }
 
+/* ---- what it tells of its end ---------------------------------------------------------------- */
+
+static dmq_err
+offset_of(int64_t timestamp, int64_t *ret_offset)
+{
+    struct list_offsets_partition of = {
+        .topic_id = topic, .leader_epoch = -1, .timestamp = timestamp};
+    const struct list_offsets_request request = {.partitions = &of, .partitions_count = 1};
+    struct list_offsets_response response;
+    assert_int_equal(sim_ask(&sim, API_LIST_OFFSETS, &request, &arena, &response), DMQ_OK);
+    *ret_offset = response.partitions[0].offset;
+    return response.partitions[0].error;
+}
+
+/* A new leader must not tell an end below that of its predecessor: a consumer would go back. */
+static void
+a_new_leader_tells_no_end_before_it_knows_what_is_safe(void **state)
+{
+    (void)state;
+    int64_t offset;
+    sim_peers_change(&sim, topic, 102, ALL, 3);
+    sim_peers_change(&sim, topic, 101, ALL, 3);
+    assert_int_equal(p->replica.high_watermark, 0);
+    assert_int_equal(offset_of(-1, &offset), DMQ_ERR_LEADER_NOT_AVAILABLE);
+    assert_int_equal(offset, -1);
+    assert_int_equal(offset_of(-2, &offset), DMQ_OK);
+    assert_int_equal(offset, 0);
+    assert_int_equal(offset_of(-3, &offset), DMQ_ERR_INVALID_TIMESTAMP);
+    caught_up(102);
+    caught_up(103);
+    assert_int_equal(offset_of(-1, &offset), DMQ_OK);
+    assert_int_equal(offset, RECORDS);
+}
+
 #define ALONE(name) cmocka_unit_test_setup_teardown(name, setup_alone, teardown)
 #define IN_SYNC(name) cmocka_unit_test_setup_teardown(name, setup_all, teardown)
 
@@ -442,6 +476,7 @@ main(void)
         ALONE(a_follower_that_restarted_must_fetch_anew),
         IN_SYNC(who_lags_for_too_long_is_asked_out),
         IN_SYNC(who_has_all_does_not_lag_however_silent),
+        IN_SYNC(a_new_leader_tells_no_end_before_it_knows_what_is_safe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
