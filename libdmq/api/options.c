@@ -39,6 +39,10 @@ unknown_option(const struct option_table *table, const char *name, dmq_error *er
         names[i] = table->specs[i].name;
     }
     const char *nearest = nearest_of(bytes_str(name), names, table->count);
+    for (size_t i = 0; nearest == NULL && *name != '\0' && i < table->count; i++) {
+        bool begins = strncmp(names[i], name, strlen(name)) == 0; /* "linger" for linger.ms */
+        nearest = begins ? names[i] : NULL;
+    }
     return api_error(error, DMQ_ERR_INVALID_ARGUMENT, "a %s has no option '%s'%s%s%s", table->what,
                      name, nearest == NULL ? "" : " (did you mean '",
                      nearest == NULL ? "" : nearest, nearest == NULL ? "" : "'?)");

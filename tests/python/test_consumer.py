@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+from datetime import UTC, datetime
 
 import dmq
 import pytest
@@ -137,6 +138,23 @@ def test_an_offset_beyond_the_log(c, topic):
         assert next(iter(consumer)).offset == 0
     with c.consumer(topic, start=10, auto_offset_reset="earliest") as consumer:
         assert next(iter(consumer)).offset == 0
+
+
+def test_places_at_their_extremes(c, topic):
+    fill(c, topic, 3)
+    for place in (datetime(1, 1, 2), datetime(1969, 12, 31, tzinfo=UTC), "1900-01-01"):
+        assert len(list(c.read(topic, start=place, end="now"))) == 3
+    for place in (datetime(9999, 12, 30), "9999-12-31T23:59:59"):
+        assert list(c.read(topic, start=place, end="now")) == []
+    for place, kind in (
+        (2**63, dmq.OffsetOutOfRangeError),
+        (2**70, dmq.OffsetOutOfRangeError),
+        (-1, dmq.InvalidArgumentError),
+        ("yesterday", dmq.InvalidArgumentError),
+        (None, dmq.InvalidArgumentError),
+    ):
+        with pytest.raises(kind, match="offset|place"):
+            c.consumer(topic, start=place)
 
 
 def test_groups_do_not_exist_yet(c, topic):

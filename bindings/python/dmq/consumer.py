@@ -37,10 +37,14 @@ def parse_place(place: Place) -> tuple[int, int]:
     time (UTC without a zone, as for the command line), a datetime (local without one, as everywhere
     in Python)."""
     if isinstance(place, datetime):
-        return lib.DMQ_OFFSET_TIMESTAMP, int(place.timestamp() * 1000)
+        return lib.DMQ_OFFSET_TIMESTAMP, max(0, int(place.timestamp() * 1000))
     if isinstance(place, int) and not isinstance(place, bool):
         if place < 0:
             raise errors.from_code(lib.DMQ_ERR_INVALID_ARGUMENT, f"offset {place} is negative")
+        if place >= 2**63:
+            raise errors.from_code(
+                lib.DMQ_ERR_OFFSET_OUT_OF_RANGE, f"offset {place}: none is so high"
+            )
         return place, 0
     if place == "start":
         return lib.DMQ_OFFSET_START, 0

@@ -93,6 +93,15 @@ test_options_of_handles(void **state)
                      DMQ_ERR_INVALID_ARGUMENT);
     assert_string_equal(f.error.message,
                         "a producer has no option 'lnger.ms' (did you mean 'linger.ms'?)");
+    bad = (dmq_option){"linger", "5"};
+    assert_int_equal(dmq_producer_open(f.client, &bad, 1, &f.producer, &f.error),
+                     DMQ_ERR_INVALID_ARGUMENT);
+    assert_string_equal(f.error.message,
+                        "a producer has no option 'linger' (did you mean 'linger.ms'?)");
+    bad = (dmq_option){"xyz", "5"};
+    assert_int_equal(dmq_producer_open(f.client, &bad, 1, &f.producer, &f.error),
+                     DMQ_ERR_INVALID_ARGUMENT);
+    assert_string_equal(f.error.message, "a producer has no option 'xyz'");
     bad = (dmq_option){"linger.ms", "-1"};
     assert_int_equal(dmq_producer_open(f.client, &bad, 1, &f.producer, &f.error),
                      DMQ_ERR_INVALID_ARGUMENT);
