@@ -718,34 +718,6 @@ producers_start_while_nobody_leads(void **state)
     assert_true(producer_id(call) > last);
 }
 
-/* Whoever waits for an id hears why there is none, and shortly before its own time is over. */
-static void
-a_producer_that_gets_no_id_hears_why(void **state)
-{
-    (void)state;
-    const struct init_producer_id_request request = {0};
-    dmq_err err = DMQ_OK;
-    char text[256];
-    sim_broker_start(&sim);
-    all_name(-1);
-    sim_broker_disconnect(&sim);
-    while (producer_id(forward(API_INIT_PRODUCER_ID, &request)) >= 0) {
-    }
-    sim.time_left_ms = 1000;
-    int64_t call = forward(API_INIT_PRODUCER_ID, &request);
-    sim_broker_wait(&sim, 850);
-    assert_false(is_answered(call, &err, text));
-    sim_broker_wait(&sim, 150);
-    assert_true(is_answered(call, &err, text));
-    assert_int_equal(err, DMQ_ERR_NOT_CONTROLLER);
-    assert_non_null(strstr(text, "no producer id: no controller leads"));
-    /* transactions are another thing than ids */
-    const struct init_producer_id_request other = {.transactional_id = bytes_str("etl")};
-    assert_true(is_answered(forward(API_INIT_PRODUCER_ID, &other), &err, text));
-    assert_int_equal(err, DMQ_ERR_INVALID_REQUEST);
-    assert_non_null(strstr(text, "transactions"));
-}
-
 /* It knows of no registration, is told which one there is, and asks again. */
 static void
 trap_26_an_emptied_folder_replaces_what_there_is(void **state)
@@ -799,7 +771,6 @@ main(void)
         CASE(a_broker_that_stops_says_what_may_have_been_done),
         CASE(too_many_that_wait_are_refused_at_once),
         CASE(producers_start_while_nobody_leads),
-        CASE(a_producer_that_gets_no_id_hears_why),
     };
 #undef CASE
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -288,6 +288,39 @@ producer_ids_are_never_given_twice(void **state)
     }
 }
 
+/* Whoever waits for an id while nobody leads hears so shortly before its own time is over. */
+static void
+a_producer_that_gets_no_id_hears_why(void **state)
+{
+    (void)state;
+    const struct init_producer_id_request request = {.transaction_timeout_ms = 0};
+    struct init_producer_id_response response;
+    int64_t call;
+    sim.controllers[1].refuses = true;
+    sim_broker_disconnect(&sim);
+    sim.time_left_ms = 1000;
+    do { /* what is left of the block */
+        call = sim_broker_request(&sim, API_INIT_PRODUCER_ID, &request, NULL, 0);
+        sim_broker_run(&sim);
+    } while (sim_answer(&sim, call, API_INIT_PRODUCER_ID, &arena, &response) == DMQ_OK);
+    sim_broker_wait(&sim, 850);
+    assert_int_equal(sim_answer(&sim, call, API_INIT_PRODUCER_ID, &arena, &response),
+                     DMQ_ERR_TIMEOUT);
+    sim_broker_wait(&sim, 150);
+    assert_int_equal(sim_answer(&sim, call, API_INIT_PRODUCER_ID, &arena, &response),
+                     DMQ_ERR_NOT_CONTROLLER);
+}
+
+static void
+transactions_are_refused(void **state)
+{
+    (void)state;
+    const struct init_producer_id_request request = {.transactional_id = bytes_str("etl")};
+    struct init_producer_id_response response;
+    assert_int_equal(sim_ask(&sim, API_INIT_PRODUCER_ID, &request, &arena, &response),
+                     DMQ_ERR_INVALID_REQUEST);
+}
+
 /* ---- bad requests ---------------------------------------------------------------------------- */
 
 static dmq_err
@@ -358,6 +391,8 @@ main(void)
         cmocka_unit_test_setup_teardown(a_broker_behind_its_client_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(it_does_not_wait_for_ever, setup, teardown),
         cmocka_unit_test_setup_teardown(producer_ids_are_never_given_twice, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_producer_that_gets_no_id_hears_why, setup, teardown),
+        cmocka_unit_test_setup_teardown(transactions_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_requests_are_answered_with_a_sentence, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
