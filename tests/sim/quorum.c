@@ -101,6 +101,7 @@ quorum_loaded(struct process *p, const struct raft_saved *saved)
     raft_persist_free(p->half_written);
     p->half_written = NULL;
     p->installs = 0;
+    p->reads = (struct read_watch){0};
     p->watched.applied = saved->snapshot.index;
     p->watched.digest = 0;
     if (saved->snapshot.index > 0 && saved->snapshot.index < RAFT_WATCH_MAX_INDEX) {
@@ -144,12 +145,54 @@ check_log(struct world *world, struct process *p)
     }
 }
 
+/* One list of first voters, one cluster, whoever has heard of it. */
+static void
+check_one_cluster(const struct process *p)
+{
+    const struct world *world = p->world;
+    for (int i = 0; i < world->process_count; i++) {
+        const struct process *other = world->processes[i];
+        if (!uuid_is_zero(p->cluster_id) && !uuid_is_zero(other->cluster_id) &&
+            !uuid_equal(p->cluster_id, other->cluster_id)) {
+            world_fail(p->world, "the cluster was formed twice: %" PRId32 " and %" PRId32 " differ",
+                       p->id, other->id);
+        }
+    }
+}
+
+/* A read that this leader answered, by itself or with others, although another had already
+ * committed more when it was decided. One that is not over yet waits for its end. */
+static void
+check_reads(struct process *p)
+{
+    const struct ctl *ctl = p->ctl;
+    const struct read_watch *last = &p->reads;
+    bool leads = ctl->leading && ctl->leading_term == last->term;
+    bool waits = ctl->batch.state == BATCH_READING;
+    bool over = last->waits && !(waits && ctl->batch.read == last->number);
+    int64_t committed = p->world->watch->committed;
+    bool stale = over && leads && last->behind;
+    bool at_once = ctl->batch.read > last->number && !waits && ctl->leading;
+    if (stale || (at_once && ctl->version < committed)) {
+        world_fail(p->world, "controller %" PRId32 " answers a read although another one led",
+                   p->id);
+    }
+    p->world->counts.reads += over && leads;
+    if (!waits || ctl->batch.read != last->number || !last->waits) {
+        p->reads = (struct read_watch){.number = ctl->batch.read,
+                                       .term = ctl->leading_term,
+                                       .waits = waits,
+                                       .behind = ctl->version < committed};
+    }
+}
+
 void
 quorum_check(struct process *p)
 {
     struct world *world = p->world;
     const struct raft *raft = ctl_raft(p->ctl);
     p->watched.raft = raft;
+    check_one_cluster(p);
     if (raft == NULL || world_failed(world)) {
         return;
     }
@@ -159,6 +202,7 @@ quorum_check(struct process *p)
         raft_watch_installed(world->watch, &p->watched, 0);
     }
     raft_watch_applied(world->watch, &p->watched, raft->told_commit);
+    check_reads(p);
     bool known = raft->term < RAFT_WATCH_MAX_TERM &&
                  raft_id_equal(world->watch->leaders[raft->term], p->watched.id);
     if (raft->role == RAFT_LEADER && !known) {

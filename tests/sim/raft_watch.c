@@ -80,6 +80,47 @@ on_disk(const struct raft_watched *node, int64_t index)
              raft_disk_term_at(&node->disk, index) == raft_entry_at(node->raft, index)->term));
 }
 
+static void
+note_ack(struct raft_watch *watch, const struct raft_watched *node,
+         const struct raft_message *message)
+{
+    struct raft_watch_ack *ack = &watch->acks[node->id.node];
+    bool same = raft_id_equal(ack->id, node->id) && ack->term == message->term;
+    if (!same || message->index > ack->index) {
+        *ack = (struct raft_watch_ack){node->id, message->term, message->index};
+    }
+}
+
+static void
+note_pre_vote(struct raft_watch *watch, const struct raft_watched *node,
+              const struct raft_message *message)
+{
+    if (message->ok && message->term < RAFT_WATCH_MAX_TERM) {
+        watch->pre_votes[message->term][message->to.node] |= (uint8_t)(1u << node->id.node);
+    }
+}
+
+/* Who stands without having been told to was told by a majority that it would get their votes: so a
+ * node that was cut off deposes nobody when it is back (thesis 9.6). */
+static void
+check_pre_votes(struct raft_watch *watch, const struct raft_watched *node,
+                const struct raft_message *message)
+{
+    const struct raft_members *members = &node->raft->members;
+    uint32_t voters = 0, granted = 0;
+    if (message->force || message->term >= RAFT_WATCH_MAX_TERM) {
+        return;
+    }
+    uint8_t told = watch->pre_votes[message->term][node->id.node];
+    for (uint32_t i = 0; i < members->count; i++) {
+        struct raft_id id = members->at[i].id;
+        bool would = raft_id_equal(id, node->id) || (told >> id.node & 1) != 0;
+        voters += members->at[i].voter;
+        granted += members->at[i].voter && would;
+    }
+    expect(watch, node, granted > voters / 2, "a candidate stands without a majority's pre-votes");
+}
+
 void
 raft_watch_send(struct raft_watch *watch, struct raft_watched *node,
                 const struct raft_message *message)
@@ -89,6 +130,7 @@ raft_watch_send(struct raft_watch *watch, struct raft_watched *node,
            "a term is told that is not on the disk");
     switch (message->kind) {
     case RAFT_VOTE:
+        check_pre_votes(watch, node, message);
         check_vote_told(watch, node, message->term, node->id);
         expect(watch, node, message->index == disk_last(node),
                "a candidate names a log that is not on its disk");
@@ -105,6 +147,9 @@ raft_watch_send(struct raft_watch *watch, struct raft_watched *node,
     case RAFT_APPEND_ANSWER:
         expect(watch, node, !message->ok || on_disk(node, message->index),
                "entries are acknowledged that are not on the disk");
+        if (message->ok) {
+            note_ack(watch, node, message);
+        }
         break;
     case RAFT_SNAPSHOT:
         expect(watch, node, message->index <= node->disk.snapshot.index,
@@ -114,8 +159,10 @@ raft_watch_send(struct raft_watch *watch, struct raft_watched *node,
                    watch->log[message->index].term == message->log_term,
                "a snapshot is sent with a wrong last term");
         break;
-    case RAFT_PRE_VOTE:
     case RAFT_PRE_VOTE_ANSWER:
+        note_pre_vote(watch, node, message);
+        break;
+    case RAFT_PRE_VOTE:
     case RAFT_SNAPSHOT_ANSWER:
     case RAFT_TIMEOUT_NOW:
         break;
@@ -171,13 +218,42 @@ apply_one(struct raft_watch *watch, struct raft_watched *node, int64_t index)
     expect(watch, node, global->digest == node->digest, "two states at one index");
 }
 
-void
-raft_watch_applied(struct raft_watch *watch, struct raft_watched *node, int64_t last)
+/* Whether a majority of the voters has acknowledged the entry in the leader's term. */
+static bool
+is_acked(const struct raft_watch *watch, const struct raft_watched *node,
+         const struct raft_members *members, int64_t index)
 {
-    if (last <= node->applied) {
-        return;
+    uint32_t voters = 0, acked = 0;
+    for (uint32_t i = 0; i < members->count; i++) {
+        struct raft_id id = members->at[i].id;
+        const struct raft_watch_ack *ack = &watch->acks[id.node];
+        bool has = raft_id_equal(ack->id, id) && ack->term == node->raft->term;
+        bool counts = raft_id_equal(id, node->id) || (has && ack->index >= index);
+        voters += members->at[i].voter;
+        acked += members->at[i].voter && counts;
     }
+    return voters > 0 && acked > voters / 2;
+}
+
+/* What a leader commits of its own term, it commits by counting: voters only. It may have begun to
+ * go by another list within the same step. */
+static void
+check_counted(struct raft_watch *watch, const struct raft_watched *node, int64_t last)
+{
     const struct raft_entry *newest = entry_at(node, last);
+    if (node->raft->role == RAFT_LEADER && newest != NULL && newest->term == node->raft->term) {
+        expect(watch, node,
+               is_acked(watch, node, &node->raft->members, last) ||
+                   is_acked(watch, node, &node->members, last),
+               "an entry is committed without a majority of the voters");
+    }
+}
+
+static void
+apply_up_to(struct raft_watch *watch, struct raft_watched *node, int64_t last)
+{
+    const struct raft_entry *newest = entry_at(node, last);
+    check_counted(watch, node, last);
     expect(watch, node, on_disk(node, last), "entries are committed that are not on the disk");
     expect(watch, node,
            node->raft->role != RAFT_LEADER || last <= node->disk_commit || newest == NULL ||
@@ -186,6 +262,15 @@ raft_watch_applied(struct raft_watch *watch, struct raft_watched *node, int64_t 
     for (int64_t i = node->applied + 1; i <= last; i++) {
         apply_one(watch, node, i);
     }
+}
+
+void
+raft_watch_applied(struct raft_watch *watch, struct raft_watched *node, int64_t last)
+{
+    if (last > node->applied) {
+        apply_up_to(watch, node, last);
+    }
+    node->members = node->raft->members;
 }
 
 void

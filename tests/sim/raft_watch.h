@@ -26,6 +26,15 @@ struct raft_watched {
     struct raft_id voted_for;
     int64_t disk_commit; /* largest ever synced on this disk */
     int64_t disk_term;
+
+    struct raft_members members; /* that it went by when it was looked at last */
+};
+
+/* What a node has acknowledged of the log of a term. */
+struct raft_watch_ack {
+    struct raft_id id;
+    int64_t term;
+    int64_t index;
 };
 
 struct raft_watch_entry {
@@ -45,6 +54,9 @@ struct raft_watch {
     /* who voted in a term, and for whom */
     struct raft_id votes[RAFT_WATCH_MAX_TERM][RAFT_WATCH_NODES + 1];
     struct raft_id voted[RAFT_WATCH_MAX_TERM][RAFT_WATCH_NODES + 1];
+    /* who would vote: a bit for each node, by term and candidate */
+    uint8_t pre_votes[RAFT_WATCH_MAX_TERM][RAFT_WATCH_NODES + 1];
+    struct raft_watch_ack acks[RAFT_WATCH_NODES + 1]; /* by node */
 };
 
 uint64_t raft_watch_mix(uint64_t hash, const void *data, size_t size);

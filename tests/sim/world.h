@@ -160,6 +160,14 @@ struct sim_rot {
     int64_t base; /* offset of the batch */
 };
 
+/* Of a controller: the last read that it began (quorum.c). */
+struct read_watch {
+    uint64_t number;
+    int64_t term;
+    bool waits;  /* for a quorum */
+    bool behind; /* another leader had committed more when it began */
+};
+
 struct process {
     struct world *world;
     enum process_kind kind;
@@ -209,8 +217,9 @@ struct process {
     int64_t checked_version; /* of its image: what the metadata checker saw last */
     struct link *controller; /* a broker: where it turns to */
     struct brk_service services[WORLD_MAX_CONTROLLERS]; /* a broker: the controllers */
-    int64_t installs; /* a controller: snapshots that were installed */
-    int64_t consumed; /* a client: bytes to be reported after the step */
+    int64_t installs;        /* a controller: snapshots that were installed */
+    struct read_watch reads; /* a controller's */
+    int64_t consumed;        /* a client: bytes to be reported after the step */
 };
 
 /* ---- options, drawn from the seed ------------------------------------------------------------ */
@@ -279,6 +288,7 @@ struct world_options {
     X(crashes_mid_write, "crashes within a write of a controller")                                 \
     X(elections, "elections stood for")                                                            \
     X(leaders, "controllers elected")                                                              \
+    X(reads, "reads that a quorum confirmed")                                                      \
     X(snapshots, "snapshots of the metadata taken")                                                \
     X(installs, "snapshots of the metadata installed")                                             \
     X(transfers, "leaderships handed over by request")                                             \
