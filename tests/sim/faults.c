@@ -223,7 +223,7 @@ faults_draw(struct world *world)
     o->replication = o->replication < o->brokers ? o->replication : o->brokers;
     o->replica_lag_ms = FAULTS_ONE_OF(rng, 1000, 3000, 30000);
     /* Not drawn: seeds that found something stay what they were. */
-    o->rebalance_ms = o->seed % 3 == 0 ? 1000 : 0;
+    o->rebalance_ms = o->seed % 3 == 0 ? 300 : 0;
     /* What one replica has acknowledged goes with it. */
     o->acks = o->replication > 1 || rng_chance(rng, 800) ? -1 : 1;
 }
