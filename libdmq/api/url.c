@@ -25,6 +25,18 @@ parse_port(const char *url, const char *from, const char *end, int32_t *ret_port
     return DMQ_OK;
 }
 
+/* What stands in brackets is an IPv6 address, and nothing else has brackets. */
+static dmq_err
+check_brackets(const char *url, const char *host, size_t size, bool bracketed, struct err_msg *err)
+{
+    bool colon = memchr(host, ':', size) != NULL;
+    if (memchr(host, '[', size) == NULL && memchr(host, ']', size) == NULL && colon == bracketed) {
+        return DMQ_OK;
+    }
+    return err_set(err, DMQ_ERR_INVALID_ARGUMENT,
+                   "'%.60s': brackets stand around an IPv6 address, as in dmq://[::1]:9501", url);
+}
+
 /* One of host, host:port, [ipv6], [ipv6]:port between from and end. */
 static dmq_err
 parse_address(const char *url, const char *from, const char *end,
@@ -50,6 +62,10 @@ parse_address(const char *url, const char *from, const char *end,
                        "'%.60s': a host is empty or too long: it should look like "
                        "dmq://host:9501,host2:9501",
                        url);
+    }
+    dmq_err code = check_brackets(url, host, size, host != from, err);
+    if (code != DMQ_OK) {
+        return code;
     }
     ret_address->port = URL_DEFAULT_PORT;
     if (rest < end && *rest != ':') {

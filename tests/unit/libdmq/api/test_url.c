@@ -66,6 +66,11 @@ test_bad_urls(void **state)
     refuse("dmq://a/topic", "'/' cannot stand");
     refuse("dmq://[::1", "']' is missing");
     refuse("dmq://[::1]9", "':' and a port should follow");
+    refuse("dmq://[[]", "around an IPv6 address");
+    refuse("dmq://[[::1]]", "around an IPv6 address");
+    refuse("dmq://[host]:9501", "around an IPv6 address");
+    refuse("dmq://a[b]", "around an IPv6 address");
+    refuse("dmq://a]", "around an IPv6 address");
     memset(host, 'a', sizeof(host));
     host[299] = '\0';
     memcpy(host, "dmq://", 6);
