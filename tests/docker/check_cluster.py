@@ -176,8 +176,9 @@ def test_a_volume_of_another_cluster(cluster):
         assert_one_error(name, "is of another cluster than the controllers of services.json")
     folder = ["--data", "/var/lib/dmq/dmq-data/controller"]
     with standing_in(cluster, "controller1", volume, folder) as name:
-        wait_until(lambda: b" error " in docker("logs", name).stderr, 20, "it says why")
-        assert_one_error(name, "check --services and --data")
+        code = docker("wait", name, timeout=30, check=True).stdout
+        assert int(code) == ERROR
+        assert_one_error(name, "or an empty --data to join them")
     docker("volume", "rm", "dmqtest-other", check=True)
     cluster.wait_healthy()
     wait_until(is_well, 20, "nothing is wrong")
