@@ -8,7 +8,8 @@
 ARG DEBIAN_RELEASE=bookworm
 
 # ---- the programs are built --------------------------------------------------------------------
-FROM debian:${DEBIAN_RELEASE}-slim AS build
+# What comes before the sources is made once.
+FROM debian:${DEBIAN_RELEASE}-slim AS tools
 # msgpack-c is called otherwise from Debian 13 on.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
@@ -17,6 +18,8 @@ RUN apt-get update \
         libczmq-dev libleveldb-dev libjansson-dev liblz4-dev libzstd-dev libmicrohttpd-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
+
+FROM tools AS build
 COPY CMakeLists.txt LICENSE ./
 COPY cmake cmake
 COPY libdmq libdmq
@@ -59,12 +62,13 @@ ENTRYPOINT ["/usr/local/bin/dmq"]
 CMD ["--help"]
 
 # ---- Python ------------------------------------------------------------------------------------
-FROM build AS python-build
+FROM tools AS python-build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-dev python3-pip python3-cffi \
     && rm -rf /var/lib/apt/lists/*
 # From PyPI, for Debian 12 has an older one; used here only.
 RUN python3 -m pip install --no-cache-dir --target /build-tools 'setuptools>=77'
+COPY --from=build /usr/local /usr/local
 COPY bindings/python bindings/python
 RUN PYTHONPATH=/build-tools DMQ_PREFIX=/usr/local python3 -m pip install --no-deps --no-build-isolation --no-index \
         --break-system-packages --root /out ./bindings/python
