@@ -162,11 +162,8 @@ void repair_found(struct brk *brk, struct partition *p);
 bool repair_is_damaged(const struct partition *p);
 
 /* A reader failed: takes note if it found damage. What to tell whoever asked: STORAGE if another
- * replica is to take over. */
+ * replica may have the records, DAMAGED if this is the last copy. p: NULL if it was deleted. */
 dmq_err repair_found_by_read(struct brk *brk, struct partition *p, const struct disk_done *done);
-
-/* Whether another replica may have all that was acknowledged. */
-bool repair_may_leave(const struct brk *brk, const struct partition *p);
 
 /* Damaged logs, for the registration; how many there are. */
 uint32_t repair_list(const struct brk *brk, struct damaged_log *logs, uint32_t most);

@@ -23,11 +23,35 @@
  * Wherever the process dies, the next one goes on: rows without a folder are damage as well, and a
  * folder without rows is a new log. */
 
-#define REVIEW_MS                                                                                  \
-    1000 /* what was asked may have been lost, and the last copy not be it any more                \
-          */
+#define REVIEW_MS 1000 /* what was asked may be lost, and the last copy not be it any more */
 #define ASK_MS 5000
 #define MAX_REPORTED 1000
+
+/* ---- who else has it ------------------------------------------------------------------------- */
+
+static bool
+is_live(const struct brk *brk, int32_t broker_id)
+{
+    const struct broker_record *broker = image_broker(brk->image, broker_id);
+    return broker != NULL && !broker->fenced && !broker->shutting_down;
+}
+
+/* Whether another replica may have all that was acknowledged; live: one that can lead now. */
+static bool
+another_has_all(const struct brk *brk, const struct partition *p, bool live)
+{
+    const struct partition_record *record =
+        image_partition(brk->image, p->key.topic_id, p->key.partition);
+    const int32_t self = brk->config.broker_id;
+    bool other = false;
+    for (uint32_t i = 0; i < record->isr_count; i++) {
+        other = other || (record->isr[i] != self && (!live || is_live(brk, record->isr[i])));
+    }
+    for (uint32_t i = 0; i < record->elr_count; i++) {
+        other = other || (record->elr[i] != self && (!live || is_live(brk, record->elr[i])));
+    }
+    return other;
+}
 
 /* ---- found ----------------------------------------------------------------------------------- */
 
@@ -50,53 +74,30 @@ repair_is_damaged(const struct partition *p)
     return list_linked(&p->damaged_link);
 }
 
+/* What a reader is to do: come again, if the records are or may be elsewhere, also if who has them
+ * is not there at the moment; give up where this is the last copy. */
 dmq_err
 repair_found_by_read(struct brk *brk, struct partition *p, const struct disk_done *done)
 {
-    bool current =
-        p != NULL && p->state == PARTITION_OPEN && done->generation == plog_generation(p->log);
     if (done->err != DMQ_ERR_DAMAGED) {
         return done->err == DMQ_ERR_IO ? DMQ_ERR_STORAGE : done->err;
     }
-    if (!current) {
-        return DMQ_ERR_DAMAGED; /* found before, or of a log that is no more */
+    if (p == NULL) {
+        return DMQ_ERR_STORAGE; /* deleted meanwhile */
     }
-    if (!repair_is_damaged(p)) {
-        brk_log(brk, true, "event=log_damaged partition=%s text=\"%s\"", p->label, done->text);
+    if (p->state == PARTITION_OPEN && done->generation == plog_generation(p->log)) {
+        if (!repair_is_damaged(p)) {
+            brk_log(brk, true, "event=log_damaged partition=%s text=\"%s\"", p->label, done->text);
+        }
+        repair_found(brk, p);
     }
-    repair_found(brk, p);
-    return repair_may_leave(brk, p) ? DMQ_ERR_STORAGE : DMQ_ERR_DAMAGED;
+    return another_has_all(brk, p, false) ? DMQ_ERR_STORAGE : DMQ_ERR_DAMAGED;
 }
 
 /* ---- told ------------------------------------------------------------------------------------ */
 
-static bool
-is_live(const struct brk *brk, int32_t broker_id)
-{
-    const struct broker_record *broker = image_broker(brk->image, broker_id);
-    return broker != NULL && !broker->fenced && !broker->shutting_down;
-}
-
-/* Whether another replica may have all that was acknowledged. A leader needs one that can lead. */
-bool
-repair_may_leave(const struct brk *brk, const struct partition *p)
-{
-    const struct partition_record *record =
-        image_partition(brk->image, p->key.topic_id, p->key.partition);
-    const int32_t self = brk->config.broker_id;
-    bool leads = record->leader == self;
-    bool other = false;
-    for (uint32_t i = 0; i < record->isr_count; i++) {
-        other = other || (record->isr[i] != self && (!leads || is_live(brk, record->isr[i])));
-    }
-    for (uint32_t i = 0; i < record->elr_count; i++) {
-        other = other || (record->elr[i] != self && (!leads || is_live(brk, record->elr[i])));
-    }
-    return other;
-}
-
 /* Whether the controller can bring it on: we are counted on and need not be, or a leader knows of
- * this log. */
+ * this log. Who leads needs somebody to take over. */
 static bool
 is_to_be_told(const struct brk *brk, const struct partition *p)
 {
@@ -106,7 +107,7 @@ is_to_be_told(const struct brk *brk, const struct partition *p)
         return false;
     }
     return partition_may_lead(brk, p)
-               ? repair_may_leave(brk, p)
+               ? another_has_all(brk, p, record->leader == brk->config.broker_id)
                : record->leader >= 0 && p->told_epoch >= record->leader_epoch;
 }
 
