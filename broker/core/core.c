@@ -453,7 +453,7 @@ brk_partition_view(const struct brk *brk, struct uuid topic_id, int32_t partitio
                                             .synced_end = plog_synced_end(p->log),
                                             .high_watermark = p->replica.high_watermark,
                                             .leader_epoch = p->replica.leader_epoch,
-                                            .begun_anew = p->begun_anew,
+                                            .losses = p->losses,
                                             .leader = p->replica.role == REPLICA_LEADER,
                                             .follower = p->replica.role == REPLICA_FOLLOWER};
     return true;

@@ -240,7 +240,7 @@ struct brk_partition_view {
     int64_t synced_end;
     int64_t high_watermark;
     int32_t leader_epoch;
-    uint32_t begun_anew; /* how often this process has set its log aside */
+    uint32_t losses; /* how often damage took from its end, or it was set aside, in this process */
     bool leader;
     bool follower;
 };

@@ -521,6 +521,9 @@ void
 partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done)
 {
     brk->opening--;
+    if (p->truncating && done->err == DMQ_ERR_DAMAGED) {
+        p->losses++; /* cutting walks what no start has walked */
+    }
     if (done->u.recovered != NULL) {
         take_recovered(brk, p, done->u.recovered);
         done->u.recovered = NULL; /* taken */

@@ -34,11 +34,11 @@ struct partition {
     int64_t segment_bytes; /* at which its log rolls */
     struct plog *log;      /* from OPEN on; NULL before */
     struct replica replica;
-    bool truncating;       /* OPENING again: its log is being cut, or emptied */
-    bool quarantining;     /* OPENING again: its folder is set aside */
-    uint32_t begun_anew;   /* how often it was */
-    int32_t told_epoch;    /* newest leader epoch in which a leader was told of this log's ends */
-    bool removed;          /* the topic is gone, but its log still recovers */
+    bool truncating;    /* OPENING again: its log is being cut, or emptied */
+    bool quarantining;  /* OPENING again: its folder is set aside */
+    uint32_t losses;    /* how often this process saw damage take from its end, or set it aside */
+    int32_t told_epoch; /* newest leader epoch in which a leader was told of this log's ends */
+    bool removed;       /* the topic is gone, but its log still recovers */
     struct disk_op *stuck; /* came back because the disk was full; in the order of the lane */
     size_t stuck_count;
     size_t stuck_capacity;

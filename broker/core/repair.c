@@ -290,7 +290,7 @@ repair_on_opened(struct brk *brk, struct partition *p)
 {
     struct replica_effects effects;
     p->quarantining = false;
-    p->begun_anew++;
+    p->losses++;
     p->told_epoch = -1;
     p->stored_epoch = -1;
     list_remove(&p->damaged_link);

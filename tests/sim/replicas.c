@@ -161,7 +161,7 @@ replicas_seen(struct process *broker, struct uuid topic_id, int32_t partition,
     struct watched_partition *p = watched(broker->world, topic_id, partition);
     int place = place_of(broker);
     const struct watch_replica seen = {.place = place,
-                                       .life = broker->life << 20 | view->begun_anew,
+                                       .life = broker->life << 20 | view->losses,
                                        .leads = view->leader,
                                        .leader_epoch = view->leader_epoch,
                                        .start = view->start,
