@@ -448,9 +448,12 @@ brk_partition_view(const struct brk *brk, struct uuid topic_id, int32_t partitio
     if (p == NULL || p->log == NULL) {
         return false;
     }
+    /* After a cut the log counts anew, but what was durable before it still is. */
+    const int64_t synced = plog_synced_end(p->log);
+    const int64_t marked = plog_mark(p->log).offset;
     *ret_view = (struct brk_partition_view){.start = plog_start(p->log),
                                             .end = plog_end(p->log),
-                                            .synced_end = plog_synced_end(p->log),
+                                            .synced_end = synced > marked ? synced : marked,
                                             .high_watermark = p->replica.high_watermark,
                                             .leader_epoch = p->replica.leader_epoch,
                                             .losses = p->losses,

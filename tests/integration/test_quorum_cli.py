@@ -181,6 +181,8 @@ def test_brokers_fail_and_min_isr_is_lowered(folder):
         assert made["replicationFactor"] == 3
         (partition,) = made["partitions"]
         assert sorted(partition["replicas"]) == sorted(partition["isr"]) == [101, 102, 103]
+        # The topic is committed; that the broker that is asked has heard of it takes a moment.
+        wait_until(lambda: dmq(quorum, "topic", "config", "orders").returncode == OK)
         settings = json.loads(dmq(quorum, "topic", "config", "orders", "--json").stdout)
         value = {s["name"]: s["value"] for s in settings["settings"]}
         assert value["min.insync.replicas"] == "2"
