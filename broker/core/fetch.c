@@ -87,6 +87,27 @@ out_of_range(const struct partition *p, int64_t offset, struct err_msg *ret_err)
             (long long)plog_start(p->log), (long long)p->replica.high_watermark, (long long)offset);
 }
 
+/* What our log says of the epoch that a follower's log ends with. Retention takes epochs as well:
+ *
+ *   a log that holds nothing           has nothing that could be another than ours
+ *   one that ends where ours begins    what epoch the record before our first had we may not know
+ *                                      any more. All below a log start was safe: it may follow (as
+ *                                      in Kafka)
+ *   one that ends below                is out of range, and nothing else is said of it */
+static struct replica_epoch_end
+our_end_of(const struct plog *log, const struct fetch_partition *from)
+{
+    struct replica_epoch_end ours = {-1, plog_start(log)};
+    if (from->last_fetched_epoch < 0) {
+        return (struct replica_epoch_end){-1, plog_end(log)};
+    }
+    ours.epoch = plog_end_of_epoch(log, from->last_fetched_epoch, &ours.end);
+    if (ours.epoch < 0 && from->log_end <= ours.end) {
+        ours.epoch = from->last_fetched_epoch;
+    }
+    return ours;
+}
+
 /* What is left of a damaged log is no reason for a follower to cut its own: it hears nothing of it.
  *
  * A follower's fetch offset is evidence: the replica hears of it, once, before anything is
@@ -115,9 +136,7 @@ tell_replica(struct brk *brk, struct call *call, uint32_t index)
                                         .last_epoch = from->last_fetched_epoch,
                                         .end = from->log_end,
                                         .synced_end = from->synced_end};
-    fetched->ours.end = plog_start(part->p->log);
-    fetched->ours.epoch =
-        plog_end_of_epoch(part->p->log, from->last_fetched_epoch, &fetched->ours.end);
+    fetched->ours = our_end_of(part->p->log, from);
     partition_step(brk, part->p, event, &effects);
     /* A follower without holes asks from its end; any other place would count what it lacks. */
     if (effects.err != DMQ_OK || from->log_end != from->fetch_offset) {

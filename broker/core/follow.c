@@ -187,6 +187,7 @@ static struct fetch_partition
 question(struct follow *follow, struct partition *p)
 {
     const struct replica *replica = &p->replica;
+    bool holds_any = plog_end(p->log) > plog_start(p->log); /* else it ends with no epoch */
     follow->asked[follow->asked_count++] =
         (struct asked){p->number, replica->leader_epoch, replica->end};
     p->owes_progress = false;
@@ -196,7 +197,7 @@ question(struct follow *follow, struct partition *p)
                                     .leader_epoch = replica->leader_epoch,
                                     .fetch_offset = replica->end,
                                     .max_bytes = MAX_PARTITION_BYTES,
-                                    .last_fetched_epoch = plog_last_epoch(p->log),
+                                    .last_fetched_epoch = holds_any ? plog_last_epoch(p->log) : -1,
                                     .log_end = replica->end,
                                     .synced_end = replica->synced_end};
 }
@@ -444,7 +445,13 @@ take_result(struct brk *brk, struct follow *follow, const struct asked *asked,
     if (effects.append) {
         append_all(brk, p, frame);
     } else if (effects.err != DMQ_OK && effects.err != DMQ_ERR_STALE_METADATA) {
-        back_off(brk, p, effects.err, "the leader's divergence is none");
+        char text[200];
+        snprintf(text, sizeof(text),
+                 "the leader's log has epoch %d up to %lld: that is no divergence from ours, which "
+                 "ends with epoch %d at %lld",
+                 result->diverging_epoch, (long long)result->diverging_end, plog_last_epoch(p->log),
+                 (long long)plog_end(p->log));
+        back_off(brk, p, effects.err, text);
     }
 }
 

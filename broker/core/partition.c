@@ -515,6 +515,9 @@ take_recovered(struct brk *brk, struct partition *p, struct log_recovered *recov
     step_replica(brk, p,
                  (struct replica_event){.kind = REPLICA_OPENED,
                                         .u.opened = {plog_end(p->log), checkpointed}});
+    /* A log that holds nothing has nothing to sync, and no SYNC will say that it is. */
+    step_replica(brk, p,
+                 (struct replica_event){.kind = REPLICA_SYNCED, .u.end = plog_synced_end(p->log)});
 }
 
 void

@@ -7,22 +7,26 @@
 
 /* Where to cut so that the next question is about what both logs may have (KIP-101, 279): the end
  * of the leader's epoch where we have it too; else of our largest epoch below it, and the next
- * fetch asks again. Never to the high watermark, which lags behind what is safe (trap 1). */
+ * fetch asks again. Never to the high watermark, which lags behind what is safe (trap 1), but for
+ * one case: nothing is left of our epochs where the leader's log begins, for retention has taken
+ * it; then what we have below that is let go of, and only what was safe surely is what it was. */
 static int64_t
-common_end(const struct replica_answered *answered)
+common_end(const struct replica *replica, const struct replica_answered *answered)
 {
-    if (answered->ours.epoch == answered->theirs.epoch &&
-        answered->theirs.end < answered->ours.end) {
-        return answered->theirs.end;
+    const struct replica_epoch_end *theirs = &answered->theirs;
+    const struct replica_epoch_end *ours = &answered->ours;
+    if (theirs->epoch < 0 && ours->epoch < 0) {
+        bool safe = replica->high_watermark > ours->end && replica->high_watermark <= theirs->end;
+        return safe ? replica->high_watermark : ours->end;
     }
-    return answered->ours.end;
+    return ours->epoch == theirs->epoch && theirs->end < ours->end ? theirs->end : ours->end;
 }
 
 static void
 truncate(struct replica *replica, const struct replica_answered *answered,
          struct replica_effects *out)
 {
-    int64_t to = common_end(answered);
+    int64_t to = common_end(replica, answered);
     if (to < 0 || to >= replica->end || answered->ours.epoch > answered->theirs.epoch) {
         out->err = DMQ_ERR_INVALID_REQUEST; /* no divergence that could be: a leader gone mad */
         return;

@@ -26,17 +26,20 @@ holds_all_safe(const struct replica *replica, uint32_t place)
 }
 
 static bool
-may_join(const struct replica *replica, uint32_t place)
-{
-    const struct replica_peer *peer = &replica->peers[place];
-    return peer->matched && peer->eligible && holds_all_safe(replica, place);
-}
-
-static bool
 lags(const struct replica *replica, uint32_t place, int64_t now_ms)
 {
     return leader_counted(replica, place) < replica->end &&
            now_ms - replica->peers[place].caught_up_ms > replica->config.lag_max_ms;
+}
+
+/* One that lags would have to leave again at once: while the high watermark stands still, because
+ * the ISR is too small, whoever stands still with it holds all that is safe. */
+static bool
+may_join(const struct replica *replica, uint32_t place)
+{
+    const struct replica_peer *peer = &replica->peers[place];
+    return peer->matched && peer->eligible && holds_all_safe(replica, place) &&
+           !lags(replica, place, replica->now_ms);
 }
 
 static uint64_t

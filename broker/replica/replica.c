@@ -182,6 +182,7 @@ replica_step(struct replica *replica, const struct replica_event *event,
     struct replica_effects *out = ret_effects;
     int64_t hw_before = replica->high_watermark;
     *out = (struct replica_effects){.err = DMQ_OK};
+    replica->now_ms = event->now_ms;
     switch (event->kind) {
     case REPLICA_OPENED:
         on_opened(replica, event);

@@ -102,7 +102,20 @@ cursor_of(struct cursor **cursors, int process, int topic, int partition)
     return cursor;
 }
 
-/* A reader moves forward by one; it may begin anew at the start. */
+/* Where the log begins in the end. */
+static int64_t
+start_of(const struct checker *c, int topic, int partition)
+{
+    for (size_t i = 0; i < c->history->start_count; i++) {
+        const struct history_start *start = &c->history->starts[i];
+        if (start->topic == topic && start->partition == partition) {
+            return start->offset;
+        }
+    }
+    return 0;
+}
+
+/* A reader moves forward by one; it may begin anew at the start, and go on where the log begins. */
 static void
 check_reader(struct checker *c, const struct history_poll *poll)
 {
@@ -112,7 +125,8 @@ check_reader(struct checker *c, const struct history_poll *poll)
     }
     if (poll->offset <= reader->last_offset) {
         found(c, ANOMALY_POLL_ORDER, poll->topic, poll->partition, poll->offset, poll->value);
-    } else if (poll->offset != reader->last_offset + 1) {
+    } else if (poll->offset != reader->last_offset + 1 &&
+               poll->offset > start_of(c, poll->topic, poll->partition)) {
         found(c, ANOMALY_POLL_SKIP, poll->topic, poll->partition, poll->offset, poll->value);
     }
     reader->last_offset = poll->offset;
@@ -184,7 +198,12 @@ check_sends(struct checker *c)
         struct known_value *known;
         HASH_FIND(hh, c->values, &send->value, sizeof(send->value), known);
         const struct place *place = known->place;
-        if (send->outcome == HISTORY_OK && place == NULL) {
+        int64_t start = start_of(c, send->topic, send->partition);
+        int64_t offset = place != NULL ? place->key.offset : send->offset;
+        bool gone = offset < start; /* also one whose offset nobody knows */
+        if (gone && send->outcome == HISTORY_OK) {
+            /* retention has taken it, seen or not */
+        } else if (send->outcome == HISTORY_OK && place == NULL) {
             found(c, ANOMALY_LOST, send->topic, send->partition, send->offset, send->value);
         } else if (send->outcome == HISTORY_OK && !place->drained) {
             found(c, ANOMALY_UNSEEN, send->topic, send->partition, send->offset, send->value);

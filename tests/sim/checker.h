@@ -8,15 +8,15 @@
 
 enum anomaly {
     ANOMALY_NONE,
-    ANOMALY_LOST,         /* acknowledged, and not in the log */
+    ANOMALY_LOST,         /* acknowledged, at or above the log start, and not in the log */
     ANOMALY_DUPLICATE,    /* one value at two offsets */
     ANOMALY_INCONSISTENT, /* two values at one offset, or a value elsewhere than acknowledged */
     ANOMALY_PHANTOM,      /* never sent, or to another partition */
     ANOMALY_UNDEAD,       /* surely not stored, it was said, and it is in the log */
     ANOMALY_SEND_ORDER,   /* a process's values of one partition in another order than sent */
     ANOMALY_POLL_ORDER,   /* a reader went back */
-    ANOMALY_POLL_SKIP,    /* a reader left out an offset */
-    ANOMALY_UNSEEN        /* acknowledged, below the end, and the drain did not see it */
+    ANOMALY_POLL_SKIP,    /* a reader left out an offset that retention has not taken */
+    ANOMALY_UNSEEN        /* acknowledged, in the log, and the drain did not see it */
 };
 
 struct verdict {

@@ -31,12 +31,40 @@ faults_victim(struct world *world)
     return any_of(world, rng_chance(&world->rng, 600) ? PROCESS_BROKER : PROCESS_CONTROLLER);
 }
 
+/* At most one broker at a time is without what it held, and every record is on two: fewer disks
+ * are lost than min.insync.replicas. */
+static bool
+can_spare(struct world *world, const struct process *p)
+{
+    replicas_settle(world);
+    bool spare = world->options.replication > 1 && p->alive;
+    for (int i = 0; i < world->options.brokers; i++) {
+        spare = spare && !world_process(world, PROCESS_BROKER, i)->damaged;
+    }
+    return spare;
+}
+
+static void
+mark_damaged(struct process *p)
+{
+    const struct image *image = metadata_newest(p->world);
+    const struct broker_record *record = image == NULL ? NULL : image_broker(image, p->id);
+    p->damaged = true;
+    p->damaged_epoch = record == NULL ? 0 : record->broker_epoch;
+}
+
+/* Where durability is async, a crash takes what was acknowledged. */
 static void
 crash(struct process *p)
 {
     struct world *world = p->world;
-    if (!p->alive) {
+    bool loses = p->kind == PROCESS_BROKER && world->options.async_topic;
+    if (!p->alive || (loses && !can_spare(world, p))) {
         return;
+    }
+    if (loses) {
+        world->counts.async_crashes++;
+        mark_damaged(p);
     }
     world->counts.crashes_broker += p->kind == PROCESS_BROKER;
     world->counts.crashes_controller += p->kind == PROCESS_CONTROLLER;
@@ -134,20 +162,14 @@ fault_lose_disk(struct world *world)
     process_start_in(p, rng_range(&world->rng, 0, 3 * SECOND));
 }
 
-/* At most one broker at a time is without what it held, and every record is on two: fewer disks
- * are lost than min.insync.replicas. */
 static void
 fault_wipe_broker(struct world *world)
 {
     struct process *p = any_of(world, PROCESS_BROKER);
-    replicas_settle(world);
-    bool spare = world->options.replication > 1 && p->alive;
-    for (int i = 0; i < world->options.brokers; i++) {
-        spare = spare && !world_process(world, PROCESS_BROKER, i)->damaged;
-    }
-    if (!spare) {
+    if (!can_spare(world, p)) {
         return;
     }
+    mark_damaged(p);
     world->counts.wipes_broker++;
     process_crash(p, SIMFS_KEEP);
     broker_wipe(p);
@@ -192,6 +214,35 @@ draw_raft(struct world *world)
     world->options.snapshot_bytes = FAULTS_ONE_OF(rng, 500, 4000, 100000);
 }
 
+static void
+never(struct world_options *o, void (*fault)(struct world *world))
+{
+    for (size_t i = 0; i < FAULTS; i++) {
+        o->weights[i] = faults[i] == fault ? 0 : o->weights[i];
+    }
+}
+
+/* Where durability is async, disks do not fail, and brokers die one at a time (crash). */
+static void
+draw_storage(struct world *world)
+{
+    struct rng *rng = &world->rng;
+    struct world_options *o = &world->options;
+    o->retention_check_ms = FAULTS_ONE_OF(rng, 0, 0, 300, 2000);
+    o->retention_bytes = FAULTS_ONE_OF(rng, -1, 10000, 60000);
+    o->retention_ms = FAULTS_ONE_OF(rng, -1, 4000, 20000);
+    o->reserve_bytes = FAULTS_ONE_OF(rng, -1, 0, 4096, 65536);
+    o->async_topic = o->replication > 1 && rng_chance(rng, 150);
+    if (!o->retention) {
+        o->retention_check_ms = 0;
+    }
+    if (o->async_topic) {
+        o->die_per_million = 0;
+        never(o, fault_disk_of_broker);
+        never(o, fault_store_of_broker);
+    }
+}
+
 void
 faults_draw(struct world *world)
 {
@@ -199,7 +250,7 @@ faults_draw(struct world *world)
     struct world_options *o = &world->options;
     o->controllers = (int)FAULTS_ONE_OF(rng, 1, 2, 3, 3, 3, 4, 5, 5);
     draw_raft(world);
-    o->brokers = (int)FAULTS_ONE_OF(rng, 1, 2, 3, 3, 4, WORLD_MAX_BROKERS);
+    o->brokers = (int)FAULTS_ONE_OF(rng, 1, 2, 3, 3, 3, 4, 5, WORLD_MAX_BROKERS);
     o->clients = (int)rng_range(rng, 1, WORLD_MAX_CLIENTS);
     o->segment_bytes = FAULTS_ONE_OF(rng, 4096, 4096, 16384, 1 << 20);
     o->batch_bytes = FAULTS_ONE_OF(rng, 256, 1024, 4096);
@@ -224,6 +275,7 @@ faults_draw(struct world *world)
     o->replica_lag_ms = FAULTS_ONE_OF(rng, 1000, 3000, 30000);
     /* Not drawn: seeds that found something stay what they were. */
     o->rebalance_ms = o->seed % 3 == 0 ? 300 : 0;
+    draw_storage(world);
     /* What one replica has acknowledged goes with it. */
     o->acks = o->replication > 1 || rng_chance(rng, 800) ? -1 : 1;
 }
@@ -316,6 +368,9 @@ faults_heal(struct world *world)
         struct process *p = world->processes[i];
         leases_woken(p, p->paused_until_us - world->now_us);
         p->paused_until_us = 0;
+        if (p->kind == PROCESS_CONTROLLER && p->disk_fails) {
+            controller_disk_mend(p);
+        }
     }
     leave_out(world);
     for (int i = 0; i < world->options.brokers; i++) {

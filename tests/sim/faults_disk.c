@@ -96,6 +96,8 @@ disk_check(struct process *p)
     struct world *world = p->world;
     struct brk_stats stats;
     brk_stats(p->brk, &stats);
+    world->counts.refusals += stats.disk_full && !p->was_full;
+    p->was_full = stats.disk_full;
     if (!stats.folder_offline) {
         return;
     }

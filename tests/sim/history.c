@@ -13,6 +13,7 @@ history_deinit(struct history *history)
 {
     free(history->sends);
     free(history->polls);
+    free(history->starts);
     *history = (struct history){0};
 }
 
@@ -46,6 +47,14 @@ history_poll(struct history *history, const struct history_poll *poll)
 }
 
 void
+history_begin(struct history *history, const struct history_start *start)
+{
+    history->starts =
+        grow(history->starts, history->start_count, &history->start_capacity, sizeof(*start));
+    history->starts[history->start_count++] = *start;
+}
+
+void
 history_write(const struct history *history, FILE *file)
 {
     for (size_t i = 0; i < history->send_count; i++) {
@@ -61,6 +70,13 @@ history_write(const struct history *history, FILE *file)
                 "{\"op\":\"poll\",\"type\":\"ok\",\"process\":%d,\"topic\":%d,\"partition\":%d,"
                 "\"value\":%" PRIu64 ",\"offset\":%" PRId64 ",\"start\":%d}\n",
                 p->process, p->topic, p->partition, p->value, p->offset, p->from_start);
+    }
+    for (size_t i = 0; i < history->start_count; i++) {
+        const struct history_start *s = &history->starts[i];
+        fprintf(file,
+                "{\"op\":\"start\",\"type\":\"ok\",\"process\":0,\"topic\":%d,\"partition\":%d,"
+                "\"value\":0,\"offset\":%" PRId64 "}\n",
+                s->topic, s->partition, s->offset);
     }
 }
 
@@ -83,6 +99,10 @@ read_line(struct history *history, const char *line)
                                                      .offset = s.offset,
                                                      .value = s.value,
                                                      .from_start = start != 0});
+        return true;
+    }
+    if (fields == 7 && strcmp(op, "start") == 0) {
+        history_begin(history, &(struct history_start){s.topic, s.partition, s.offset});
         return true;
     }
     for (int i = 0; fields == 7 && strcmp(op, "send") == 0 && i < 4; i++) {

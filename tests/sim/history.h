@@ -31,6 +31,13 @@ struct history_poll {
     bool from_start; /* the first of a reader that began at the start of the log */
 };
 
+/* Where the log of a partition begins in the end: retention has taken what lies below. */
+struct history_start {
+    int topic;
+    int partition;
+    int64_t offset;
+};
+
 struct history {
     struct history_send *sends;
     size_t send_count;
@@ -38,6 +45,9 @@ struct history {
     struct history_poll *polls; /* in the order in which each process saw them */
     size_t poll_count;
     size_t poll_capacity;
+    struct history_start *starts; /* of partitions whose log does not begin at 0 */
+    size_t start_count;
+    size_t start_capacity;
 };
 
 void history_deinit(struct history *history);
@@ -45,6 +55,7 @@ void history_deinit(struct history *history);
 /* Returns the index of the send. */
 size_t history_invoke(struct history *history, const struct history_send *send);
 void history_poll(struct history *history, const struct history_poll *poll);
+void history_begin(struct history *history, const struct history_start *start);
 
 /* One operation a line. */
 void history_write(const struct history *history, FILE *file);

@@ -22,11 +22,12 @@ add_process(struct world *world, enum process_kind kind, int32_t id)
 }
 
 void
-world_init(struct world *world, uint64_t seed, int64_t seconds)
+world_init(struct world *world, uint64_t seed, int64_t seconds, bool retention)
 {
     *world = (struct world){.trace_hash = 0xcbf29ce484222325u, .next_value = 1};
     rng_init(&world->rng, seed);
     world->options.seed = seed;
+    world->options.retention = retention;
     world->options.faults_until_us = seconds * SECOND;
     world->admin = admin_new();
     world->metadata = metadata_checker_new();
@@ -131,6 +132,7 @@ require_replicas(struct world *world)
     int64_t until = world->now_us + REPLICATE_WITHIN_US;
     while (!world_failed(world) && !replicas_whole(world)) {
         if (world->now_us >= until) {
+            replicas_tell_what_lacks(world);
             world_fail(world, "a replica does not come back in sync after everything was healed");
         }
         world_run_until(world, world->now_us + 100 * MS);
@@ -199,6 +201,7 @@ world_run(struct world *world)
         disk_count(world_process(world, PROCESS_BROKER, i));
     }
     if (!world_failed(world)) {
+        replicas_note_starts(world);
         const struct process *last = world->processes[world->process_count - 1];
         struct verdict verdict = history_check(&world->history, last->id);
         if (verdict.anomaly != ANOMALY_NONE) {

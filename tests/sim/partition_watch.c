@@ -137,10 +137,6 @@ follows(struct partition_watch *watch, int place, enum watch_part part, int64_t 
     if (!watch->disks.read(watch->disks.arg, place, part, *offset, &entry)) {
         return false;
     }
-    if (entry.base > *offset && entry.base <= watch->start) {
-        *offset = entry.base; /* retention has taken what is below */
-        return true;
-    }
     if (!same(&entry, committed_at(watch, *offset))) {
         return false;
     }
@@ -159,6 +155,8 @@ equal_end(struct partition_watch *watch, int place, enum watch_part part)
         at->part = part;
         at->equal_end = 0;
     }
+    /* What is below has been let go of, and is there or not. */
+    at->equal_end = at->equal_end < watch->start ? watch->start : at->equal_end;
     while (at->equal_end < watch->end && follows(watch, place, part, &at->equal_end)) {
     }
     return at->equal_end;
@@ -374,6 +372,11 @@ partition_watch_match(struct partition_watch *watch, int a, int b)
     int64_t at = 0;
     int64_t parts = -1; /* the first offset at which they do */
     while (read_all(watch, a, at, &one) && read_all(watch, b, at, &other)) {
+        int64_t begins = one.base > other.base ? one.base : other.base;
+        if (begins > at) {
+            at = begins; /* one of them begins there, or in the middle of the other's */
+            continue;
+        }
         bool together = one.base == other.base;
         if (together && !same(&one, &other) && parts < 0) {
             parts = at;

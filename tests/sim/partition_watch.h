@@ -33,8 +33,8 @@ enum watch_part {
 struct watch_disks {
     void *arg;
 
-    /* The entry of a log that holds offset, or the next one if it begins further on; false: there
-     * is none, or it cannot be told. */
+    /* The entry of a log that holds offset, or the first one if the log begins further on (one
+     * without length if it holds nothing); false: there is none, or it cannot be told. */
     bool (*read)(void *arg, int place, enum watch_part part, int64_t offset,
                  struct watch_entry *ret_entry);
 

@@ -118,7 +118,8 @@ log_entry_at(const struct log_place *place, struct log_cursor *cursor, int64_t o
     for (;;) {
         if (!batch_here(place, cursor, ret_entry, &size)) {
             if (!next_segment(place, cursor)) {
-                return false;
+                *ret_entry = (struct watch_entry){.base = cursor->offset, .end = cursor->offset};
+                return cursor->offset > offset;
             }
             continue;
         }

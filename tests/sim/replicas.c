@@ -3,6 +3,7 @@
  * memory cannot be seen: of a partition with durability=async the history of its clients is the
  * judge. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "libdmq/base/map.h"
@@ -19,6 +20,7 @@ struct watched_partition {
     struct log_cursor cursors[2][WATCH_GHOST + WATCH_PLACES]; /* by part */
     int64_t version; /* of the newest image that it is in; 0: none */
     bool was_async;
+    int64_t start; /* the highest of a replica */
     int32_t epoch; /* the newest of a leader */
     int leader;
 };
@@ -154,6 +156,21 @@ note_leader(struct watched_partition *p, const struct brk_partition_view *view, 
     p->leader = place;
 }
 
+/* It rises by retention alone, and then on each replica by itself. */
+static void
+note_start(struct watched_partition *p, const struct brk_partition_view *view)
+{
+    struct world *world = p->world;
+    if (view->start <= p->start) {
+        return;
+    }
+    p->start = view->start;
+    world->counts.starts_raised++;
+    if (world->options.retention_check_ms == 0 || view->start > view->high_watermark) {
+        world_fail(world, "a log begins at %" PRId64 ", which retention did not do", view->start);
+    }
+}
+
 void
 replicas_seen(struct process *broker, struct uuid topic_id, int32_t partition,
               const struct brk_partition_view *view)
@@ -168,6 +185,7 @@ replicas_seen(struct process *broker, struct uuid topic_id, int32_t partition,
                                        .end = view->end,
                                        .synced_end = view->synced_end,
                                        .high_watermark = view->high_watermark};
+    note_start(p, view);
     bool gone = p->version != 0 && p->version < broker->world->replicas->version;
     if (p->was_async || gone) {
         return;
@@ -310,8 +328,40 @@ replicas_whole(struct world *world)
     return every_partition(world, is_whole, 0);
 }
 
-/* It has a place in every partition that it stores, by the image that a registration of its new
- * disk is in. */
+static bool
+tell_what_lacks(struct world *world, const struct partition_record *p, int32_t id)
+{
+    char topic[UUID_TEXT_SIZE];
+    (void)id;
+    if (is_whole(world, p, 0)) {
+        return true;
+    }
+    world_trace(world,
+                "partition %" PRId32 " of topic %s: leader %" PRId32 ", %" PRIu32 " in the ISR",
+                p->partition, uuid_text(p->topic_id, topic), p->leader, p->isr_count);
+    for (uint32_t i = 0; i < p->replicas_count; i++) {
+        struct brk_partition_view view = {.end = -1};
+        bool there = view_of(world, p->replicas[i], p, &view);
+        world_trace(world,
+                    "  broker %" PRId32 "%s: from %" PRId64 " to %" PRId64 ", synced %" PRId64
+                    ", high watermark %" PRId64 ", epoch %" PRId32 "%s",
+                    p->replicas[i], there ? "" : " has none", view.start, view.end, view.synced_end,
+                    view.high_watermark, view.leader_epoch,
+                    view.leader     ? ", leads"
+                    : view.follower ? ", follows"
+                                    : "");
+    }
+    return true;
+}
+
+void
+replicas_tell_what_lacks(struct world *world)
+{
+    every_partition(world, tell_what_lacks, 0);
+}
+
+/* It has a place in every partition that it stores, by the image that a later registration of it is
+ * in. */
 void
 replicas_settle(struct world *world)
 {
@@ -320,7 +370,8 @@ replicas_settle(struct world *world)
         struct process *p = world_process(world, PROCESS_BROKER, i);
         const struct broker_record *record = image_broker(image, p->id);
         bool known = p->damaged && !p->rot.on && record != NULL && record->folders_count == 1 &&
-                     !record->fenced && uuid_equal(record->folders[0].disk_id, p->disk_id);
+                     !record->fenced && record->broker_epoch > p->damaged_epoch &&
+                     uuid_equal(record->folders[0].disk_id, p->disk_id);
         if (known && every_partition(world, has_place, p->id)) {
             p->damaged = false;
             world->counts.restored++;
@@ -362,4 +413,21 @@ void
 replicas_check_end(struct world *world)
 {
     every_partition(world, is_equal, 0);
+}
+
+void
+replicas_note_starts(struct world *world)
+{
+    const struct image *image = metadata_newest(world);
+    for (int i = 0; image != NULL && i < WORLD_MAX_TOPICS; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%d", i);
+        const struct image_topic *topic = image_topic_by_name(image, bytes_str(name));
+        for (uint32_t n = 0; topic != NULL && n < topic->partition_count; n++) {
+            int64_t start = watched(world, topic->record->topic_id, (int32_t)n)->start;
+            if (start > 0) {
+                history_begin(&world->history, &(struct history_start){i, (int)n, start});
+            }
+        }
+    }
 }

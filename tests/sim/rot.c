@@ -136,6 +136,7 @@ rot_happens(struct world *world)
     snprintf(folder, sizeof(folder), "/data/%s/%" PRId32, uuid_text(record->topic_id, id),
              record->partition);
     process_crash(p, SIMFS_KEEP);
+    simkv_crash(p->store, rng_next(&rng)); /* a mark that is lost later marks nothing */
     find_mark(&search, record->topic_id, record->partition);
     simfs_names(p->disk, folder, true, look_into, &search);
     if (search.seen > 0) {

@@ -39,6 +39,7 @@
 #define WORLD_PARTITIONS 2
 
 #define MS 1000
+#define WALL_START_MS INT64_C(1700000000000)
 #define SECOND (1000 * (int64_t)MS)
 
 struct world;
@@ -196,6 +197,7 @@ struct process {
     struct simfs *ghost;         /* a broker: its disk when it was emptied last; NULL: never */
     uint64_t log_generation;     /* a broker: something may have been taken from its logs */
     int64_t wish_epoch;          /* and with this broker epoch it asked to be fenced */
+    int64_t damaged_epoch;       /* a broker that is damaged: it was registered with this */
     bool store_fails;            /* a broker: its store is going to */
     struct raft_watched watched; /* a controller: its Raft, and what is synced of it */
     struct raft_persist *half_written; /* a controller: may be on the disk, or not; owned */
@@ -213,6 +215,7 @@ struct process {
     bool lane_busy[LANE_COUNT];
     bool stopping;
     bool disk_fails;         /* a controller: writes return EIO */
+    bool was_full;           /* a broker: it refused for lack of space */
     bool lane_failed;        /* a broker: EIO in its lane: nothing may be written any more */
     int64_t checked_version; /* of its image: what the metadata checker saw last */
     struct link *controller; /* a broker: where it turns to */
@@ -248,6 +251,11 @@ struct world_options {
     bool tears;
     bool topic_churn;
     bool async_topic;
+    bool retention;             /* asked for: otherwise logs keep all */
+    int64_t retention_check_ms; /* 0: never */
+    int64_t retention_bytes;    /* of the topics that are written to; -1: no limit */
+    int64_t retention_ms;
+    int64_t reserve_bytes; /* of brokers' disks */
     int64_t clock_ppm_max;
     int64_t work_every_us;
     int64_t delivery_timeout_ms;
@@ -315,6 +323,9 @@ struct world_options {
     X(eio_sync, "syncs of brokers that failed")                                                    \
     X(eio_read, "reads of brokers that failed")                                                    \
     X(stores_failed, "brokers that ended because of their store")                                  \
+    X(refusals, "times that a broker refused for lack of space")                                   \
+    X(starts_raised, "(log starts raised by retention)")                                           \
+    X(async_crashes, "brokers crashed where durability is async")                                  \
     X(disks_filled, "brokers' disks with little space")                                            \
     X(enospc, "calls that found no space")                                                         \
     X(restored, "emptied brokers that are whole again")                                            \
@@ -366,7 +377,7 @@ struct world {
 
 /* ---- life.c: a whole life -------------------------------------------------------------------- */
 
-void world_init(struct world *world, uint64_t seed, int64_t seconds);
+void world_init(struct world *world, uint64_t seed, int64_t seconds, bool retention);
 void world_deinit(struct world *world);
 
 /* Faults, healing, final drain, verdict. NULL if all is well, else what is wrong. */
@@ -491,6 +502,7 @@ void controller_receive(struct process *p, struct link *link, int direction,
                         struct message *message);
 void controller_unanswered(struct process *p, struct link *link, uint64_t tag, dmq_err err);
 void controller_disk_fails(struct process *p);
+void controller_disk_mend(struct process *p);
 void controller_wipe(struct process *p);
 void controller_damage(struct process *p);
 void controller_refused(struct process *p, const struct process *gone);
@@ -549,6 +561,10 @@ void replicas_image(struct world *world, const struct image *image);
 
 /* Whether all brokers hold, in sync, all that they are to hold. */
 bool replicas_whole(struct world *world);
+void replicas_tell_what_lacks(struct world *world);
+
+/* At the end: where the logs begin, for the history. */
+void replicas_note_starts(struct world *world);
 
 /* At the end: every replica has the same bytes. */
 void replicas_check_end(struct world *world);

@@ -11,7 +11,6 @@
 
 #define HEARTBEAT_MS 500
 #define MAX_RUN 8 /* operations that the storage worker takes at once */
-#define WALL_START_MS INT64_C(1700000000000)
 
 static void step(struct process *p, struct brk_event *event);
 
@@ -228,6 +227,7 @@ disk_exec(struct process *p, struct disk_op *ops, size_t count, struct disk_done
 {
     bool failed = p->lane_failed;
     uint64_t changes = simfs_counts(p->disk)->changes;
+    simfs_set_time(p->disk, WALL_START_MS + process_now_ms(p) + p->wall_skew_ms);
     plog_io_exec(p->lane, ops, count, dones);
     for (size_t i = 0; i < count; i++) {
         p->lane_failed |= dones[i].err == DMQ_ERR_IO && dones[i].kind != DISK_SPACE;
@@ -458,6 +458,8 @@ broker_start(struct process *p)
                                 .max_connection_requests = 64,
                                 .segment_bytes = world->options.segment_bytes,
                                 .hot_bytes = 2048,
+                                .retention_check_ms = world->options.retention_check_ms,
+                                .reserve_bytes = world->options.reserve_bytes,
                                 .replica_lag_ms = world->options.replica_lag_ms,
                                 .index_interval_bytes = 256};
     struct rows rows = {0};
@@ -494,7 +496,6 @@ broker_wipe(struct process *p)
     p->cluster_id = (struct uuid){.b = {0}};
     p->disk_id = rng_uuid(&p->world->rng);
     p->told_version = 0;
-    p->damaged = true;
     p->log_generation++;
 }
 

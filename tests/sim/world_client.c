@@ -138,6 +138,9 @@ take_records(struct process *p, const struct client_effect *effect)
     struct bytes rest = buf_bytes(effect->u.records.frame);
     int64_t consumed = (int64_t)rest.size;
     bool current = effect->u.records.generation == c->generation;
+    if (current && effect->u.records.offset < c->slots[effect->u.records.slot].next) {
+        world_fail(p->world, "a reader was set back: what it read was cut off");
+    }
     while (current && batch_next(&rest, &batch) == DMQ_OK) {
         const struct batch_limits limits = {.max_bytes = 0};
         struct batch_record record;
@@ -313,18 +316,25 @@ client_call_cluster(struct process *p, int16_t api_key, const void *body)
 void
 client_create(struct process *p, const char *name, struct uuid request_id)
 {
-    char segment[16];
-    snprintf(segment, sizeof(segment), "%" PRId64, p->world->options.segment_bytes);
+    const struct world_options *o = &p->world->options;
+    bool shared = strlen(name) == 2; /* written to, and read */
+    char segment[24];
+    char bytes[24];
+    char age[24];
+    snprintf(segment, sizeof(segment), "%" PRId64, o->segment_bytes);
+    snprintf(bytes, sizeof(bytes), "%" PRId64, o->retention_bytes);
+    snprintf(age, sizeof(age), "%" PRId64, o->retention_ms);
     struct config_entry config[] = {
         {bytes_str("segment.bytes"), bytes_str(segment)},
-        {bytes_str("durability"), bytes_str(p->world->options.async_topic ? "async" : "sync")}};
+        {bytes_str("durability"), bytes_str(o->async_topic ? "async" : "sync")},
+        {bytes_str("retention.bytes"), bytes_str(bytes)},
+        {bytes_str("retention.ms"), bytes_str(age)}};
     const struct create_topic_request request = {.topic_name = bytes_str(name),
                                                  .request_id = request_id,
                                                  .partition_count = WORLD_PARTITIONS,
-                                                 .replication_factor =
-                                                     (int16_t)p->world->options.replication,
+                                                 .replication_factor = (int16_t)o->replication,
                                                  .config = config,
-                                                 .config_count = 2};
+                                                 .config_count = shared ? 4 : 2};
     client_call_cluster(p, API_CREATE_TOPIC, &request);
 }
 
@@ -371,7 +381,7 @@ send_value(struct process *p, int topic)
     memset(value + size, '.', total - (size_t)size);
     struct accum_record record = {.partition = partition,
                                   .value = bytes_of(value, total),
-                                  .timestamp = 1000 + process_now_ms(p),
+                                  .timestamp = WALL_START_MS + process_now_ms(p),
                                   .opaque = world->history.send_count + 1};
     bool wake;
     if (accum_append(&c->accum, c->topics[topic], &record, process_now_ms(p), &wake) != DMQ_OK) {
@@ -448,7 +458,7 @@ has_read(const struct process *p, const struct slot *slot)
         struct brk_partition_view view;
         if (brk != NULL && brk_partition_view(brk, topic->id, slot->partition, &view) &&
             view.leader) {
-            return slot->next >= view.end;
+            return slot->next >= view.end || view.start == view.end;
         }
     }
     return false;
@@ -505,7 +515,8 @@ client_start(struct process *p)
                                             .max_wait_ms = 200,
                                             .max_bytes = 1 << 14,
                                             .max_partition_bytes = 1 << 12,
-                                            .max_queued_bytes = 1 << 15};
+                                            .max_queued_bytes = 1 << 15,
+                                            .reset = FETCH_RESET_START};
     struct client_event event = {.type = CLIENT_PRODUCER_OPENED, .id = PRODUCER};
     event.u.producer = &producer;
     step(p, &event);

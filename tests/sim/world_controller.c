@@ -451,9 +451,11 @@ controller_disk_fails(struct process *p)
     }
 }
 
-static void
-mend_disk(struct process *p)
+/* What was going to fail does not. */
+void
+controller_disk_mend(struct process *p)
 {
+    simkv_die_after(p->store, UINT64_MAX);
     simfs_fail(p->disk, SIMFS_DATASYNC, 0, 0, 0);
     simfs_fail(p->disk, SIMFS_PWRITEV, 0, 0, 0);
     p->disk_fails = false;
@@ -502,7 +504,7 @@ controller_end(struct process *p)
     }
     ctl_free(p->ctl);
     raft_store_close(p->raft_store);
-    mend_disk(p);
+    controller_disk_mend(p);
     p->ctl = NULL;
     p->raft_store = NULL;
 }

@@ -12,7 +12,7 @@
 
 static const char usage[] =
     "usage: dmq-sim [--seed N | --seeds FROM..TO [--first]] [--seconds S] [--trace]\n"
-    "               [--history FILE]\n"
+    "               [--retention] [--history FILE]\n"
     "       dmq-sim --check FILE --drain PROCESS\n"
     "\n"
     "Runs a cluster (controllers, brokers, clients: the real code) on a virtual network, disk\n"
@@ -22,6 +22,7 @@ static const char usage[] =
     "  --first      stop at the first seed that fails\n"
     "  --seconds S  virtual time with faults (10)\n"
     "  --trace      tell what happens\n"
+    "  --retention  logs lose their beginning, by retention.bytes and retention.ms\n"
     "  --history F  write what the clients did and saw, one operation a line\n"
     "  --check F    judge a history that another run, or a test of real processes, wrote\n";
 
@@ -30,6 +31,7 @@ struct arguments {
     uint64_t to;
     int64_t seconds;
     bool trace;
+    bool retention;
     bool first;
     const char *history;
     const char *check;
@@ -39,15 +41,12 @@ struct arguments {
 static bool
 parse(int argc, char **argv, struct arguments *ret_arguments)
 {
-    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                            {"seeds", required_argument, NULL, 'r'},
-                                            {"seconds", required_argument, NULL, 't'},
-                                            {"trace", no_argument, NULL, 'v'},
-                                            {"first", no_argument, NULL, 'f'},
-                                            {"history", required_argument, NULL, 'h'},
-                                            {"check", required_argument, NULL, 'c'},
-                                            {"drain", required_argument, NULL, 'd'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'r'},
+        {"seconds", required_argument, NULL, 't'}, {"trace", no_argument, NULL, 'v'},
+        {"retention", no_argument, NULL, 'k'},     {"first", no_argument, NULL, 'f'},
+        {"history", required_argument, NULL, 'h'}, {"check", required_argument, NULL, 'c'},
+        {"drain", required_argument, NULL, 'd'},   {NULL, 0, NULL, 0}};
     struct arguments a = {.from = 1, .to = 1, .seconds = 10};
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -65,6 +64,9 @@ parse(int argc, char **argv, struct arguments *ret_arguments)
             break;
         case 'v':
             a.trace = true;
+            break;
+        case 'k':
+            a.retention = true;
             break;
         case 'f':
             a.first = true;
@@ -152,7 +154,7 @@ run_seed(const struct arguments *a, uint64_t seed, struct world_counts *sum)
     struct world world;
     fprintf(stderr, "seed %" PRIu64 "\n", seed);
     fflush(stdout); /* an assertion that fails takes what is buffered with it */
-    world_init(&world, seed, a->seconds);
+    world_init(&world, seed, a->seconds, a->retention);
     world.trace = a->trace;
     const char *failure = world_run(&world);
     if (a->from == a->to || failure != NULL) {

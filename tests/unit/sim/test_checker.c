@@ -163,6 +163,50 @@ a_write_that_the_drain_did_not_see(void **state)
     assert_found(ANOMALY_UNSEEN);
 }
 
+/* ---- retention ------------------------------------------------------------------------------- */
+
+static void
+begin(int64_t offset)
+{
+    history_begin(&history, &(struct history_start){.offset = offset});
+}
+
+static void
+what_retention_took_is_not_lost(void **state)
+{
+    (void)state;
+    send(4, 3, HISTORY_OK);
+    send(5, 4, HISTORY_OK);
+    send(6, 5, HISTORY_OK);
+    begin(5);
+    poll(READER, 5, 6); /* goes on where the log begins */
+    poll(DRAIN, 5, 6);
+    assert_found(ANOMALY_NONE);
+}
+
+static void
+what_lies_above_the_log_start_is_lost(void **state)
+{
+    (void)state;
+    send(4, 3, HISTORY_OK);
+    send(5, 4, HISTORY_OK);
+    begin(4);
+    assert_found(ANOMALY_LOST);
+}
+
+static void
+a_reader_that_skips_beyond_the_log_start(void **state)
+{
+    (void)state;
+    send(4, 3, HISTORY_OK);
+    send(5, 4, HISTORY_OK);
+    begin(3);
+    poll(DRAIN, 3, 4);
+    poll(DRAIN, 4, 5);
+    poll(READER, 4, 5);
+    assert_found(ANOMALY_POLL_SKIP);
+}
+
 static void
 a_history_survives_a_file(void **state)
 {
@@ -170,12 +214,15 @@ a_history_survives_a_file(void **state)
     struct history back = {0};
     size_t line;
     FILE *file = tmpfile();
+    begin(2);
     history_write(&history, file);
     rewind(file);
     assert_true(history_read(&back, file, &line));
     assert_int_equal(back.send_count, history.send_count);
     assert_memory_equal(back.sends, history.sends, back.send_count * sizeof(*back.sends));
     assert_int_equal(back.poll_count, history.poll_count);
+    assert_int_equal(back.start_count, 1);
+    assert_int_equal(back.starts[0].offset, 2);
     for (size_t i = 0; i < back.poll_count; i++) {
         assert_int_equal(back.polls[i].value, history.polls[i].value);
         assert_int_equal(back.polls[i].from_start, history.polls[i].from_start);
@@ -184,7 +231,7 @@ a_history_survives_a_file(void **state)
     rewind(file);
     history_deinit(&back);
     assert_false(history_read(&back, file, &line));
-    assert_int_equal(line, history.send_count + history.poll_count + 1);
+    assert_int_equal(line, history.send_count + history.poll_count + 2);
     history_deinit(&back);
     fclose(file);
 }
@@ -204,6 +251,9 @@ main(void)
         cmocka_unit_test_setup_teardown(a_reader_that_goes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reader_that_skips, setup, teardown),
         cmocka_unit_test_setup_teardown(a_write_that_the_drain_did_not_see, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_retention_took_is_not_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_lies_above_the_log_start_is_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_reader_that_skips_beyond_the_log_start, setup, teardown),
         cmocka_unit_test_setup_teardown(a_history_survives_a_file, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
