@@ -230,6 +230,10 @@ log_open_existing(struct fs *fs, const char *path, struct fs_file **ret_file, ui
         if (file != NULL) {
             fs->ops->close(file);
         }
+        if (error == EMFILE || error == ENFILE) { /* says nothing of the disk, and passes */
+            return err_set(msg, DMQ_ERR_THROTTLED, "opening %s failed: too many files are open",
+                           path);
+        }
         return log_failed(msg, "opening", path, error);
     }
     *ret_file = file;

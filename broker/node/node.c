@@ -493,6 +493,7 @@ node_run(const struct daemon_conf *conf)
                         .exit_code = DAEMON_EXIT_ERROR};
     const struct service_broker *self = conf->broker;
     daemon_tune_memory();
+    daemon_raise_limits();
     zsys_init();
     zsys_handler_set(NULL);
     node.loop = zloop_new();

@@ -214,7 +214,7 @@ struct replica {
     int64_t high_watermark; /* survives a restart by its checkpoint */
 
     /* leader */
-    int64_t now_ms; /* of the newest event */
+    int64_t now_ms;             /* of the newest event */
     struct replica_peer *peers; /* all replicas, ours included; NULL unless we lead */
     uint32_t peer_count;
     uint32_t self;       /* our place among them */

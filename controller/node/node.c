@@ -428,6 +428,7 @@ node_run(const struct daemon_conf *conf)
                         .signal_fd = daemon_open_signals(),
                         .exit_code = DAEMON_EXIT_ERROR};
     daemon_tune_memory();
+    daemon_raise_limits();
     zsys_init();
     zsys_handler_set(NULL);
     node.loop = zloop_new();

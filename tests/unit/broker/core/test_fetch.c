@@ -248,6 +248,20 @@ a_read_that_fails_takes_the_folder_offline(void **state)
     assert_true(stats.folder_offline);
 }
 
+/* That is no word about the disk: who asks comes again. */
+static void
+too_many_open_files_leave_the_folder_online(void **state)
+{
+    (void)state;
+    struct brk_stats stats;
+    produce(20);
+    simfs_fail(sim.disk, SIMFS_OPEN, EMFILE, 0, 1);
+    assert_int_equal(fetch(from(0)).err, DMQ_ERR_THROTTLED);
+    brk_stats(sim.brk, &stats);
+    assert_false(stats.folder_offline);
+    assert_int_equal(fetch(from(0)).err, DMQ_OK);
+}
+
 int
 main(void)
 {
@@ -263,6 +277,8 @@ main(void)
         cmocka_unit_test_setup_teardown(trap_07_the_leader_epoch_is_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_are_found_by_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_read_that_fails_takes_the_folder_offline, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(too_many_open_files_leave_the_folder_online, setup,
                                         teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
