@@ -81,10 +81,13 @@ answer(struct brk *brk, struct call *call)
 
 /* A consumer that lost its place must choose a new one by itself: it is told where it could. */
 static void
-out_of_range(const struct partition *p, int64_t offset, struct err_msg *ret_err)
+out_of_range(struct call *call, struct fetch_part *part, const struct partition *p, int64_t offset)
 {
-    err_set(ret_err, DMQ_ERR_OFFSET_OUT_OF_RANGE, "%s has offsets %lld to %lld, not %lld", p->label,
+    struct err_msg err;
+    err_set(&err, DMQ_ERR_OFFSET_OUT_OF_RANGE, "%s has offsets %lld to %lld, not %lld", p->label,
             (long long)plog_start(p->log), (long long)p->replica.high_watermark, (long long)offset);
+    part->result.log_start_offset = plog_start(p->log); /* it tells on which side it is */
+    set_error(call, part, err.code, err.text);
 }
 
 /* What our log says of the epoch that a follower's log ends with. Retention takes epochs as well:
@@ -190,8 +193,7 @@ survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
     part->result.log_start_offset = plog_start(p->log);
     part->result.leader_epoch = p->replica.leader_epoch;
     if (from->fetch_offset < plog_start(p->log) || from->fetch_offset > plog_end(p->log)) {
-        out_of_range(p, from->fetch_offset, &err);
-        set_error(call, part, err.code, err.text);
+        out_of_range(call, part, p, from->fetch_offset);
         return 0;
     }
     return plog_available(p->log, from->fetch_offset, limit_of(call, p), enough);
@@ -386,10 +388,8 @@ read_failed(struct brk *brk, struct call *call, uint32_t index, const struct dis
     const struct fetch_request *request = call->request;
     const struct fetch_partition *from = &request->partitions[index];
     struct partition *p = partition_find(brk, from->topic_id, from->partition);
-    struct err_msg err;
     if (p != NULL && p->log != NULL && from->fetch_offset < plog_start(p->log)) {
-        out_of_range(p, from->fetch_offset, &err);
-        set_error(call, &call->u.fetch[index], err.code, err.text);
+        out_of_range(call, &call->u.fetch[index], p, from->fetch_offset);
         return;
     }
     set_error(call, &call->u.fetch[index], repair_found_by_read(brk, p, done), done->text);

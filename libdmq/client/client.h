@@ -268,6 +268,7 @@ struct fetch_slot {
     uint32_t generation; /* of the assignment or seek; comes back with every effect */
     enum fetch_state state;
     int64_t offset;         /* next to fetch */
+    int64_t least;          /* LOOKING_UP: not to go on below it */
     int32_t last_epoch;     /* leader epoch of the last batch; -1: none */
     int64_t high_watermark; /* last told; -1: none */
     int64_t retry_at_ms;

@@ -163,9 +163,9 @@ retry_slot(struct client *c, struct fetch_slot *slot, dmq_err err)
     }
 }
 
-/* The offset is not in the log: stop, or go on at its start or end. */
+/* The offset is not in the log: stop, or go on at its start or end; but not below `least`. */
 static void
-out_of_range(struct client *c, struct fetcher *f, struct fetch_slot *slot,
+out_of_range(struct client *c, struct fetcher *f, struct fetch_slot *slot, int64_t least,
              const struct err_msg *why)
 {
     if (f->config.reset == FETCH_RESET_ERROR) {
@@ -173,6 +173,7 @@ out_of_range(struct client *c, struct fetcher *f, struct fetch_slot *slot,
         return;
     }
     slot->state = FETCH_LOOKING_UP;
+    slot->least = least;
     lookup_slot(c, f, slot, f->config.reset == FETCH_RESET_START ? -2 : -1);
 }
 
@@ -188,7 +189,7 @@ fetcher_looked_up(struct client *c, struct fetcher *f, struct fetch_slot *slot,
     if (result->code != DMQ_OK) {
         stop_slot(c, f, slot, result);
     } else {
-        start_slot(slot, offset);
+        start_slot(slot, offset > slot->least ? offset : slot->least);
     }
 }
 
@@ -203,7 +204,10 @@ slot_error(struct client *c, struct fetcher *f, struct fetch_slot *slot,
             c->topics[slot->topic]->name, (long long)slot->offset, (int)result->message.size,
             result->message.data);
     if (result->error == DMQ_ERR_OFFSET_OUT_OF_RANGE) {
-        out_of_range(c, f, slot, &msg);
+        /* Each replica's log begins where its own retention left it: the next leader's may begin
+         * below what was read already. */
+        bool removed = slot->offset < result->log_start_offset;
+        out_of_range(c, f, slot, removed ? slot->offset : 0, &msg);
     } else if (cls == DMQ_CLASS_FATAL || cls == DMQ_CLASS_ABORT) {
         stop_slot(c, f, slot, &msg);
     } else {
@@ -266,7 +270,7 @@ slot_records(struct client *c, struct fetcher *f, struct fetch_slot *slot,
                 "partition %d of '%s' was cut to offset %lld after records up to %lld were read",
                 (int)slot->partition, name, (long long)result->diverging_end,
                 (long long)slot->offset);
-        out_of_range(c, f, slot, &msg);
+        out_of_range(c, f, slot, 0, &msg);
         return;
     }
     if (!end_of_batches(buf_bytes(frame), result->high_watermark, &end, &epoch)) {

@@ -139,7 +139,11 @@ take_records(struct process *p, const struct client_effect *effect)
     int64_t consumed = (int64_t)rest.size;
     bool current = effect->u.records.generation == c->generation;
     if (current && effect->u.records.offset < c->slots[effect->u.records.slot].next) {
-        world_fail(p->world, "a reader was set back: what it read was cut off");
+        const struct slot *slot = &c->slots[effect->u.records.slot];
+        world_fail(p->world,
+                   "a reader was set back: client %d is at %" PRId64 " of t%" PRId32 "-%" PRId32
+                   ", and gets %" PRId64,
+                   p->id, slot->next, slot->topic, slot->partition, effect->u.records.offset);
     }
     while (current && batch_next(&rest, &batch) == DMQ_OK) {
         const struct batch_limits limits = {.max_bytes = 0};

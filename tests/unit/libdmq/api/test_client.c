@@ -174,8 +174,11 @@ test_interrupt_from_a_signal_handler(void **state)
     assert_int_equal(dmq_consumer_fetch(f.consumer, 20, &batch, &f.error), DMQ_ERR_TIMEOUT);
     dmq_client_interrupt(f.client);
     int32_t partitions;
-    assert_int_equal(dmq_topic_partitions(f.client, "t", TIMEOUT_MS, &partitions, &f.error),
-                     DMQ_ERR_INTERRUPTED);
+    dmq_err asked = dmq_topic_partitions(f.client, "t", TIMEOUT_MS, &partitions, &f.error);
+    if (asked == DMQ_OK) { /* the answer was there before it had to wait: it is still to be felt */
+        asked = dmq_consumer_fetch(f.consumer, -1, &batch, &f.error);
+    }
+    assert_int_equal(asked, DMQ_ERR_INTERRUPTED);
     assert_int_equal(dmq_topic_partitions(f.client, "t", TIMEOUT_MS, &partitions, &f.error),
                      DMQ_OK);
     signal(SIGALRM, SIG_DFL);

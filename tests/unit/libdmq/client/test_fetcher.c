@@ -246,6 +246,34 @@ test_offset_out_of_range_resets_if_asked_to(void **state)
     rig_deinit(&rig);
 }
 
+/* Where the log of one leader begins above what is next, that of another may begin below. */
+static void
+test_retention_sends_no_reader_back(void **state)
+{
+    static const struct {
+        int64_t log_start;
+        int64_t found;
+        int64_t then;
+    } cases[] = {{175, 67, 100}, {175, 175, 175}, {20, 67, 67}}; /* the last: cut below 100 */
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct rig rig;
+        struct fetch_result result = {.error = DMQ_ERR_OFFSET_OUT_OF_RANGE,
+                                      .log_start_offset = cases[i].log_start,
+                                      .diverging_epoch = -1};
+        struct list_offsets_result found = {.offset = cases[i].found};
+        struct list_offsets_response body = {.partitions = &found, .partitions_count = 1};
+        struct buf *none = NULL;
+        set_up(&rig, FETCH_RESET_START);
+        assign(&rig, 1, 1); /* at 100 */
+        answer(&rig, &result, &none, 1);
+        rig_answer(&rig, rig_find(&rig, API_LIST_OFFSETS), DMQ_OK, desc_list_offsets_response(),
+                   &body);
+        assert_int_equal(offset_asked(&rig), cases[i].then);
+        rig_deinit(&rig);
+    }
+}
+
 /* Trap 8: the log was cut below what this consumer has read. */
 static void
 test_trap_08_truncation_is_told(void **state)
@@ -409,6 +437,7 @@ main(void)
         cmocka_unit_test(test_seek_drops_what_is_in_flight),
         cmocka_unit_test(test_offset_out_of_range_stops),
         cmocka_unit_test(test_offset_out_of_range_resets_if_asked_to),
+        cmocka_unit_test(test_retention_sends_no_reader_back),
         cmocka_unit_test(test_trap_08_truncation_is_told),
         cmocka_unit_test(test_bytes_that_are_no_batches_stop),
         cmocka_unit_test(test_offsets_that_cannot_be_stop),
