@@ -133,11 +133,12 @@ rot_happens(struct world *world)
         return;
     }
     struct search search = {.p = p, .rng = &rng, .folder = folder};
-    snprintf(folder, sizeof(folder), "/data/%s/%" PRId32, uuid_text(record->topic_id, id),
-             record->partition);
+    const struct uuid topic_id = record->topic_id; /* the image goes with its process */
+    const int32_t partition = record->partition;
+    snprintf(folder, sizeof(folder), "/data/%s/%" PRId32, uuid_text(topic_id, id), partition);
     process_crash(p, SIMFS_KEEP);
     simkv_crash(p->store, rng_next(&rng)); /* a mark that is lost later marks nothing */
-    find_mark(&search, record->topic_id, record->partition);
+    find_mark(&search, topic_id, partition);
     simfs_names(p->disk, folder, true, look_into, &search);
     if (search.seen > 0) {
         p->rot = search.rot;
