@@ -108,10 +108,10 @@ class Broker:
         self.numbers += 1
         send(self.controller, key, self.numbers, body)
 
-    def register(self):
+    def register(self, replaces=-1):
         endpoints = [[name, "127.0.0.1", self.port, 0] for name in ("client", "node")]
         folders = [[secrets.token_bytes(16), 3]]
-        to = [NOBODY, self.id, self.incarnation, "", "", 0, endpoints, folders]
+        to = [NOBODY, self.id, self.incarnation, "", "", 0, endpoints, folders, replaces, []]
         self.ask(REGISTER_BROKER, to)
 
     def take_answer(self, seen):
@@ -121,6 +121,8 @@ class Broker:
         body = msgpack.unpackb(body)
         if self.epoch < 0:
             self.epoch = body[1]
+            if self.epoch < 0:
+                self.register(body[2])  # another registration is there: it is named
         else:
             seen["version"] = max(seen["version"], body[0])
             self.fenced = body[1]
