@@ -155,8 +155,11 @@ send_metadata(struct client *c, struct conn *conn)
 void
 metadata_pump(struct client *c)
 {
+    if (c->metadata_request != NULL) {
+        return; /* what comes of it says when the next is due */
+    }
     c->metadata_wanted |= c->now_ms >= c->metadata_due_ms;
-    if (!c->metadata_wanted || c->metadata_request != NULL) {
+    if (!c->metadata_wanted) {
         if (c->metadata_due_ms != CLIENT_NEVER) {
             wake_at(c, c->metadata_due_ms);
         }

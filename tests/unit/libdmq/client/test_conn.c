@@ -83,6 +83,25 @@ test_other_node_than_meant_is_left(void **state)
     rig_deinit(&rig);
 }
 
+/* While the answer is on its way there is nothing to do: a client that is due at once would spin.
+ */
+static void
+test_metadata_that_are_due_are_asked_for_once(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_init(&rig, 1);
+    rig_open(&rig);
+    rig_tick(&rig, CLIENT_METADATA_MS);
+    assert_int_equal(rig_count(&rig, API_METADATA), 1);
+    assert_true(rig.client->wake_at_ms > rig.now_ms);
+    rig_tick(&rig, 10);
+    assert_int_equal(rig_count(&rig, API_METADATA), 1);
+    rig_answer_metadata(&rig);
+    assert_int_equal(rig_count(&rig, API_METADATA), 0);
+    rig_deinit(&rig);
+}
+
 /* It was killed just after the metadata named it: another leads soon, and somebody must ask. */
 static void
 test_leader_that_refuses_is_asked_about(void **state)
@@ -281,6 +300,7 @@ main(void)
         cmocka_unit_test(test_another_cluster_resets_what_is_known),
         cmocka_unit_test(test_highest_metadata_version_goes_with_requests),
         cmocka_unit_test(test_broker_that_is_behind_does_not_know_what_is_gone),
+        cmocka_unit_test(test_metadata_that_are_due_are_asked_for_once),
         cmocka_unit_test(test_silence_ends_a_connection),
         cmocka_unit_test(test_garbage_ends_a_connection),
         cmocka_unit_test(test_broker_of_another_version_is_named),
