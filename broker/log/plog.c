@@ -116,12 +116,6 @@ plog_end(const struct plog *log)
 }
 
 int64_t
-plog_written_end(const struct plog *log)
-{
-    return log->written_end;
-}
-
-int64_t
 plog_synced_end(const struct plog *log)
 {
     return log->synced_end;

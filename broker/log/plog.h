@@ -37,7 +37,6 @@ void plog_set_segment_bytes(struct plog *log, int64_t segment_bytes);
 
 int64_t plog_start(const struct plog *log);
 int64_t plog_end(const struct plog *log);
-int64_t plog_written_end(const struct plog *log);
 int64_t plog_synced_end(const struct plog *log);
 uint32_t plog_generation(const struct plog *log);
 size_t plog_unwritten_bytes(const struct plog *log);

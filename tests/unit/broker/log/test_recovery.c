@@ -487,23 +487,21 @@ a_full_disk_loses_only_what_it_refused(void **state)
         log_rig_sync(&rig);
     }
     assert_int_equal(rig.failed, DMQ_ERR_DISK_FULL);
-    int64_t written = plog_written_end(rig.log);
     int64_t synced = plog_synced_end(rig.log);
-    assert_true(written > 20 && written < 35);
-    assert_int_equal(synced, written);
+    assert_true(synced > 20 && synced < 35);
     assert_int_equal(log_rig_close(&rig), DMQ_ERR_DISK_FULL);
     log_rig_kill(&rig);
-    assert_true(log_model_cut(&model, written));
+    assert_true(log_model_cut(&model, synced));
     model.synced = synced;
     simfs_crash(disk, SIMFS_LOSE, 1);
     assert_int_equal(log_rig_open(&rig), DMQ_OK);
-    check_sound(written);
+    check_sound(synced);
     simfs_set_capacity(disk, UINT64_MAX);
     append(2);
     log_rig_sync(&rig);
     assert_int_equal(rig.failed, DMQ_OK);
     model.synced = plog_synced_end(rig.log);
-    check_sound(written + 1);
+    check_sound(synced + 1);
 }
 
 /* What a full disk refused must not rise again behind what later takes its place, whatever the
@@ -525,7 +523,7 @@ what_a_full_disk_refused_does_not_come_back(void **state)
         }
         log_rig_run(&rig);
         assert_int_equal(rig.failed, DMQ_ERR_DISK_FULL);
-        assert_int_equal(plog_written_end(rig.log), 1);
+        assert_int_equal(plog_synced_end(rig.log), 1);
         log_rig_kill(&rig);
         assert_true(log_model_cut(&model, 1));
         simfs_set_capacity(disk, UINT64_MAX);
@@ -567,7 +565,7 @@ a_failed_write_ends_the_lane(void **state)
     simfs_fail(disk, SIMFS_PWRITEV, 5, 0, 1);
     log_rig_sync(&rig);
     assert_int_equal(rig.failed, DMQ_ERR_IO);
-    assert_int_equal(plog_written_end(rig.log), 20);
+    assert_true(plog_unwritten_bytes(rig.log) > 0);
     assert_int_equal(plog_synced_end(rig.log), 20);
     log_rig_kill(&rig);
     simfs_crash(disk, SIMFS_TEAR, 3);
