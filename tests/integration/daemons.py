@@ -87,6 +87,7 @@ class Daemons:
         }
         path = Path(folder) / "services.json"
         path.write_text(json.dumps(services))
+        self.address = "127.0.0.1", port
         self.url = f"dmq://127.0.0.1:{port}"
         self.controller = Daemon(folder, "dmq-controller", 1, path)
         self.broker = Daemon(folder, "dmq-broker", 101, path, *broker_options)

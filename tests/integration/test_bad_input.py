@@ -7,7 +7,6 @@ import random
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,20 +18,6 @@ from daemons import Daemons
 from pyzmq_client import METADATA, Client, Connection, DmqError, build_batch
 
 BATCH_TOO_LARGE = 10
-
-
-@pytest.fixture(scope="module")
-def daemons():
-    folder = tempfile.mkdtemp(prefix="dmq-test-", dir="/var/tmp")
-    with Daemons(folder) as running:
-        yield running
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def address(daemons):
-    host, port = daemons.url.removeprefix("dmq://").split(":")
-    return host, int(port)
 
 
 @pytest.fixture
@@ -203,8 +188,7 @@ def test_a_folder_of_another_node_is_refused(daemons, folder):
 
 def test_a_damaged_store_is_not_opened(folder):
     with Daemons(folder) as first:
-        host, port = first.url.removeprefix("dmq://").split(":")
-        with Client(host, int(port)) as client:
+        with Client(*first.address) as client:
             client.create_topic("t", 1)
             client.produce("t", 0, build_batch([(1, None, b"x")]))
     shutil.rmtree(Path(folder) / "dmq-broker" / "store")

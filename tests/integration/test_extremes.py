@@ -4,10 +4,8 @@ connection lives, others go on, memory returns."""
 import itertools
 import json
 import secrets
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -15,7 +13,6 @@ import msgpack
 import pytest
 import zmq
 from cluster import BIN
-from daemons import Daemons
 from pyzmq_client import (
     CREATE_TOPIC,
     END,
@@ -33,20 +30,6 @@ INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, UNKNOWN_TOPIC_ID = 37, 38, 100
 INT64_MAX = 2**63 - 1
 YEAR_9999 = 253402300799999  # its last millisecond
 numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def daemons():
-    folder = tempfile.mkdtemp(prefix="dmq-test-", dir="/var/tmp")
-    with Daemons(folder) as running:
-        yield running
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def address(daemons):
-    host, port = daemons.url.removeprefix("dmq://").split(":")
-    return host, int(port)
 
 
 @pytest.fixture

@@ -3,17 +3,14 @@
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import msgpack
 import pytest
 from cluster import BIN, CHECKOUT
-from daemons import Daemons
 from pyzmq_client import (
     CREATE_TOPIC,
     END,
@@ -37,21 +34,6 @@ def examples():
     text = Path(CHECKOUT, "libdmq/wire/PROTOCOL.md").read_text()
     part = text[text.index("\n## Examples") :]
     return [bytes.fromhex(block) for block in re.findall(r"```\n([0-9a-f\s]+)```", part)]
-
-
-@pytest.fixture(scope="module")
-def daemons():
-    """One controller and one broker for all tests of this file: each has topics of its own."""
-    folder = tempfile.mkdtemp(prefix="dmq-test-", dir="/var/tmp")
-    with Daemons(folder) as running:
-        yield running
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def address(daemons):
-    host, port = daemons.url.removeprefix("dmq://").split(":")
-    return host, int(port)
 
 
 @pytest.fixture
