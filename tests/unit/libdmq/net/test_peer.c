@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -20,17 +19,10 @@
 #include "libdmq/base/arena.h"
 #include "libdmq/net/peer.h"
 #include "libdmq/net/router.h"
+#include "libdmq/os/clock.h"
 #include "libdmq/wire/codec.h"
 
 static const struct uuid our_cluster = {{1, 2, 3}};
-
-static int64_t
-now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- a server: answers API_VERSIONS, and METADATA by the attachments it came with ------------ */
 
@@ -165,7 +157,7 @@ static struct peer_event
 next_event(struct peer *peer, struct server *s)
 {
     struct peer_event event;
-    int64_t give_up = now() + 5000;
+    int64_t give_up = clock_ms() + 5000;
     for (;;) {
         zmq_pollitem_t items[3];
         void *sockets[PEER_MAX_SOCKETS];
@@ -176,17 +168,17 @@ next_event(struct peer *peer, struct server *s)
         if (s != NULL) {
             items[count++] = (zmq_pollitem_t){.socket = s->router.socket, .events = ZMQ_POLLIN};
         }
-        int64_t wait = peer_deadline(peer) - now();
+        int64_t wait = peer_deadline(peer) - clock_ms();
         wait = wait > 5000 ? 5000 : wait < 0 ? 0 : wait;
         zmq_poll(items, (int)count, (long)wait);
         if (s != NULL) {
             serve(s);
         }
-        peer_process(peer, now());
+        peer_process(peer, clock_ms());
         if (peer_next_event(peer, &event)) {
             return event;
         }
-        if (now() > give_up) {
+        if (clock_ms() > give_up) {
             fail_msg("no event within 5 s");
         }
     }
@@ -214,7 +206,7 @@ call(struct peer *peer, uint64_t tag, size_t size, int32_t timeout_ms)
                           .attachments = &attachment,
                           .attachment_count = 1,
                           .timeout_ms = timeout_ms};
-    dmq_err code = peer_send(peer, &c, now());
+    dmq_err code = peer_send(peer, &c, clock_ms());
     buf_unref(body);
     buf_unref(attachment);
     return code;
@@ -262,10 +254,10 @@ a_call_that_the_server_lacks_is_not_sent(void **state)
     expect(peer, &s, PEER_CONNECTED);
     struct buf *body = buf_new(1);
     struct peer_call c = {.api_key = API_PRODUCE, .body = body, .timeout_ms = 100};
-    assert_int_equal(peer_send(peer, &c, now()), DMQ_ERR_UNSUPPORTED_VERSION);
+    assert_int_equal(peer_send(peer, &c, clock_ms()), DMQ_ERR_UNSUPPORTED_VERSION);
     c.api_key = API_METADATA;
     c.api_version = 1;
-    assert_int_equal(peer_send(peer, &c, now()), DMQ_ERR_UNSUPPORTED_VERSION);
+    assert_int_equal(peer_send(peer, &c, clock_ms()), DMQ_ERR_UNSUPPORTED_VERSION);
     buf_unref(body);
     peer_free(peer);
     zmq_close(s.router.socket);
@@ -301,12 +293,12 @@ nobody_there(void **state)
     int32_t port = port_of(s.router.socket);
     zmq_close(s.router.socket);
     struct peer *peer = new_peer(port);
-    int64_t start = now();
+    int64_t start = clock_ms();
     for (int i = 0; i < 4; i++) {
         expect(peer, NULL, PEER_CONNECT_FAILED);
     }
-    assert_true(now() - start >= 3 + 7 + 15); /* three waits, each at least 3/4 of 5, 10, 20 */
-    assert_true(now() - start < 1000);
+    assert_true(clock_ms() - start >= 3 + 7 + 15); /* three waits, each at least 3/4 of 5, 10, 20 */
+    assert_true(clock_ms() - start < 1000);
     server_open(&s, context, port);
     expect(peer, &s, PEER_CONNECTED);
     peer_free(peer);
@@ -327,7 +319,7 @@ another_node_is_refused(void **state)
     s.node_id = 7;
     expect(peer, &s, PEER_CONNECTED);
     peer_expect_cluster(peer, (struct uuid){{9}});
-    peer_disconnect(peer, DMQ_ERR_CLOSED, "by us", now());
+    peer_disconnect(peer, DMQ_ERR_CLOSED, "by us", clock_ms());
     expect(peer, &s, PEER_DISCONNECTED);
     event = next_event(peer, &s);
     assert_int_equal(event.kind, PEER_CONNECT_FAILED);
@@ -468,16 +460,16 @@ trap_a_connection_that_ends_under_a_reader_is_survived(void **state)
         struct peer *peer = new_peer(port);
         expect(peer, NULL, PEER_CONNECTED);
         assert_int_equal(call(peer, 1, 1, 10000), DMQ_OK);
-        int64_t kill_at = now() + 1 + round % 7;
+        int64_t kill_at = clock_ms() + 1 + round % 7;
         bool killed = false;
         while (peer_is_up(peer)) {
             struct peer_event event;
-            peer_process(peer, now()); /* no poll between: one message behind another */
+            peer_process(peer, clock_ms()); /* no poll between: one message behind another */
             while (peer_next_event(peer, &event)) {
                 messages += event.kind == PEER_RESPONSE;
                 peer_event_deinit(&event);
             }
-            if (!killed && now() >= kill_at) {
+            if (!killed && clock_ms() >= kill_at) {
                 kill_server(pid);
                 killed = true;
             }

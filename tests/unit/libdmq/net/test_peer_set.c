@@ -7,26 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
-#include <zmq.h>
 
 #include <cmocka.h>
 
-#include "libdmq/base/arena.h"
 #include "libdmq/net/peer_watch.h"
-#include "libdmq/net/router.h"
-#include "libdmq/wire/codec.h"
+#include "libdmq/os/clock.h"
+#include "tests/support/hello_server.h"
 
 #define PEERS 20
 #define QUIET_MS 100
-
-static int64_t
-now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 struct owner {
     struct peer_watch watch;
@@ -37,41 +26,12 @@ struct owner {
 };
 
 struct rig {
-    void *context;
-    struct router router;
-    int32_t port;
+    struct hello_server server;
     struct peer_set *set;
     struct owner owners[PEERS];
 };
 
 static struct rig rig;
-
-/* ---- a server that answers every call with an empty hello ------------------------------------ */
-
-static void
-serve(void)
-{
-    struct router_request request = {0};
-    struct api_range api = {.api_key = API_METADATA};
-    struct api_versions_response hello = {.node_id = 7, .apis = &api, .apis_count = 1};
-    while (router_recv(&rig.router, &request) == NET_OK) {
-        struct arena arena;
-        struct err_msg err;
-        struct request_header asked;
-        arena_init(&arena, 4096);
-        assert_int_equal(
-            msg_decode(desc_request_header(), 0, buf_bytes(request.header), &arena, &asked, &err),
-            DMQ_OK);
-        struct response_header header = {.correlation_id = asked.correlation_id};
-        arena_deinit(&arena);
-        struct buf *frames[2] = {msg_encode_buf(desc_response_header(), 0, &header),
-                                 msg_encode_buf(desc_api_versions_response(), 0, &hello)};
-        router_reply(&rig.router, request.routing_id, frames, 2);
-        buf_unref(frames[0]);
-        buf_unref(frames[1]);
-    }
-    router_request_deinit(&request);
-}
 
 /* ---- the loop of an owner -------------------------------------------------------------------- */
 
@@ -95,14 +55,12 @@ static bool
 turn(int timeout_ms)
 {
     struct pollfd item = {.fd = peer_set_fd(rig.set), .events = POLLIN};
-    if (rig.router.socket != NULL) {
-        serve();
-    }
+    hello_server_serve(&rig.server);
     if (poll(&item, 1, timeout_ms) == 0) {
         return false;
     }
     peer_set_look(rig.set);
-    while (peer_watch_process_next(rig.set, now())) {
+    while (peer_watch_process_next(rig.set, clock_ms())) {
     }
     return true;
 }
@@ -120,7 +78,7 @@ total(size_t field)
 static void
 turn_until(size_t field, int wanted)
 {
-    for (int64_t end = now() + 10000; total(field) < wanted && now() < end;) {
+    for (int64_t end = clock_ms() + 10000; total(field) < wanted && clock_ms() < end;) {
         turn(10);
     }
     assert_int_equal(total(field), wanted);
@@ -132,8 +90,8 @@ ask(struct owner *owner, int times)
     struct buf *body = buf_copy(bytes_str("\x90"));
     for (int i = 0; i < times; i++) {
         struct peer_call call = {.api_key = API_METADATA, .body = body, .timeout_ms = 5000};
-        assert_int_equal(peer_send(owner->peer, &call, now()), DMQ_OK);
-        peer_watch_update(&owner->watch, owner->peer, now());
+        assert_int_equal(peer_send(owner->peer, &call, clock_ms()), DMQ_OK);
+        peer_watch_update(&owner->watch, owner->peer, clock_ms());
     }
     buf_unref(body);
 }
@@ -142,25 +100,15 @@ static int
 setup(void **state)
 {
     (void)state;
-    struct err_msg err;
-    struct router_options options = {
-        .max_frame_bytes = 1 << 20, .send_hwm = 1000, .recv_hwm = 1000, .linger_ms = 1000};
-    char endpoint[64];
-    size_t size = sizeof(endpoint);
     memset(&rig, 0, sizeof(rig));
-    rig.context = zmq_ctx_new();
-    rig.router.socket = zmq_socket(rig.context, ZMQ_ROUTER);
-    assert_int_equal(router_configure(rig.router.socket, &options, &err), DMQ_OK);
-    assert_int_equal(router_bind(rig.router.socket, "127.0.0.1", 0, &err), DMQ_OK);
-    assert_int_equal(zmq_getsockopt(rig.router.socket, ZMQ_LAST_ENDPOINT, endpoint, &size), 0);
-    rig.port = (int32_t)strtol(strrchr(endpoint, ':') + 1, NULL, 10);
+    hello_server_open(&rig.server);
     rig.set = peer_set_new();
     assert_non_null(rig.set);
     for (int i = 0; i < PEERS; i++) {
-        struct peer_config config = {.zmq_context = rig.context,
+        struct peer_config config = {.zmq_context = rig.server.context,
                                      .host = "127.0.0.1",
-                                     .port = rig.port,
-                                     .node_id = 7,
+                                     .port = rig.server.port,
+                                     .node_id = HELLO_NODE_ID,
                                      .client_id = "test",
                                      .max_frame_bytes = 1 << 20,
                                      .max_in_flight = 100,
@@ -168,7 +116,7 @@ setup(void **state)
         rig.owners[i].peer = peer_new(&config);
         rig.owners[i].watch =
             (struct peer_watch){.set = rig.set, .owner = &rig.owners[i], .process = process};
-        process(&rig.owners[i], now());
+        process(&rig.owners[i], clock_ms());
     }
     turn_until(offsetof(struct owner, connected), PEERS);
     return 0;
@@ -190,10 +138,8 @@ teardown(void **state)
         end(&rig.owners[i]);
     }
     peer_set_free(rig.set);
-    if (rig.router.socket != NULL) {
-        zmq_close(rig.router.socket);
-    }
-    return zmq_ctx_term(rig.context);
+    hello_server_close(&rig.server);
+    return 0;
 }
 
 /* ---- tests ----------------------------------------------------------------------------------- */
@@ -222,7 +168,8 @@ no_answer_is_overlooked(void **state)
     for (int round = 0; round < 20; round++) {
         for (int i = 0; i < PEERS; i++) {
             ask(&rig.owners[i], i == 0 ? 90 : 2);
-            serve(); /* answers come while the next are sent: sending takes the news of them away */
+            hello_server_serve(&rig.server); /* answers come while the next are sent: sending takes
+                                                the news of them away */
         }
         turn_until(offsetof(struct owner, answers), (round + 1) * (90 + 2 * (PEERS - 1)));
     }
@@ -233,15 +180,14 @@ the_end_of_connections_is_seen_and_new_ones_are_watched(void **state)
 {
     (void)state;
     struct owner *owner = &rig.owners[0];
-    peer_disconnect(owner->peer, DMQ_ERR_NETWORK, "test", now());
+    peer_disconnect(owner->peer, DMQ_ERR_NETWORK, "test", clock_ms());
     peer_hurry(owner->peer);
-    process(owner, now());
+    process(owner, clock_ms());
     turn_until(offsetof(struct owner, connected), PEERS + 1);
     ask(owner, 1);
     turn_until(offsetof(struct owner, answers), 1);
 
-    zmq_close(rig.router.socket);
-    rig.router.socket = NULL;
+    hello_server_down(&rig.server);
     turn_until(offsetof(struct owner, ended), PEERS + 1);
 }
 
@@ -250,10 +196,10 @@ one_that_left_is_not_named_any_more(void **state)
 {
     (void)state;
     ask(&rig.owners[5], 3);
-    for (int64_t until = now() + QUIET_MS; now() < until;) {
-        serve();
+    for (int64_t until = clock_ms() + QUIET_MS; clock_ms() < until;) {
+        hello_server_serve(&rig.server);
     }
-    peer_watch_update(&rig.owners[5].watch, rig.owners[5].peer, now()); /* is ready */
+    peer_watch_update(&rig.owners[5].watch, rig.owners[5].peer, clock_ms()); /* is ready */
     end(&rig.owners[5]);
     while (turn(QUIET_MS)) {
     }
@@ -271,13 +217,13 @@ one_without_descriptors_is_ended(void **state)
     none = limit;
     none.rlim_cur = 3;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    peer_watch_update(&owner->watch, owner->peer, now());
+    peer_watch_update(&owner->watch, owner->peer, clock_ms());
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
     assert_false(peer_is_up(owner->peer));
-    while (now() < peer_deadline(owner->peer)) {
+    while (clock_ms() < peer_deadline(owner->peer)) {
         turn(1);
     }
-    process(owner, now());
+    process(owner, clock_ms());
     assert_int_equal(owner->ended, 1);
     turn_until(offsetof(struct owner, connected), PEERS + 1); /* and is made anew */
 }

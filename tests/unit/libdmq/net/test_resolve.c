@@ -14,25 +14,14 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-#include <zmq.h>
 
 #include <cmocka.h>
 
-#include "libdmq/base/arena.h"
 #include "libdmq/net/peer_set.h"
 #include "libdmq/net/resolve.h"
-#include "libdmq/net/router.h"
-#include "libdmq/wire/codec.h"
-
-static int64_t
-now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
+#include "libdmq/os/clock.h"
+#include "tests/support/hello_server.h"
 
 /* ---- the name server: "silent..." does not answer while silent ------------------------------- */
 
@@ -68,7 +57,7 @@ read_dns(const int *field)
 static void
 wait_dns(const int *field, int wanted)
 {
-    for (int64_t end = now() + 10000; read_dns(field) != wanted && now() < end;) {
+    for (int64_t end = clock_ms() + 10000; read_dns(field) != wanted && clock_ms() < end;) {
         usleep(1000);
     }
     assert_int_equal(read_dns(field), wanted);
@@ -255,9 +244,9 @@ silence_holds_up_nobody_else(void **state)
     const char *why;
     struct resolve *lookups[RESOLVE_MAX_THREADS / 2];
     begin_silent(lookups, RESOLVE_MAX_THREADS / 2);
-    int64_t begun = now();
+    int64_t begun = clock_ms();
     expect_found("quick");
-    assert_in_range(now() - begun, 0, 1000);
+    assert_in_range(clock_ms() - begun, 0, 1000);
     assert_true(waits(lookups[0], 0));
     assert_false(resolve_answered(lookups[0], &found, &why));
     set_silent(false);
@@ -411,42 +400,15 @@ struct owner {
 };
 
 static struct {
-    void *context;
-    struct router router;
-    int32_t port;
+    struct hello_server server;
     struct peer_set *set;
 } rig;
-
-static void
-serve(void)
-{
-    struct router_request request = {0};
-    struct api_range api = {.api_key = API_METADATA};
-    struct api_versions_response hello = {.node_id = 7, .apis = &api, .apis_count = 1};
-    while (router_recv(&rig.router, &request) == NET_OK) {
-        struct arena arena;
-        struct err_msg err;
-        struct request_header asked;
-        arena_init(&arena, 4096);
-        assert_int_equal(
-            msg_decode(desc_request_header(), 0, buf_bytes(request.header), &arena, &asked, &err),
-            DMQ_OK);
-        struct response_header header = {.correlation_id = asked.correlation_id};
-        arena_deinit(&arena);
-        struct buf *frames[2] = {msg_encode_buf(desc_response_header(), 0, &header),
-                                 msg_encode_buf(desc_api_versions_response(), 0, &hello)};
-        router_reply(&rig.router, request.routing_id, frames, 2);
-        buf_unref(frames[0]);
-        buf_unref(frames[1]);
-    }
-    router_request_deinit(&request);
-}
 
 static void
 process(struct owner *owner)
 {
     struct peer_event event;
-    peer_process(owner->peer, now());
+    peer_process(owner->peer, clock_ms());
     assert_true(peer_set_update(rig.set, &owner->place, owner->peer));
     while (peer_next_event(owner->peer, &event)) {
         owner->connected += event.kind == PEER_CONNECTED;
@@ -465,7 +427,7 @@ turn(void)
 {
     struct pollfd item = {.fd = peer_set_fd(rig.set), .events = POLLIN};
     struct peer_place *place;
-    serve();
+    hello_server_serve(&rig.server);
     poll(&item, 1, 5);
     peer_set_look(rig.set);
     while ((place = peer_set_next(rig.set)) != NULL) {
@@ -476,7 +438,7 @@ turn(void)
 static void
 turn_until(const int *field, int wanted)
 {
-    for (int64_t end = now() + 5000; *field < wanted && now() < end;) {
+    for (int64_t end = clock_ms() + 5000; *field < wanted && clock_ms() < end;) {
         turn();
     }
     assert_int_equal(*field, wanted);
@@ -485,18 +447,8 @@ turn_until(const int *field, int wanted)
 static int
 setup_peers(void **state)
 {
-    struct err_msg err;
-    struct router_options options = {
-        .max_frame_bytes = 1 << 20, .send_hwm = 100, .recv_hwm = 100, .linger_ms = 1000};
-    char endpoint[64];
-    size_t size = sizeof(endpoint);
     setup(state);
-    rig.context = zmq_ctx_new();
-    rig.router.socket = zmq_socket(rig.context, ZMQ_ROUTER);
-    assert_int_equal(router_configure(rig.router.socket, &options, &err), DMQ_OK);
-    assert_int_equal(router_bind(rig.router.socket, "127.0.0.1", 0, &err), DMQ_OK);
-    assert_int_equal(zmq_getsockopt(rig.router.socket, ZMQ_LAST_ENDPOINT, endpoint, &size), 0);
-    rig.port = (int32_t)strtol(strrchr(endpoint, ':') + 1, NULL, 10);
+    hello_server_open(&rig.server);
     rig.set = peer_set_new();
     return 0;
 }
@@ -505,18 +457,17 @@ static int
 teardown_peers(void **state)
 {
     peer_set_free(rig.set);
-    zmq_close(rig.router.socket);
-    teardown(state);
-    return zmq_ctx_term(rig.context);
+    hello_server_close(&rig.server);
+    return teardown(state);
 }
 
 static void
 owner_open(struct owner *owner, const char *host)
 {
-    struct peer_config config = {.zmq_context = rig.context,
+    struct peer_config config = {.zmq_context = rig.server.context,
                                  .host = host,
-                                 .port = rig.port,
-                                 .node_id = 7,
+                                 .port = rig.server.port,
+                                 .node_id = HELLO_NODE_ID,
                                  .client_id = "test",
                                  .max_frame_bytes = 1 << 20,
                                  .max_in_flight = 8,
@@ -540,7 +491,7 @@ ask(struct owner *owner)
 {
     struct buf *body = buf_copy(bytes_str("\x90"));
     struct peer_call call = {.api_key = API_METADATA, .body = body, .timeout_ms = 5000};
-    assert_int_equal(peer_send(owner->peer, &call, now()), DMQ_OK);
+    assert_int_equal(peer_send(owner->peer, &call, clock_ms()), DMQ_OK);
     assert_true(peer_set_update(rig.set, &owner->place, owner->peer));
     buf_unref(body);
 }
@@ -554,7 +505,7 @@ a_peer_is_connected_by_name(void **state)
     turn_until(&owner.connected, 1);
     assert_string_equal(peer_address(owner.peer), "127.0.0.1");
     assert_int_equal(peer_fd(owner.peer), -1);
-    peer_disconnect(owner.peer, DMQ_ERR_CLOSED, "by us", now());
+    peer_disconnect(owner.peer, DMQ_ERR_CLOSED, "by us", clock_ms());
     usleep(10000);
     process(&owner);
     turn_until(&owner.connected, 2);
@@ -585,12 +536,12 @@ silence_holds_up_no_other_peer(void **state)
     turn_until(&good.connected, 1);
     owner_open(&bad, "silent-peer");
     wait_dns(&dns.waiting, 1);
-    int64_t begun = now();
+    int64_t begun = clock_ms();
     for (int i = 1; i <= 20; i++) {
         ask(&good);
         turn_until(&good.answers, i);
     }
-    assert_in_range(now() - begun, 0, 1000);
+    assert_in_range(clock_ms() - begun, 0, 1000);
     assert_int_equal(bad.connected, 0);
     usleep(300000);
     process(&bad);
@@ -612,13 +563,8 @@ the_next_address_is_tried(void **state)
     (void)state;
     struct owner owner;
     owner_open(&owner, "two-addresses");
-    zmq_close(rig.router.socket);
-    rig.router.socket = zmq_socket(rig.context, ZMQ_ROUTER);
-    struct err_msg err;
-    struct router_options options = {
-        .max_frame_bytes = 1 << 20, .send_hwm = 100, .recv_hwm = 100, .linger_ms = 1000};
-    assert_int_equal(router_configure(rig.router.socket, &options, &err), DMQ_OK);
-    assert_int_equal(router_bind(rig.router.socket, "127.0.0.2", rig.port, &err), DMQ_OK);
+    hello_server_down(&rig.server);
+    hello_server_up(&rig.server, "127.0.0.2");
     turn_until(&owner.failed, 1);
     usleep(10000);
     process(&owner);
@@ -630,23 +576,23 @@ the_next_address_is_tried(void **state)
 int
 main(void)
 {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define P(name) cmocka_unit_test_setup_teardown(name, setup_peers, teardown_peers)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(all_addresses_ipv4_first, setup, teardown),
-        cmocka_unit_test_setup_teardown(each_lookup_asks_anew, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_host_that_is_unknown_says_why, setup, teardown),
-        cmocka_unit_test_setup_teardown(silence_holds_up_nobody_else, setup, teardown),
-        cmocka_unit_test_setup_teardown(questions_are_bounded_and_the_rest_waits, setup, teardown),
-        cmocka_unit_test_setup_teardown(hosts_are_bounded, setup, teardown),
-        cmocka_unit_test_setup_teardown(an_old_question_is_put_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_late_answer_is_for_the_next, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_child_looks_up_for_itself, setup, teardown),
-        cmocka_unit_test_setup_teardown(any_thread_may_ask, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_peer_is_connected_by_name, setup_peers, teardown_peers),
-        cmocka_unit_test_setup_teardown(a_peer_of_unknown_name_says_why, setup_peers,
-                                        teardown_peers),
-        cmocka_unit_test_setup_teardown(silence_holds_up_no_other_peer, setup_peers,
-                                        teardown_peers),
-        cmocka_unit_test_setup_teardown(the_next_address_is_tried, setup_peers, teardown_peers),
+        T(all_addresses_ipv4_first),
+        T(each_lookup_asks_anew),
+        T(a_host_that_is_unknown_says_why),
+        T(silence_holds_up_nobody_else),
+        T(questions_are_bounded_and_the_rest_waits),
+        T(hosts_are_bounded),
+        T(an_old_question_is_put_again),
+        T(a_late_answer_is_for_the_next),
+        T(a_child_looks_up_for_itself),
+        T(any_thread_may_ask),
+        P(a_peer_is_connected_by_name),
+        P(a_peer_of_unknown_name_says_why),
+        P(silence_holds_up_no_other_peer),
+        P(the_next_address_is_tried),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
