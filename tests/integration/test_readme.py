@@ -1,36 +1,46 @@
-"""The samples of README.md run as they stand there, against a cluster of `dmq dev`. What a sample
-says that it prints (its lines that begin with `#> `) is what it prints."""
+"""The samples of README.md run as they stand there, one after the other, against a cluster of
+`dmq dev`. What a sample says that it prints (its lines that begin with `#> ` or `//> `) is what it
+prints."""
 
 import re
 import subprocess
 import sys
+from pathlib import Path
 
-import pytest
-from cluster import CHECKOUT
+from cluster import BUILD, CHECKOUT
 
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.S | re.M)
-RUNNERS = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
+PROMISED = re.compile(r"^(?:#|//)> (.*)$", re.M)
 README = (CHECKOUT / "README.md").read_text()
 
 
-def samples(text):
-    return [(language, code) for language, code in FENCED.findall(text) if language in RUNNERS]
+def compiled(code, folder):
+    """A C program built against the library of the build folder."""
+    source, program = Path(folder) / "sample.c", Path(folder) / "sample"
+    source.write_text(code)
+    headers, library = CHECKOUT / "libdmq/include", BUILD / "lib"
+    command = ["cc", "-Wall", "-Werror", source, "-o", program, "-I", headers, "-L", library]
+    subprocess.run([*command, "-ldmq", f"-Wl,-rpath,{library}"], check=True)
+    return [program]
 
 
-def promised(code):
-    return [line.removeprefix("#> ") for line in code.splitlines() if line.startswith("#> ")]
+RUNNERS = {
+    "sh": lambda code, folder: ["bash", "-euo", "pipefail", "-c", code],
+    "python": lambda code, folder: [sys.executable, "-c", code],
+    "c": compiled,
+}
 
 
-def run(language, code, environment):
+def run(language, code, folder, environment=None):
     return subprocess.run(
-        [*RUNNERS[language], code], capture_output=True, text=True, timeout=60, env=environment
+        RUNNERS[language](code, folder), capture_output=True, text=True, timeout=60, env=environment
     )
 
 
 def test_there_is_a_sample_of_each_language():
-    languages = [language for language, _ in samples(README)]
-    assert sorted(set(languages)) == sorted(RUNNERS)
-    assert all(promised(code) for _, code in samples(README)), "a sample promises nothing"
+    samples = FENCED.findall(README)
+    assert sorted({language for language, _ in samples}) == sorted(RUNNERS)
+    assert all(PROMISED.findall(code) for _, code in samples), "a sample promises nothing"
 
 
 def test_the_two_commands_exist():
@@ -40,15 +50,14 @@ def test_the_two_commands_exist():
     assert all(re.search(rf"^  {name}\b", usage, re.M) for name in named), usage
 
 
-@pytest.mark.parametrize("language", RUNNERS)
-def test_samples_do_what_they_say(cluster, language):
-    for _, code in (sample for sample in samples(README) if sample[0] == language):
-        done = run(language, code, cluster.environment())
+def test_samples_do_what_they_say(cluster, folder):
+    for language, code in FENCED.findall(README):
+        done = run(language, code, folder, cluster.environment())
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines() == promised(code), done.stderr
+        assert done.stdout.splitlines() == PROMISED.findall(code), done.stderr
 
 
-def test_a_sample_that_is_wrong_is_seen():
+def test_a_sample_that_is_wrong_is_seen(folder):
     code = "echo a\n#> b\n"
-    assert run("sh", code, None).stdout.splitlines() != promised(code)
-    assert run("sh", "false\n", None).returncode != 0
+    assert run("sh", code, folder).stdout.splitlines() != PROMISED.findall(code)
+    assert run("sh", "false\n", folder).returncode != 0
