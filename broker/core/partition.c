@@ -235,16 +235,27 @@ partition_name_log(const struct brk *brk, const struct partition *p)
     struct log_open *open = brk_alloc(sizeof(*open));
     partition_name_dir(brk, p->key, open->dir);
     snprintf(open->label, sizeof(open->label), "%s", p->label);
+    open->segment_bytes = p->segment_bytes;
+    open->index_interval_bytes = brk->config.index_interval_bytes;
     return open;
+}
+
+void
+partition_withdraw(struct brk *brk, struct partition *p)
+{
+    p->state = PARTITION_OPENING;
+    brk->opening++;
+    watch_abandon(brk, p);
+    list_remove(&p->unsynced_link);
+    list_remove(&p->dirty_link);
+    space_forget(brk, p);
 }
 
 static void
 open_log(struct brk *brk, struct partition *p, const struct image_topic *topic)
 {
-    struct log_open *open = partition_name_log(brk, p);
     p->segment_bytes = segment_bytes(brk, topic);
-    open->segment_bytes = p->segment_bytes;
-    open->index_interval_bytes = brk->config.index_interval_bytes;
+    struct log_open *open = partition_name_log(brk, p);
     struct log_rows *rows = rows_take(brk, p->key);
     struct mark_row mark = {.high_watermark = 0};
     if (rows != NULL) {

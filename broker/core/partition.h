@@ -103,8 +103,12 @@ void partition_append_fetched(struct brk *brk, struct partition *p, const struct
 /* Where the log of a partition lies. */
 void partition_name_dir(const struct brk *brk, struct partition_key key, char dir[DISK_DIR_SIZE]);
 
-/* Names the log's folder, and says nothing else of it yet. */
+/* Names the log's folder and how its segments are made, and says nothing of what it holds yet. */
 struct log_open *partition_name_log(const struct brk *brk, const struct partition *p);
+
+/* OPENING again, until an OPEN of its log comes back: whoever waits for it is answered, and what
+ * never got to the disk is dropped. */
+void partition_withdraw(struct brk *brk, struct partition *p);
 
 /* Makes its role that of the image; not while it is being truncated. */
 void partition_reconcile_role(struct brk *brk, struct partition *p);

@@ -197,14 +197,9 @@ quarantine(struct brk *brk, struct partition *p)
     struct log_open *open = partition_name_log(brk, p);
     snprintf(open->aside, sizeof(open->aside), "%" PRId32 ".damaged-%" PRId64, p->key.partition,
              brk->wall_ms);
-    p->state = PARTITION_OPENING;
     p->quarantining = true;
     p->truncating = false;
-    brk->opening++;
-    watch_abandon(brk, p);
-    list_remove(&p->unsynced_link);
-    list_remove(&p->dirty_link);
-    space_forget(brk, p);
+    partition_withdraw(brk, p);
     brk->stats.quarantines++;
     brk_log(brk, true,
             "event=log_quarantined partition=%s folder=%s aside=%s text=\"the log was damaged; it "
@@ -276,8 +271,6 @@ repair_on_forgotten(struct brk *brk, uint32_t log)
     struct partition *p = partition_by_number(brk, log);
     DMQ_ASSERT(p != NULL && p->quarantining); /* OPENING: it is not removed */
     struct log_open *open = partition_name_log(brk, p);
-    open->segment_bytes = p->segment_bytes;
-    open->index_interval_bytes = brk->config.index_interval_bytes;
     brk_disk(brk, (struct disk_op){.kind = DISK_OPEN,
                                    .log = p->number,
                                    .generation = p->log == NULL ? 1 : plog_generation(p->log) + 1,

@@ -5,12 +5,12 @@
 /* Rows of the store that belong to logs:
  *
  *   key    "log/" <topic id, 16 bytes> <partition, 4 bytes, big-endian> <kind, 1 byte>
- *   kind m mark, below; e leader-epoch entries and p producer snapshot, as plog writes them; r
- *   nothing: the topic was deleted, and the log's folder is to be removed
+ *   kind   m mark, below; e leader-epoch entries and p producer snapshot, as plog writes them;
+ *          r nothing: the topic was deleted, and the log's folder is to be removed
  *
  *   mark   version 1 byte (2) · flags 1 byte (1: closed cleanly; 2: known to be damaged) ·
  *          segment 8 · position 8 · offset 8 · epoch 4 · high watermark 8 · log start 8,
- * big-endian; version 1 ends before the log start, which is 0 then */
+ *          big-endian; version 1 ends before the log start, which is 0 then */
 
 #define KEY_PREFIX "log/"
 #define KEY_PREFIX_SIZE 4

@@ -22,9 +22,9 @@
 
 #define CHECK_MS 1000
 #define COUNT_MS 60000 /* folders that were set aside are counted so often */
-#define MOST_RESERVE                                                                               \
-    ((int64_t)256 << 20) /* where the setting does not say: a twentieth of the disk */
+/* Where the setting does not say: a twentieth of the disk, at most so much. */
 #define RESERVE_SHARE 20
+#define MOST_RESERVE ((int64_t)256 << 20)
 #define LEAST_BUDGET (1 << 20)
 #define GONE_BYTES (1 << 20) /* with less than this even the store may find no space */
 

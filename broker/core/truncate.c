@@ -58,13 +58,8 @@ truncate_begin(struct brk *brk, struct partition *p)
             restarts(p) ? "begins_at_leaders_log_start" : "truncating", p->label,
             (long long)plog_end(p->log), (long long)p->replica.truncate_to,
             p->replica.leader_epoch);
-    p->state = PARTITION_OPENING;
     p->truncating = true;
-    brk->opening++;
-    watch_abandon(brk, p);
-    list_remove(&p->unsynced_link);
-    list_remove(&p->dirty_link);
-    space_forget(brk, p); /* it never got to the disk */
+    partition_withdraw(brk, p);
     if (!restarts(p)) {
         plog_lower_mark(p->log, p->replica.truncate_to);
     }
@@ -95,8 +90,6 @@ truncate_on_lowered(struct brk *brk, uint32_t log)
     DMQ_ASSERT(p != NULL && p->truncating); /* OPENING: it is not removed */
     const struct mark_row row = row_of(p);
     struct log_open *open = partition_name_log(brk, p);
-    open->segment_bytes = p->segment_bytes;
-    open->index_interval_bytes = brk->config.index_interval_bytes;
     open->cuts = !restarts(p);
     open->cut = p->replica.truncate_to;
     open->marked = true;
