@@ -7,8 +7,8 @@
  *
  *   PAUSE --retry_at--> DIALLING --its hello: it leads--> UP
  *     ^                  |    ^                           |
- *     +-- all tried -----+----+ next one <----------------+ connection ended, "I do not lead",
- * silence
+ *     +-- all tried -----+----+ next one <----------------+ connection ended, silence,
+ *                                                           "I do not lead"
  *
  * A round dials each controller of services.json at most once and without a pause: whoever leads as
  * far as is known (a hello, a push), then the paired one, then the others. After a round without a

@@ -3,8 +3,9 @@
  * replica as an event, and what the replica answers (the high watermark rose) goes to those who
  * wait.
  *
- *   image: replica here    -> OPEN of its log; it leads once the log is there and the epoch is its
- * own image: another epoch   -> what waits ends as "maybe written", the replica leads or resigns
+ *   image: replica here    -> OPEN of its log; it leads once the log is there and the epoch is
+ *                             its own
+ *   image: another epoch   -> what waits ends as "maybe written", the replica leads or resigns
  *   image: topic is gone   -> everything that waits for it ends, its log is removed (removal.c)
  *
  * A partition is never made or removed for any other reason than the image. While its log recovers,

@@ -14,10 +14,9 @@
  *     log that was damaged and begins anew (EMPTIED).
  *   - A role comes from the metadata image alone, and with it the leader epoch, which only rises.
  *     A leader never acts on its own idea of the ISR: it asks (ISR_CHANGE), and what it asked for
- * is in force when the image says so (trap 13).
+ *     is in force when the image says so (trap 13).
  *   - TRUNCATE is answered by TRUNCATED, RESTART by EMPTIED, once it is carried out; until then no
- * ROLE comes.
- * ISR_CHANGE is answered by ISR_ANSWERED, at most one is on its way.
+ *     ROLE comes. ISR_CHANGE is answered by ISR_ANSWERED, at most one is on its way.
  *   - A follower's log grows only by batches of an answer that the machine said to APPEND, and each
  *     end that its leader or follower reaches is told by APPENDED and SYNCED. */
 #ifndef BROKER_REPLICA_REPLICA_H

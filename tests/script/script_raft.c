@@ -10,11 +10,13 @@
  *   send FROM TO                    the oldest message between them arrives
  *   lose FROM TO | twice FROM TO | last FROM TO     it does not; does and stays; the newest arrives
  *   settle [N...]                   writes and messages among these (or all) until nothing moves;
- * what goes to others is lost recv N KIND from= term= [index= logterm= commit= round= rejected=
- * offset= ok force terms=1,2 disk= fromdisk=]           a message made by hand propose N TEXT |
- * read N ID | compact N INDEX | gone N NODE | transfer N TO learner N ID | voter N ID | remove N ID
- * ID as in 4 or 4.2, the second disk of node 4 state N | forget                forget: all messages
- * that are on their way
+ *                                   what goes to others is lost
+ *   forget                          all messages that are on their way are lost
+ *   recv N KIND from= term= [index= logterm= commit= round= rejected= offset= ok force terms=1,2
+ *        disk= fromdisk=]           a message made by hand
+ *   propose N TEXT | read N ID | compact N INDEX | gone N NODE | transfer N TO
+ *   learner N ID | voter N ID | remove N ID         ID as in 4, or 4.2: the second disk of node 4
+ *   state N
  *
  * Timeouts: heartbeat 100 ms, election 500 to 500 ms plus 50 for each node's number. */
 #include <stdio.h>

@@ -212,7 +212,7 @@ DMQ_EXPORT void dmq_client_set_log(dmq_client *client,
  *   add_controller     controllerId                                 version
  *   remove_controller  controllerId                                 version
  *   metadata           [names], [allTopics]                         brokers, topics: what clients
- * see
+ *                                                                   see
  *
  * The topic: topicName, topicId, partitionCount, replicationFactor, config, partitions [{partition,
  * leader, replicas, isr, leaderEpoch}].
