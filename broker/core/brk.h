@@ -18,6 +18,7 @@
  *   retention.c  old segments go
  *   checkpoint.c marks, epochs, snapshots in the store
  *   rows.c       their keys and values
+ *   confirm.c    how new the image must be before a name is called unknown
  *   produce.c fetch.c list_offsets.c metadata.c api_versions.c init_producer_id.c forward.c
  *                one straight function per request */
 #ifndef BROKER_CORE_BRK_H
@@ -177,6 +178,10 @@ struct brk {
     struct seek seek;
     bool controller_up;   /* the one that is connected leads */
     struct list forwards; /* calls that wait for a leading controller, by stalled_link */
+    struct list answered; /* forwarded ones whose answer waits for the image, by stalled_link */
+    struct list doubts;   /* calls before whose answer the controller is to be asked, likewise */
+    struct list asked;    /* those that the question under way is for */
+    int64_t confirm_tag;  /* its tag; 0: none */
     int64_t broker_epoch; /* -1: not registered */
     int64_t last_tag;
     int64_t replaces;    /* registration of a former process; -1: none known */

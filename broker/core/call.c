@@ -285,17 +285,23 @@ call_park(struct brk *brk, struct call *call, int64_t deadline_ms)
 
 /* Half the time that the asker gave and at most a second: then it hears what this broker knows. */
 bool
-call_stall(struct brk *brk, struct call *call, bool newer_metadata_only)
+call_may_stall(struct brk *brk, struct call *call)
 {
-    if (newer_metadata_only && call->header.metadata_version <= image_version(brk->image)) {
-        return false;
-    }
     if (call->stall_until_ms == 0) {
         int64_t half = call->arrived_ms + (call->answer_by_ms - call->arrived_ms) / 2;
         int64_t most = call->arrived_ms + CALL_MAX_STALL_MS;
         call->stall_until_ms = half < most ? half : most;
     }
-    if (call->stall_until_ms <= brk->now_ms) {
+    return call->stall_until_ms > brk->now_ms;
+}
+
+bool
+call_stall(struct brk *brk, struct call *call, bool newer_metadata_only)
+{
+    if (newer_metadata_only && call->header.metadata_version <= image_version(brk->image)) {
+        return false;
+    }
+    if (!call_may_stall(brk, call)) {
         return false;
     }
     list_append(&brk->stalled, &call->stalled_link);

@@ -15,7 +15,7 @@ struct forward;    /* forward.c */
 
 struct call {
     struct list link;              /* in brk->calls */
-    struct list stalled_link;      /* in brk->stalled, brk->forwards or brk->producer_id_calls */
+    struct list stalled_link;      /* in one of the lists of brk that calls wait in */
     struct heap_node deadline;     /* while it is parked */
     struct connection *connection; /* NULL: not a client's */
     enum api_listener listener;
@@ -30,6 +30,7 @@ struct call {
     int64_t arrived_ms;
     int64_t answer_by_ms;       /* arrival + the time that the asker gave */
     int64_t stall_until_ms;     /* 0: has not stalled yet */
+    bool confirmed;             /* confirm.c: the controller has said how new the image must be */
     struct watch *watches;      /* all, fired ones too */
     struct watch *free_watches; /* to be used again */
     uint32_t watch_count;       /* not fired */
@@ -77,6 +78,13 @@ int64_t call_last_moment(const struct call *call);
  * this may have changed; false if it waited for that already: then say so. */
 bool call_stall(struct brk *brk, struct call *call, bool newer_metadata_only);
 
+/* Sets the bound of its waits, stall_until_ms, at the first of them; false: it is over. */
+bool call_may_stall(struct brk *brk, struct call *call);
+
+/* confirm.c: parks a call that would say "unknown", so that it is handled again with an image that
+ * is as new as what was committed when it came; false if that is so, or cannot be found out. */
+bool call_confirm(struct brk *brk, struct call *call);
+
 /* Handles every stalled call again, in order of arrival. */
 void call_unstall_all(struct brk *brk);
 
@@ -116,6 +124,7 @@ void fetch_free_parts(struct call *call);
 void list_offsets_on_disk(struct brk *brk, struct call *call, uint32_t index,
                           struct disk_done *done);
 void forward_on_deadline(struct brk *brk, struct call *call);
+bool forward_settle(struct brk *brk, struct call *call); /* gives an answer that is held back */
 bool forward_maybe_done(const struct call *call); /* it waits for an answer, or one was lost */
 void producer_ids_on_deadline(struct brk *brk, struct call *call);
 void forward_free(struct call *call);

@@ -151,6 +151,9 @@ brk_new(const struct brk_config *config)
     list_init(&brk->removals);
     list_init(&brk->producer_id_calls);
     list_init(&brk->forwards);
+    list_init(&brk->answered);
+    list_init(&brk->doubts);
+    list_init(&brk->asked);
     return brk;
 }
 
@@ -292,8 +295,9 @@ on_reply(struct brk *brk, const struct brk_reply *reply)
     if (call != NULL) {
         forward_on_reply(brk, call, reply);
     } else if (!isr_on_reply(brk, reply) && !lifecycle_on_reply(brk, reply) &&
-               !producer_ids_on_reply(brk, reply) && !repair_on_reply(brk, reply) &&
-               reply->count > 0 && controllers_is_stray(brk, reply->tag)) {
+               !producer_ids_on_reply(brk, reply) && !confirm_on_reply(brk, reply) &&
+               !repair_on_reply(brk, reply) && reply->count > 0 &&
+               controllers_is_stray(brk, reply->tag)) {
         controllers_heard(brk, DMQ_OK);
     }
     for (size_t i = 0; i < reply->count; i++) {

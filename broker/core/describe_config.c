@@ -58,14 +58,15 @@ on_describe_config(struct brk *brk, struct call *call)
 {
     const struct describe_config_request *request = call->request;
     struct err_msg err;
-    const struct image_topic *topic = image_topic_by_name(brk->image, request->topic_name);
-    if (call_stall(brk, call, true)) {
-        return;
-    }
     if (topic_name_check(request->topic_name, &err) != DMQ_OK) {
         call_fail(brk, call, err.code, "%s", err.text);
         return;
     }
+    /* Who sets a setting and then asks for it sees what was set, whichever brokers did the two. */
+    if (call_stall(brk, call, true) || call_confirm(brk, call)) {
+        return;
+    }
+    const struct image_topic *topic = image_topic_by_name(brk->image, request->topic_name);
     if (topic == NULL) {
         call_fail(brk, call, DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION, "there is no topic '%.*s'",
                   (int)request->topic_name.size, (const char *)request->topic_name.data);

@@ -11,7 +11,10 @@
  * leader. One whose answer was lost may have been done: it is sent again only where doing it twice
  * is doing it once. That is so for what only reads, for a CREATE_TOPIC with a request id, and for
  * what changes a topic that it names by id (settings are set, partitions are as many as it says,
- * preferred leaders lead); so the id is put where the asker gave a name. */
+ * preferred leaders lead); so the id is put where the asker gave a name.
+ *
+ * The answer to a change is held back until this broker's image has it: whoever hears of it, in
+ * whatever process, then finds it here. */
 
 struct forward {
     struct buf *body;     /* sent instead of the asker's: with a topic id; NULL: the asker's */
@@ -22,6 +25,9 @@ struct forward {
     bool reads;
     bool maybe_done; /* an answer was lost */
     int tries;
+    struct response_header answer; /* held back, with the frames that it was decoded from; */
+    struct buf *answer_frame;      /* NULL: there is none */
+    struct buf *answer_body;
 };
 
 void
@@ -29,6 +35,8 @@ forward_free(struct call *call)
 {
     if (call->forward != NULL) {
         buf_unref(call->forward->body);
+        buf_unref(call->forward->answer_frame);
+        buf_unref(call->forward->answer_body);
     }
 }
 
@@ -228,6 +236,55 @@ on_unknown_id(struct brk *brk, struct call *call)
     return false;
 }
 
+/* ---- answers that wait for the image --------------------------------------------------------- */
+
+/* As long as stalled calls wait at most, and never beyond what the asker waits. */
+static bool
+hold_answer(struct brk *brk, struct call *call, const struct response_header *inner,
+            const struct brk_reply *reply)
+{
+    int64_t last = brk->now_ms + CALL_MAX_STALL_MS;
+    last = last < call_last_moment(call) ? last : call_last_moment(call);
+    if (call->forward->reads || inner->error != DMQ_OK || last <= brk->now_ms ||
+        inner->metadata_version <= image_version(brk->image)) {
+        return false;
+    }
+    call->forward->answer = *inner;
+    call->forward->answer_frame = buf_ref(reply->frames[2]);
+    call->forward->answer_body = buf_ref(reply->frames[3]);
+    list_append(&brk->answered, &call->stalled_link);
+    call_park(brk, call, last);
+    return true;
+}
+
+bool
+forward_settle(struct brk *brk, struct call *call)
+{
+    struct buf *body = call->forward->answer_body;
+    if (call->forward->answer_frame == NULL) {
+        return false;
+    }
+    call->forward->answer_body = NULL; /* the reply's from here on */
+    call_answer_raw(brk, call, &call->forward->answer, body);
+    return true;
+}
+
+void
+forwards_on_image(struct brk *brk)
+{
+    struct list held;
+    struct list *link;
+    list_take(&held, &brk->answered);
+    while ((link = list_pop(&held)) != NULL) {
+        struct call *call = LIST_ENTRY(link, struct call, stalled_link);
+        if (call->forward->answer.metadata_version > image_version(brk->image)) {
+            list_append(&brk->answered, link);
+        } else {
+            forward_settle(brk, call);
+        }
+    }
+}
+
 void
 forward_on_reply(struct brk *brk, struct call *call, const struct brk_reply *reply)
 {
@@ -251,7 +308,8 @@ forward_on_reply(struct brk *brk, struct call *call, const struct brk_reply *rep
     controllers_heard(brk, DMQ_OK);
     if (failed != DMQ_OK) {
         call_fail(brk, call, failed, "controller: %s", err.text);
-    } else if (inner.error != DMQ_ERR_UNKNOWN_TOPIC_ID || !on_unknown_id(brk, call)) {
+    } else if ((inner.error != DMQ_ERR_UNKNOWN_TOPIC_ID || !on_unknown_id(brk, call)) &&
+               !hold_answer(brk, call, &inner, reply)) {
         call_answer_raw(brk, call, &inner,
                         inner.error == DMQ_OK ? buf_ref(reply->frames[3]) : NULL);
     }
@@ -269,6 +327,9 @@ forward_on_deadline(struct brk *brk, struct call *call)
 {
     char why[NO_LEADER_TEXT_SIZE];
     const struct forward *forward = call->forward;
+    if (forward_settle(brk, call)) {
+        return;
+    }
     if (call->watch_count > 0) {
         call_fail(brk, call, DMQ_ERR_REQUEST_TIMED_OUT,
                   "controller %d has not answered within the time given%s", brk->controller_id,

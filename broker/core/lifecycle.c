@@ -184,6 +184,9 @@ begin_closing(struct brk *brk)
     while (link != &brk->calls) {
         struct call *call = LIST_ENTRY(link, struct call, link);
         link = link->next;
+        if (call->forward != NULL && forward_settle(brk, call)) {
+            continue;
+        }
         if (call->api->key != API_PRODUCE && call->api->key != API_PUSH_METADATA) {
             bool maybe_done = call->forward != NULL && forward_maybe_done(call);
             call_fail(brk, call, maybe_done ? DMQ_ERR_REQUEST_TIMED_OUT : DMQ_ERR_CANCELLED,
@@ -410,6 +413,7 @@ lifecycle_controller_up(struct brk *brk)
         heartbeat_now(brk);
     }
     forwards_on_controller_up(brk);
+    confirm_on_controller_up(brk);
     producer_ids_prepare(brk);
     call_unstall_all(brk);
 }
@@ -424,6 +428,7 @@ lifecycle_controller_down(struct brk *brk)
     repair_on_controller_down(brk);
     isr_on_controller_down(brk);
     forwards_on_controller_down(brk);
+    confirm_on_controller_down(brk);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

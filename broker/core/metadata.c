@@ -124,10 +124,27 @@ names_twice(const struct image *image, const struct metadata_request *request)
     return !request->all_topics && total > image_partition_total(image);
 }
 
+/* A name that is malformed is no topic's, however new the image. */
+static bool
+names_unknown(const struct image *image, const struct metadata_request *request)
+{
+    struct err_msg err;
+    bool unknown = false;
+    for (uint32_t i = 0; i < request->names_count; i++) {
+        unknown |= image_topic_by_name(image, request->names[i]) == NULL &&
+                   topic_name_check(request->names[i], &err) == DMQ_OK;
+    }
+    for (uint32_t i = 0; i < request->topic_ids_count; i++) {
+        unknown |= image_topic_by_id(image, request->topic_ids[i]) == NULL;
+    }
+    return !request->all_topics && unknown;
+}
+
 void
 on_metadata(struct brk *brk, struct call *call)
 {
-    if (call_stall(brk, call, true)) {
+    if (call_stall(brk, call, true) ||
+        (names_unknown(brk->image, call->request) && call_confirm(brk, call))) {
         return;
     }
     if (names_twice(brk->image, call->request)) {

@@ -349,7 +349,7 @@ int64_t controller_ask(struct brk *brk, int api_key, const void *body);
 dmq_err controller_answer(const struct brk_reply *reply, const struct struct_desc *desc,
                           void *ret_response, int64_t *ret_version, struct err_msg *err);
 
-/* ---- lifecycle.c, push.c, forward.c, init_producer_id.c -------------------------------------- */
+/* ---- lifecycle.c, push.c, forward.c, init_producer_id.c, confirm.c --------------------------- */
 
 void lifecycle_start(struct brk *brk, struct brk_event *event);
 void lifecycle_kv_done(struct brk *brk, enum kv_purpose purpose);
@@ -377,5 +377,9 @@ void producer_ids_on_controller_down(struct brk *brk);
 void forwards_on_controller_up(struct brk *brk);
 void forwards_on_controller_down(struct brk *brk);
 void forward_on_reply(struct brk *brk, struct call *call, const struct brk_reply *reply);
+void forwards_on_image(struct brk *brk); /* what waited for this version is answered */
+bool confirm_on_reply(struct brk *brk, const struct brk_reply *reply);
+void confirm_on_controller_up(struct brk *brk);
+void confirm_on_controller_down(struct brk *brk);
 
 #endif

@@ -71,6 +71,7 @@ react(struct brk *brk, const struct meta_rows *rows)
     follow_image_changed(brk);
     lifecycle_image_changed(brk);
     repair_review(brk);
+    forwards_on_image(brk);
     call_unstall_all(brk);
 }
 

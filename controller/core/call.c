@@ -39,6 +39,7 @@ route_of(int key)
     case API_ALTER_PARTITION:
     case API_REPORT_DAMAGED:
     case API_ALLOCATE_PRODUCER_IDS:
+    case API_COMMITTED_VERSION:
     case API_CREATE_TOPIC:
     case API_DELETE_TOPIC:
     case API_ALTER_TOPIC:
@@ -95,6 +96,8 @@ ctl_call_decide(struct ctl *ctl, struct call *call)
         return ctl_on_elect_leaders(ctl, call);
     case API_DESCRIBE_QUORUM:
         return ctl_on_describe_quorum(ctl, call);
+    case API_COMMITTED_VERSION:
+        return ctl_on_committed_version(ctl, call);
     default:
         DMQ_ASSERT(call->api->key == API_DESCRIBE_TOPICS);
         return ctl_on_describe_topics(ctl, call);

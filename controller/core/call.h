@@ -61,6 +61,7 @@ dmq_err ctl_on_alter_partition(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_report_damaged(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_allocate_producer_ids(struct ctl *ctl, struct call *call);
 dmq_err ctl_on_describe_quorum(struct ctl *ctl, struct call *call);
+dmq_err ctl_on_committed_version(struct ctl *ctl, struct call *call);
 
 /* The switch over the above. */
 dmq_err ctl_call_decide(struct ctl *ctl, struct call *call);

@@ -39,3 +39,13 @@ ctl_on_describe_quorum(struct ctl *ctl, struct call *call)
     ctl_call_set_body(call, &response);
     return DMQ_OK;
 }
+
+/* Whoever asks gets its answer when a quorum has said that this controller still leads, or the next
+ * entry is committed: so nothing that was acknowledged before is above this version. */
+dmq_err
+ctl_on_committed_version(struct ctl *ctl, struct call *call)
+{
+    const struct committed_version_response response = {.version = ctl->version};
+    ctl_call_set_body(call, &response);
+    return DMQ_OK;
+}

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import time
@@ -10,8 +11,10 @@ import time
 import pytest
 from cluster import BIN
 from daemons import Daemon, free_ports
-from quorum import Quorum
+from pyzmq_client import CREATE_TOPIC, METADATA
+from quorum import Call, Quorum
 
+DESCRIBE_CONFIG, ALTER_TOPIC = 32, 44
 OK, ERROR, UNHEALTHY = 0, 1, 10
 
 
@@ -181,8 +184,6 @@ def test_brokers_fail_and_min_isr_is_lowered(folder):
         assert made["replicationFactor"] == 3
         (partition,) = made["partitions"]
         assert sorted(partition["replicas"]) == sorted(partition["isr"]) == [101, 102, 103]
-        # The topic is committed; that the broker that is asked has heard of it takes a moment.
-        wait_until(lambda: dmq(quorum, "topic", "config", "orders").returncode == OK)
         settings = json.loads(dmq(quorum, "topic", "config", "orders", "--json").stdout)
         value = {s["name"]: s["value"] for s in settings["settings"]}
         assert value["min.insync.replicas"] == "2"
@@ -208,6 +209,25 @@ def test_brokers_fail_and_min_isr_is_lowered(folder):
         assert dmq(quorum, "topic", "config", "orders", "min.insync.replicas=").returncode == OK
         done = dmq(quorum, "consume", "orders", "--exit-at-end")
         assert done.stdout == b"a\nb\nc\n"
+
+
+def test_what_one_broker_answered_the_others_know(folder):
+    """A topic, and a setting of it, through one broker; whoever asks another one finds them."""
+    with Brokers(folder) as quorum:
+        a, b = (Call(broker["port"]) for broker in quorum.brokers[:2])
+        with a, b:
+            for n in range(100):
+                name = f"topic-{n}"
+                made = a(CREATE_TOPIC, [name, secrets.token_bytes(16), 1, 3, []])
+                (topic,) = b(METADATA, [False, [name], [], "127.0.0.1", 1])[4]
+                assert topic[0] == 0, f"error {topic[0]} for {name}"
+                a(ALTER_TOPIC, [name, made[0][1], [["retention.ms", str(n + 1), False]]])
+                settings = b(DESCRIBE_CONFIG, [name])[2]
+                assert [s[1] for s in settings if s[0] == "retention.ms"] == [str(n + 1)]
+                # and one that answered knows it itself
+                a(ALTER_TOPIC, [name, made[0][1], [["max.message.bytes", str(5000 + n), False]]])
+                (topic,) = a(METADATA, [False, [name], [], "127.0.0.1", 1])[4]
+                assert topic[4] == 5000 + n
 
 
 def test_partitions_are_spread(folder):

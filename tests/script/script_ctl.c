@@ -498,6 +498,13 @@ run_describe(struct world *w, const struct script_command *c, struct outbuf *out
 }
 
 static void
+run_committed(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    (void)c;
+    ask(w, API_COMMITTED_VERSION, 0, &(struct committed_version_request){.broker_id = 101}, out);
+}
+
+static void
 run_delete(struct world *w, const struct script_command *c, struct outbuf *out)
 {
     struct delete_topic_request request = {0};
@@ -761,6 +768,7 @@ static const struct script_verb verbs[] = {
     {"partitions", run_partitions},
     {"elect", run_elect},
     {"rebalance", run_rebalance},
+    {"committed", run_committed},
     {"describe", run_describe},
     {"delete", run_delete},
     {"delete-id", run_delete},

@@ -539,6 +539,8 @@ run_ask(struct world *w, const struct script_command *c, struct outbuf *out)
         ask(node, API_ALLOCATE_PRODUCER_IDS, &body);
     } else if (strcmp(what, "describe") == 0) {
         ask(node, API_DESCRIBE_TOPICS, &(struct describe_topics_request){0});
+    } else if (strcmp(what, "committed") == 0) {
+        ask(node, API_COMMITTED_VERSION, &(struct committed_version_request){.broker_id = 101});
     } else if (strcmp(what, "quorum") == 0) {
         ask(node, API_DESCRIBE_QUORUM, &(struct describe_quorum_request){0});
     } else if (strcmp(what, "transfer") == 0) {
@@ -573,8 +575,9 @@ static const struct script_verb verbs[] = {
     {"start", run_start},  {"kill", run_kill},    {"wipe", run_disk},    {"lose", run_disk},
     {"foreign", run_disk}, {"hold", run_disk},    {"release", run_disk}, {"fail", run_disk},
     {"cut", run_cut},      {"join", run_cut},     {"run", run_run},      {"register", run_ask},
-    {"ids", run_ask},      {"describe", run_ask}, {"quorum", run_ask},   {"transfer", run_ask},
-    {"add", run_ask},      {"remove", run_ask},   {"state", run_state},  {NULL, NULL},
+    {"ids", run_ask},      {"describe", run_ask}, {"quorum", run_ask},   {"committed", run_ask},
+    {"transfer", run_ask}, {"add", run_ask},      {"remove", run_ask},   {"state", run_state},
+    {NULL, NULL},
 };
 
 int

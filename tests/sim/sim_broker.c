@@ -122,6 +122,7 @@ answer_controller_call(struct sim_broker *sim, struct brk_effect *effect)
         enqueue(&sim->envelopes, effect);
         return;
     } else if (sim->keeps_sent && (effect->u.send.api_key == API_ALTER_PARTITION ||
+                                   effect->u.send.api_key == API_COMMITTED_VERSION ||
                                    effect->u.send.api_key == API_REPORT_DAMAGED)) {
         keep_sent(sim, effect);
         return;

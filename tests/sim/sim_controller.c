@@ -230,6 +230,10 @@ answer_body(struct sim_controller *ctl, int api_key, const void *request)
     if (api_key == API_ALTER_PARTITION) {
         return alter_partition(ctl, request);
     }
+    if (api_key == API_COMMITTED_VERSION) {
+        const struct committed_version_response response = {.version = image_version(ctl->image)};
+        return encode(desc_committed_version_response(), &response);
+    }
     DMQ_ASSERT(api_key == API_ALLOCATE_PRODUCER_IDS);
     const struct allocate_producer_ids_response response = {
         .first_producer_id = ctl->next_producer_id, .count = ID_BLOCK};
