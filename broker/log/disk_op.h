@@ -26,8 +26,7 @@ enum disk_op_kind {
     DISK_FIND_TIME,  /* the first record at or after a timestamp */
     DISK_CLOSE,      /* trim and sync: clean stop */
     DISK_DELETE,     /* remove the log's folder */
-    DISK_QUARANTINE, /* give the log's folder another name, durably; if it is missing, that is done
-                      */
+    DISK_QUARANTINE, /* rename the log's folder, durably; one that is missing was renamed before */
     DISK_REMOVE,     /* remove segments that lie below the log start */
     DISK_SPACE       /* how much can still be written, once all before it in the lane is */
 };
