@@ -153,6 +153,7 @@ damaged_at(const struct cached_segment *segment, int64_t offset, uint64_t pos, s
 struct place {
     int64_t offset;
     uint64_t pos;
+    bool guessed; /* there may be none, without anything being wrong */
 };
 
 /* Goes from header to header, from a batch that begins at `from`, to the batch that holds
@@ -172,12 +173,12 @@ walk_to(struct log_scan *scan, struct place from, int64_t offset, struct place *
             result = SCAN_BAD;
         }
         if (result != SCAN_BATCH) {
-            *ret_place = (struct place){expected, pos};
+            *ret_place = (struct place){.offset = expected, .pos = pos};
             return result;
         }
         expected = batch_last_offset(&header) + 1;
         if (expected > offset) {
-            *ret_place = (struct place){header.base_offset, pos};
+            *ret_place = (struct place){.offset = header.base_offset, .pos = pos};
             return SCAN_BATCH;
         }
     }
@@ -188,7 +189,7 @@ static dmq_err
 locate(struct plog_reader *reader, struct cached_segment *segment, int64_t offset,
        struct place *ret_place, struct err_msg *msg)
 {
-    struct place start = {segment->base, 0};
+    const struct place start = {.offset = segment->base, .pos = 0};
     struct index_entry entry;
     struct log_scan scan;
     uint64_t size;
@@ -199,7 +200,7 @@ locate(struct plog_reader *reader, struct cached_segment *segment, int64_t offse
     if (err != DMQ_OK) {
         return err;
     }
-    struct place guess = {entry.offset, entry.pos};
+    struct place guess = {.offset = entry.offset, .pos = entry.pos};
     if (guess.pos >= size) {
         guess = start;
     }
@@ -218,30 +219,43 @@ locate(struct plog_reader *reader, struct cached_segment *segment, int64_t offse
 
 /* ---- READ ------------------------------------------------------------------------------------ */
 
-/* How much of data is whole batches in order, the first of base offset *offset, none of which ends
- * beyond limit, and all with the right CRC: what has rotted is never sent. *offset is moved behind
- * them. *ret_first is the size that the first one gives itself, 0 if it is none. */
-static size_t
-whole_batches(struct bytes data, int64_t *offset, int64_t limit, size_t *ret_first)
+/* What a buffer begins with. */
+struct run {
+    size_t size;  /* of whole batches in order, none of which ends beyond the limit */
+    int64_t end;  /* offset behind them */
+    size_t first; /* the size that the first batch gives itself; 0: none of that offset is there */
+    bool beyond;  /* the first one is sound, and ends beyond the limit */
+};
+
+/* All that is taken has the right CRC: what has rotted is never sent. Nor is a batch believed
+ * without it that says that it goes beyond the limit: its last offset delta may be what has rotted,
+ * and a reader that gets nothing, and no error, waits there for ever. */
+static struct run
+whole_batches(struct bytes data, int64_t offset, int64_t limit)
 {
+    struct run run = {.end = offset};
     struct batch_header header;
-    size_t at = 0;
-    *ret_first = 0;
-    while (*offset < limit) {
-        if (batch_parse(bytes_of(data.data + at, data.size - at), &header) != DMQ_OK ||
-            header.base_offset != *offset || header.last_offset_delta < 0 ||
-            header.last_offset_delta >= limit - *offset) {
+    while (run.end < limit) {
+        if (batch_parse(bytes_of(data.data + run.size, data.size - run.size), &header) != DMQ_OK ||
+            header.base_offset != run.end) {
             break;
         }
-        *ret_first = at == 0 ? header.size : *ret_first;
-        if (header.size > data.size - at ||
-            batch_crc(bytes_of(data.data + at, header.size)) != header.crc) {
+        bool beyond = header.last_offset_delta >= limit - run.end;
+        bool first = run.size == 0;
+        run.first = first ? header.size : run.first;
+        if (header.last_offset_delta < 0 || header.size > data.size - run.size ||
+            (beyond && !first) ||
+            batch_crc(bytes_of(data.data + run.size, header.size)) != header.crc) {
             break;
         }
-        at += header.size;
-        *offset = batch_last_offset(&header) + 1;
+        if (beyond) {
+            run.beyond = true;
+            break;
+        }
+        run.size += header.size;
+        run.end = batch_last_offset(&header) + 1;
     }
-    return at;
+    return run;
 }
 
 static dmq_err
@@ -279,13 +293,13 @@ fit(struct buf *buf, size_t size)
     return copy;
 }
 
-/* Reads whole batches from a place on. */
+/* Reads whole batches from a place on. Nothing, and no error, where the first one goes beyond the
+ * limit, or the place was guessed wrongly. */
 static dmq_err
 read_batches(struct plog_reader *reader, struct cached_segment *segment, const struct disk_op *op,
              struct place from, struct disk_done *done, struct err_msg *msg)
 {
     uint64_t size;
-    size_t first;
     struct buf *buf = NULL;
     dmq_err err = size_of(reader, segment, &size, msg);
     if (err != DMQ_OK) {
@@ -295,27 +309,28 @@ read_batches(struct plog_reader *reader, struct cached_segment *segment, const s
     size_t want = op->u.read.max_bytes < MAX_READ_BYTES ? op->u.read.max_bytes : MAX_READ_BYTES;
     want = want < BATCH_HEADER_SIZE ? BATCH_HEADER_SIZE : want;
     want = want < rest ? want : (size_t)rest;
-    int64_t offset = from.offset;
     err = read_bytes(reader, segment, from.pos, want, &buf, msg);
     if (err != DMQ_OK) {
         return err;
     }
-    size_t whole = whole_batches(buf_bytes(buf), &offset, op->u.read.limit, &first);
-    if (whole == 0 && first > want && first <= rest && first <= LOG_MAX_BATCH_BYTES) {
+    struct run run = whole_batches(buf_bytes(buf), from.offset, op->u.read.limit);
+    if (run.first > want && run.first <= rest && run.first <= LOG_MAX_BATCH_BYTES) {
+        size_t first = run.first;
         buf_unref(buf); /* the first batch comes, however large */
         err = read_bytes(reader, segment, from.pos, first, &buf, msg);
         if (err != DMQ_OK) {
             return err;
         }
-        whole = whole_batches(buf_bytes(buf), &offset, op->u.read.limit, &first);
+        run = whole_batches(buf_bytes(buf), from.offset, op->u.read.limit);
     }
-    if (whole == 0) {
+    if (run.size == 0) {
         buf_unref(buf);
-        return first > 0 ? damaged_at(segment, from.offset, from.pos, msg) : DMQ_OK;
+        bool missed = run.first == 0 && from.guessed;
+        return run.beyond || missed ? DMQ_OK : damaged_at(segment, from.offset, from.pos, msg);
     }
-    segment->next_offset = offset;
-    segment->next_pos = from.pos + whole;
-    done->u.data = fit(buf, whole);
+    segment->next_offset = run.end;
+    segment->next_pos = from.pos + run.size;
+    done->u.data = fit(buf, run.size);
     return DMQ_OK;
 }
 
@@ -335,7 +350,8 @@ read_op(struct plog_reader *reader, const struct disk_op *op, struct disk_done *
         return err_set(msg, DMQ_ERR_DAMAGED, "segment %020" PRId64 ".log is missing", base);
     }
     if (err == DMQ_OK && segment->next_offset == op->u.read.offset) {
-        place = (struct place){segment->next_offset, segment->next_pos};
+        place = (struct place){
+            .offset = segment->next_offset, .pos = segment->next_pos, .guessed = true};
         err = read_batches(reader, segment, op, place, done, msg);
     }
     if (err == DMQ_OK && done->u.data == NULL) {
@@ -399,12 +415,13 @@ time_place(struct plog_reader *reader, struct cached_segment *segment, int64_t t
     if (err == DMQ_OK) {
         err = index_file_find(reader->fs, segment->index, segment->base, time.offset, &entry, msg);
     }
-    *ret_place = (struct place){entry.offset, entry.pos};
+    *ret_place = (struct place){.offset = entry.offset, .pos = entry.pos};
     return err;
 }
 
-/* Looks into one segment. *ret_end is the offset where it stopped: the segment's end, the limit, or
- * where something is wrong. */
+/* Looks into one segment, at whole batches: a rotten header would say that what is looked for is
+ * elsewhere. *ret_end is the offset where it stopped: the segment's end, the limit, or where
+ * something is wrong. */
 static dmq_err
 find_in_segment(struct plog_reader *reader, struct cached_segment *segment,
                 const struct disk_op *op, struct disk_done *done, int64_t *ret_end,
@@ -427,17 +444,12 @@ find_in_segment(struct plog_reader *reader, struct cached_segment *segment,
     scan.pos = place.pos < size ? place.pos : 0;
     int64_t expected = place.pos < size ? place.offset : segment->base;
     while (expected < op->u.find_time.limit && done->u.found.offset < 0) {
-        result = log_scan_next_header(&scan, &header, msg);
-        if (result != SCAN_BATCH || header.base_offset != expected ||
-            header.last_offset_delta < 0) {
+        result = log_scan_next(&scan, &header, &batch, msg);
+        if (result != SCAN_BATCH || header.base_offset != expected) {
             break;
         }
         expected = batch_last_offset(&header) + 1;
         if (header.max_timestamp >= op->u.find_time.timestamp) {
-            result = log_scan_reread(&scan, &header, &batch, msg);
-            if (result != SCAN_BATCH) {
-                break;
-            }
             find_record(reader, batch, op, done);
         }
     }

@@ -1,4 +1,4 @@
-/* One flipped bit at every byte of a log that was closed cleanly: it is found (at the start, by the
+/* Each bit of a log that was closed cleanly flips once: it is found (at the start, by the
  * reader, or by the CRC check of whoever takes the batch), or it changes nothing that is read. What
  * it never does is to end the process, or to give a record that was not written. */
 #include <setjmp.h>
@@ -20,7 +20,7 @@ static struct log_stored stored;
 static struct log_model model;
 
 static struct {
-    int bytes;
+    int bits;
     int at_start; /* OPEN refuses the log, or all from the damage on */
     int at_read;  /* the reader does */
     int by_crc;   /* the batch comes, and its CRC is wrong */
@@ -77,7 +77,7 @@ teardown(void **state)
 
 /* ---- what is read ---------------------------------------------------------------------------- */
 
-enum reading { AS_IT_WAS, REFUSED, WRONG_CRC, OTHER_EPOCH, WRONG };
+enum reading { AS_IT_WAS, REFUSED, WRONG_CRC, OTHER_EPOCH, SILENT, WRONG };
 
 /* One batch as a consumer gets it. */
 static enum reading
@@ -92,6 +92,8 @@ read_batch(struct log_rig *rig, const struct model_batch *expected)
     enum reading reading = AS_IT_WAS;
     if (log_rig_read(rig, expected->header.base_offset, end, 1, &out) != DMQ_OK) {
         reading = REFUSED;
+    } else if (out.size == 0) {
+        reading = SILENT; /* as if the log ended there: who reads would wait for ever */
     } else if (!bytes_equal(bytes_of(out.data, out.size), right)) {
         dmq_err failed = batch_check(bytes_of(out.data, out.size), &limits, &err, &header);
         reading = failed != DMQ_OK ? WRONG_CRC : WRONG;
@@ -120,17 +122,16 @@ read_all(struct log_rig *rig)
     return worst;
 }
 
-/* In sound segments times are found as they were, whatever the indexes say. */
+/* Times are found as they were, whatever the indexes say; in a segment that has rotted, or the
+ * damage is. The second record of a batch is one later than the first, not ten. */
 static void
 find_times(struct log_rig *rig, bool sound_segments)
 {
     int64_t end = plog_end(rig->log);
     for (int64_t offset = 0; offset < end; offset++) {
         int64_t found = log_rig_find_time(rig, 1000 + 10 * offset, end);
-        if (sound_segments) { /* the second record of a batch is one later than the first, not ten
-                               */
-            assert_true(found == offset || found == (offset + 1 < end ? offset + 1 : -1));
-        }
+        bool right = found == offset || found == (offset + 1 < end ? offset + 1 : -1);
+        assert_true(right || (found == -2 && !sound_segments));
     }
 }
 
@@ -157,12 +158,12 @@ count_reading(enum reading reading, const struct log_rig *rig)
 /* ---- one bit --------------------------------------------------------------------------------- */
 
 static bool
-flip(const char *path, uint64_t pos)
+flip(const char *path, uint64_t pos, unsigned bit)
 {
     const struct log_sink sink = {.line = ignore_line};
     struct simfs *disk = simfs_clone(sound);
     struct log_rig rig;
-    bool flipped = simfs_flip(disk, path, pos, (unsigned)(pos % 8));
+    bool flipped = simfs_flip(disk, path, pos, bit);
     if (flipped) {
         bool verified = log_tool_verify(simfs_fs(disk), "/data", &sink) != 0;
         log_tool_dump(simfs_fs(disk), path, &sink);
@@ -173,13 +174,14 @@ flip(const char *path, uint64_t pos)
         dmq_err err = log_rig_open(&rig);
         assert_true(err == DMQ_OK || err == DMQ_ERR_DAMAGED);
         enum reading reading = rig.log == NULL ? AS_IT_WAS : read_all(&rig);
-        if (reading == WRONG) {
-            fail_msg("a wrong record: %s, byte %d", path, (int)pos);
+        if (reading >= SILENT) {
+            fail_msg("%s: %s, byte %d, bit %u", reading == WRONG ? "a wrong record" : "silence",
+                     path, (int)pos, bit);
         }
         if (rig.log != NULL) {
             find_times(&rig, strstr(path, LOG_SUFFIX) == NULL);
         }
-        seen.bytes++;
+        seen.bits++;
         seen.verified += verified;
         if (err == DMQ_ERR_DAMAGED) {
             seen.at_start++;
@@ -187,7 +189,7 @@ flip(const char *path, uint64_t pos)
             count_reading(reading, &rig);
         }
         if (!verified && reading != AS_IT_WAS && reading != OTHER_EPOCH) {
-            fail_msg("verify does not see %s, byte %d", path, (int)pos);
+            fail_msg("verify does not see %s, byte %d, bit %u", path, (int)pos, bit);
         }
         log_rig_deinit(&rig);
     }
@@ -200,18 +202,17 @@ flip_file(int64_t base, const char *suffix)
 {
     char path[80];
     snprintf(path, sizeof(path), DIR "/%020lld%s", (long long)base, suffix);
-    for (uint64_t pos = 0; flip(path, pos); pos++) {
+    for (uint64_t at = 0; flip(path, at / 8, (unsigned)(at % 8)); at++) {
     }
 }
 
 static void
 report(const char *what)
 {
-    printf(
-        "%s: %d bytes: found at the start %d, by the reader %d, by the CRC %d; another epoch %d; "
-        "index made again %d, harmless %d; dmq log verify sees %d\n",
-        what, seen.bytes, seen.at_start, seen.at_read, seen.by_crc, seen.epoch, seen.repaired,
-        seen.harmless, seen.verified);
+    printf("%s: %d bits: found at the start %d, by the reader %d, by the CRC %d; another epoch %d; "
+           "index made again %d, harmless %d; dmq log verify sees %d\n",
+           what, seen.bits, seen.at_start, seen.at_read, seen.by_crc, seen.epoch, seen.repaired,
+           seen.harmless, seen.verified);
 }
 
 static void
@@ -233,11 +234,11 @@ a_bit_in_a_segment(void **state)
 {
     (void)state;
     flip_all(".log");
-    assert_true(seen.bytes > 1000);
-    assert_int_equal(seen.harmless + seen.repaired, 0); /* every byte counts */
+    assert_true(seen.bits > 8000);
+    assert_int_equal(seen.harmless + seen.repaired, 0); /* every bit counts */
     assert_true(seen.at_start > 0 && seen.at_read > 0 && seen.by_crc > 0);
-    assert_in_range(seen.epoch, 0, 4 * BATCHES);
-    assert_true(seen.verified >= seen.bytes - 4 * BATCHES);
+    assert_in_range(seen.epoch, 0, 32 * BATCHES);
+    assert_true(seen.verified >= seen.bits - 32 * BATCHES);
 }
 
 static void
@@ -245,9 +246,9 @@ a_bit_in_an_index(void **state)
 {
     (void)state;
     flip_all(".index");
-    assert_true(seen.bytes >= 5 * 12);
+    assert_true(seen.bits >= 8 * 5 * 12);
     assert_int_equal(seen.at_start + seen.at_read + seen.by_crc + seen.epoch, 0);
-    assert_int_equal(seen.verified, seen.bytes);
+    assert_int_equal(seen.verified, seen.bits);
 }
 
 static void
@@ -255,9 +256,9 @@ a_bit_in_a_time_index(void **state)
 {
     (void)state;
     flip_all(".timeindex");
-    assert_true(seen.bytes >= 5 * 16);
+    assert_true(seen.bits >= 8 * 5 * 16);
     assert_int_equal(seen.at_start + seen.at_read + seen.by_crc + seen.epoch, 0);
-    assert_int_equal(seen.verified, seen.bytes);
+    assert_int_equal(seen.verified, seen.bits);
 }
 
 int
