@@ -33,9 +33,10 @@ enum disk_op_kind {
 
 /* Where a log stood at the end of a SYNC. Below it bad bytes are damage, at or above it a torn
  * tail. */
+#define LOG_POS_UNKNOWN UINT64_MAX /* it was lowered to an offset: a walk finds where that is */
 struct log_mark {
     int64_t segment; /* base offset */
-    uint64_t pos;    /* in that segment */
+    uint64_t pos;    /* in that segment; or LOG_POS_UNKNOWN */
     int64_t offset;  /* log end */
     int32_t epoch;   /* of the last batch; -1: none */
 };
@@ -89,7 +90,8 @@ struct disk_op {
             struct buf *dir; /* owned reference: path of the log's folder, terminated */
             int64_t segment; /* segment that holds offset */
             int64_t offset;
-            int64_t limit;      /* no batch that ends beyond this offset */
+            int64_t limit; /* no batch that ends beyond this offset */
+            int32_t epoch; /* all batches below it have this one: their CRC does not cover it */
             uint32_t max_bytes; /* the first batch comes whatever it says */
         } read;
         struct {

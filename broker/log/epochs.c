@@ -77,14 +77,23 @@ epochs_last(const struct epochs *epochs)
 }
 
 int32_t
-epochs_at(const struct epochs *epochs, int64_t offset)
+epochs_run(const struct epochs *epochs, int64_t offset, int64_t *ret_next)
 {
+    *ret_next = INT64_MAX;
     for (size_t i = epochs->count; i > 0; i--) {
         if (epochs->entries[i - 1].start <= offset) {
             return epochs->entries[i - 1].epoch;
         }
+        *ret_next = epochs->entries[i - 1].start;
     }
     return -1;
+}
+
+int32_t
+epochs_at(const struct epochs *epochs, int64_t offset)
+{
+    int64_t next;
+    return epochs_run(epochs, offset, &next);
 }
 
 int32_t

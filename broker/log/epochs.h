@@ -41,6 +41,9 @@ int32_t epochs_last(const struct epochs *epochs);
 /* The epoch of the record at offset; -1: none. */
 int32_t epochs_at(const struct epochs *epochs, int64_t offset);
 
+/* The same, and where the next epoch begins; INT64_MAX: nowhere. */
+int32_t epochs_run(const struct epochs *epochs, int64_t offset, int64_t *ret_next);
+
 /* The largest epoch <= epoch that has records, and the end of its records in a log that ends at
  * log_end (KIP-279); -1, and ret_end untouched, if there is none. */
 int32_t epochs_end_of(const struct epochs *epochs, int32_t epoch, int64_t log_end,

@@ -403,6 +403,13 @@ segment_of(const struct plog *log, int64_t offset)
     return low;
 }
 
+static int64_t
+lower(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A READ is of one leader epoch: so the reader can hold each batch against it. */
 dmq_err
 plog_read(struct plog *log, int64_t offset, int64_t limit, uint32_t max_bytes,
           struct plog_read *ret_read)
@@ -423,11 +430,13 @@ plog_read(struct plog *log, int64_t offset, int64_t limit, uint32_t max_bytes,
         return DMQ_OK;
     }
     struct plog_ops ops = {.count = 0};
+    int64_t next;
     struct disk_op *op = ask(log, &ops, DISK_READ);
     op->u.read.dir = buf_ref(log->dir);
     op->u.read.segment = log->segments[segment_of(log, offset)].base;
     op->u.read.offset = offset;
-    op->u.read.limit = limit < log->written_end ? limit : log->written_end;
+    op->u.read.epoch = epochs_run(&log->epochs, offset, &next);
+    op->u.read.limit = lower(lower(limit, log->written_end), next);
     op->u.read.max_bytes = max_bytes;
     ret_read->hot = false;
     ret_read->op = *op;
@@ -565,9 +574,11 @@ plog_lower_mark(struct plog *log, int64_t to)
 {
     DMQ_ASSERT(to >= log->start && to <= log->end);
     int64_t base = log->segments[segment_of(log, to)].base;
-    if (log->mark.offset > base) {
-        log->mark = (struct log_mark){
-            .segment = base, .pos = 0, .offset = base, .epoch = epochs_at(&log->epochs, base - 1)};
+    if (log->mark.offset > to) {
+        set_mark(log, (struct log_mark){.segment = base,
+                                        .pos = to == base ? 0 : LOG_POS_UNKNOWN,
+                                        .offset = to,
+                                        .epoch = epochs_at(&log->epochs, to - 1)});
     }
 }
 

@@ -127,8 +127,9 @@ void plog_sync_asked(struct plog *log, uint64_t sync);
 /* It came back well: true if the synced end rose. */
 bool plog_on_synced(struct plog *log, uint64_t sync);
 
-/* The log is to be cut at offset `to`, which recovery does: from now on its mark lies at or below
- * it, where a segment begins. */
+/* The log is to be cut at offset `to`, where a batch begins; recovery does that. From now on its
+ * mark is not above it. It is not lowered further: what lies below has been synced, and bad bytes
+ * there are damage, which must not be cut off like a torn tail. */
 void plog_lower_mark(struct plog *log, int64_t to);
 
 /* ---- what is kept in the key-value store ----------------------------------------------------- */

@@ -227,12 +227,14 @@ struct run {
     bool beyond;  /* the first one is sound, and ends beyond the limit */
 };
 
-/* All that is taken has the right CRC: what has rotted is never sent. Nor is a batch believed
- * without it that says that it goes beyond the limit: its last offset delta may be what has rotted,
- * and a reader that gets nothing, and no error, waits there for ever. */
+/* All that is taken has the right CRC, and the leader epoch that the log knows it by: what has
+ * rotted is never sent. Nor is a batch believed without that which says that it goes beyond the
+ * limit: its last offset delta may be what has rotted, and a reader that gets nothing, and no
+ * error, waits there for ever. */
 static struct run
-whole_batches(struct bytes data, int64_t offset, int64_t limit)
+whole_batches(struct bytes data, int64_t offset, const struct disk_op *op)
 {
+    const int64_t limit = op->u.read.limit;
     struct run run = {.end = offset};
     struct batch_header header;
     while (run.end < limit) {
@@ -244,7 +246,7 @@ whole_batches(struct bytes data, int64_t offset, int64_t limit)
         bool first = run.size == 0;
         run.first = first ? header.size : run.first;
         if (header.last_offset_delta < 0 || header.size > data.size - run.size ||
-            (beyond && !first) ||
+            header.leader_epoch != op->u.read.epoch || (beyond && !first) ||
             batch_crc(bytes_of(data.data + run.size, header.size)) != header.crc) {
             break;
         }
@@ -313,7 +315,7 @@ read_batches(struct plog_reader *reader, struct cached_segment *segment, const s
     if (err != DMQ_OK) {
         return err;
     }
-    struct run run = whole_batches(buf_bytes(buf), from.offset, op->u.read.limit);
+    struct run run = whole_batches(buf_bytes(buf), from.offset, op);
     if (run.first > want && run.first <= rest && run.first <= LOG_MAX_BATCH_BYTES) {
         size_t first = run.first;
         buf_unref(buf); /* the first batch comes, however large */
@@ -321,7 +323,7 @@ read_batches(struct plog_reader *reader, struct cached_segment *segment, const s
         if (err != DMQ_OK) {
             return err;
         }
-        run = whole_batches(buf_bytes(buf), from.offset, op->u.read.limit);
+        run = whole_batches(buf_bytes(buf), from.offset, op);
     }
     if (run.size == 0) {
         buf_unref(buf);

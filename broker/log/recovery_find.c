@@ -132,13 +132,19 @@ epoch_fits(const struct recovery *rec, const struct batch_header *header)
            header->leader_epoch >= epochs_last(&rec->r->epochs);
 }
 
-/* Where the walk has come to the mark's offset, it is at the mark's position. */
+/* Where the walk has come to the mark's offset, it is at the mark's position; or finds it. */
 static bool
-mark_fits(const struct recovery *rec)
+mark_fits(struct recovery *rec)
 {
-    const struct log_mark *mark = &rec->r->mark;
+    struct log_mark *mark = &rec->r->mark;
     const struct log_walk *at = &rec->last;
-    return at->builder.base != mark->segment || at->end != mark->offset || at->pos == mark->pos;
+    if (at->builder.base != mark->segment || at->end != mark->offset) {
+        return true;
+    }
+    if (mark->pos == LOG_POS_UNKNOWN) {
+        mark->pos = at->pos;
+    }
+    return at->pos == mark->pos;
 }
 
 static bool

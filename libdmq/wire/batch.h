@@ -15,7 +15,7 @@
  * All big-endian. The CRC leaves the first 21 bytes uncovered: base offset and leader epoch are
  * stamped by the leader, magic and CRC are checked by being used, and of the length a change shows
  * because the CRC then covers other bytes. Who takes batches from a log or a peer checks that
- * offsets continue and that epochs do not fall. */
+ * offsets continue, and of the epochs what it knows: that they do not fall, or what they are. */
 #ifndef DMQ_WIRE_BATCH_H
 #define DMQ_WIRE_BATCH_H
 

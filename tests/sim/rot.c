@@ -1,6 +1,6 @@
 /* A bit of one broker's disk flips: in a batch that its log counts as synced for good, so that it
  * is damage and no torn tail. Found by recovery or, in a segment that it does not walk, by a
- * reader. Where a batch carries its leader's epoch is spared: nothing covers that there.
+ * reader. One time in four it is in the header's first bytes, which no CRC covers.
  *
  * At most one broker at a time is without what it held (as faults.c has it), so that whatever is
  * acknowledged is somewhere. The checker of replicas sees the disk as it would be without the rot:
@@ -13,8 +13,6 @@
 
 #define CHANCE 400 /* per mille, of each fault that happens */
 #define KEY_SIZE 25
-#define UNCOVERED_FROM 12 /* the leader epoch */
-#define UNCOVERED_SIZE 4
 
 struct search {
     const struct process *p;
@@ -57,8 +55,8 @@ consider(struct search *search, const char *path, uint64_t at, const struct batc
         rng_below(search->rng, ++search->seen) != 0) {
         return;
     }
-    uint64_t byte = rng_below(search->rng, header->size - UNCOVERED_SIZE);
-    byte += byte < UNCOVERED_FROM ? 0 : UNCOVERED_SIZE;
+    bool covered = rng_below(search->rng, 4) != 0;
+    uint64_t byte = rng_below(search->rng, covered ? header->size : BATCH_POS_ATTRIBUTES);
     search->rot = (struct sim_rot){
         .pos = at + byte, .bit = (unsigned)rng_below(search->rng, 8), .base = header->base_offset};
     snprintf(search->rot.path, sizeof(search->rot.path), "%s", path);

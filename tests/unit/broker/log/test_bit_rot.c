@@ -1,6 +1,6 @@
-/* Each bit of a log that was closed cleanly flips once: it is found (at the start, by the
- * reader, or by the CRC check of whoever takes the batch), or it changes nothing that is read. What
- * it never does is to end the process, or to give a record that was not written. */
+/* Each bit of a log that was closed cleanly flips once: it is found, at the start or by the reader,
+ * or it changes nothing that is read. What it never does is to end the process, or to give a byte
+ * that was not written: nothing that has rotted is sent, not even to who would see it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,8 +23,6 @@ static struct {
     int bits;
     int at_start; /* OPEN refuses the log, or all from the damage on */
     int at_read;  /* the reader does */
-    int by_crc;   /* the batch comes, and its CRC is wrong */
-    int epoch;    /* a batch comes with another leader epoch, which its CRC does not cover */
     int repaired; /* an index was made again at the start */
     int harmless; /* all is read as it was */
     int verified; /* by `dmq log verify`, before the start */
@@ -77,17 +75,14 @@ teardown(void **state)
 
 /* ---- what is read ---------------------------------------------------------------------------- */
 
-enum reading { AS_IT_WAS, REFUSED, WRONG_CRC, OTHER_EPOCH, SILENT, WRONG };
+enum reading { AS_IT_WAS, REFUSED, SILENT, WRONG };
 
 /* One batch as a consumer gets it. */
 static enum reading
 read_batch(struct log_rig *rig, const struct model_batch *expected)
 {
-    const struct batch_limits limits = {.max_bytes = 0};
     struct bytes right = buf_bytes(expected->bytes);
     struct outbuf out = {0};
-    struct batch_header header;
-    struct err_msg err;
     int64_t end = batch_last_offset(&expected->header) + 1;
     enum reading reading = AS_IT_WAS;
     if (log_rig_read(rig, expected->header.base_offset, end, 1, &out) != DMQ_OK) {
@@ -95,12 +90,7 @@ read_batch(struct log_rig *rig, const struct model_batch *expected)
     } else if (out.size == 0) {
         reading = SILENT; /* as if the log ended there: who reads would wait for ever */
     } else if (!bytes_equal(bytes_of(out.data, out.size), right)) {
-        dmq_err failed = batch_check(bytes_of(out.data, out.size), &limits, &err, &header);
-        reading = failed != DMQ_OK ? WRONG_CRC : WRONG;
-        if (reading == WRONG && out.size == right.size) {
-            batch_stamp(out.data, header.base_offset, expected->header.leader_epoch);
-            reading = bytes_equal(bytes_of(out.data, out.size), right) ? OTHER_EPOCH : WRONG;
-        }
+        reading = WRONG;
     }
     outbuf_deinit(&out);
     return reading;
@@ -147,12 +137,35 @@ static void
 count_reading(enum reading reading, const struct log_rig *rig)
 {
     seen.at_read += reading == REFUSED;
-    seen.by_crc += reading == WRONG_CRC;
-    seen.epoch += reading == OTHER_EPOCH;
     if (reading == AS_IT_WAS) {
         seen.repaired += rig->rebuilt_indexes > 0;
         seen.harmless += rig->rebuilt_indexes == 0;
     }
+}
+
+/* Whether a batch carries its leader epoch there. Only the store knows what that must be, and `dmq
+ * log verify` does not look into it. */
+static bool
+is_epoch(const char *path, uint64_t pos)
+{
+    char name[80];
+    uint64_t at = 0;
+    int64_t base = 0;
+    for (size_t i = 0; i < model.count; i++) {
+        snprintf(name, sizeof(name), DIR "/%020lld.log",
+                 (long long)model.batches[i].header.base_offset);
+        if (simfs_exists(sound, name)) {
+            base = model.batches[i].header.base_offset;
+            at = 0;
+        }
+        snprintf(name, sizeof(name), DIR "/%020lld.log", (long long)base);
+        if (strcmp(name, path) == 0 && pos >= at + BATCH_POS_LEADER_EPOCH &&
+            pos < at + BATCH_POS_LEADER_EPOCH + 4) {
+            return true;
+        }
+        at += model.batches[i].header.size;
+    }
+    return false;
 }
 
 /* ---- one bit --------------------------------------------------------------------------------- */
@@ -188,7 +201,7 @@ flip(const char *path, uint64_t pos, unsigned bit)
         } else {
             count_reading(reading, &rig);
         }
-        if (!verified && reading != AS_IT_WAS && reading != OTHER_EPOCH) {
+        if (!verified && reading != AS_IT_WAS && !is_epoch(path, pos)) {
             fail_msg("verify does not see %s, byte %d, bit %u", path, (int)pos, bit);
         }
         log_rig_deinit(&rig);
@@ -209,10 +222,10 @@ flip_file(int64_t base, const char *suffix)
 static void
 report(const char *what)
 {
-    printf("%s: %d bits: found at the start %d, by the reader %d, by the CRC %d; another epoch %d; "
+    printf("%s: %d bits: found at the start %d, by the reader %d; "
            "index made again %d, harmless %d; dmq log verify sees %d\n",
-           what, seen.bits, seen.at_start, seen.at_read, seen.by_crc, seen.epoch, seen.repaired,
-           seen.harmless, seen.verified);
+           what, seen.bits, seen.at_start, seen.at_read, seen.repaired, seen.harmless,
+           seen.verified);
 }
 
 static void
@@ -236,8 +249,7 @@ a_bit_in_a_segment(void **state)
     flip_all(".log");
     assert_true(seen.bits > 8000);
     assert_int_equal(seen.harmless + seen.repaired, 0); /* every bit counts */
-    assert_true(seen.at_start > 0 && seen.at_read > 0 && seen.by_crc > 0);
-    assert_in_range(seen.epoch, 0, 32 * BATCHES);
+    assert_true(seen.at_start > 0 && seen.at_read > 0);
     assert_true(seen.verified >= seen.bits - 32 * BATCHES);
 }
 
@@ -247,7 +259,7 @@ a_bit_in_an_index(void **state)
     (void)state;
     flip_all(".index");
     assert_true(seen.bits >= 8 * 5 * 12);
-    assert_int_equal(seen.at_start + seen.at_read + seen.by_crc + seen.epoch, 0);
+    assert_int_equal(seen.at_start + seen.at_read, 0);
     assert_int_equal(seen.verified, seen.bits);
 }
 
@@ -257,7 +269,7 @@ a_bit_in_a_time_index(void **state)
     (void)state;
     flip_all(".timeindex");
     assert_true(seen.bits >= 8 * 5 * 16);
-    assert_int_equal(seen.at_start + seen.at_read + seen.by_crc + seen.epoch, 0);
+    assert_int_equal(seen.at_start + seen.at_read, 0);
     assert_int_equal(seen.verified, seen.bits);
 }
 

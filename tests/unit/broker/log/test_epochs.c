@@ -40,6 +40,7 @@ static void
 trap_06_an_epoch_exists_with_its_first_batch(void **state)
 {
     (void)state;
+    int64_t next;
     assert_int_equal(epochs_last(&epochs), -1);
     fill();
     assert_int_equal(epochs.count, 3);
@@ -49,6 +50,12 @@ trap_06_an_epoch_exists_with_its_first_batch(void **state)
     assert_int_equal(epochs_at(&epochs, 10), 5);
     assert_int_equal(epochs_at(&epochs, 1000), 6);
     assert_int_equal(epochs_at(&epochs, -1), -1);
+    assert_int_equal(epochs_run(&epochs, 9, &next), 2);
+    assert_int_equal(next, 10);
+    assert_int_equal(epochs_run(&epochs, 1000, &next), 6);
+    assert_true(next == INT64_MAX);
+    assert_int_equal(epochs_run(&epochs, -1, &next), -1);
+    assert_int_equal(next, 0);
 }
 
 static void
