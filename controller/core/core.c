@@ -163,20 +163,32 @@ on_peer(struct ctl *ctl, enum ctl_event_kind kind, int32_t broker_id)
     if (session == NULL) {
         return;
     }
-    bool was_up = session->peer_up;
-    session->peer_up = kind == CTL_PEER_UP || (was_up && kind == CTL_PEER_GONE);
+    session->peer_up = kind == CTL_PEER_UP;
     if (kind == CTL_PEER_UP) {
         /* A port that answers says nothing about whose process it is: no lease by that. */
         session->push_after_ms = ctl->now_ms;
         push_all(ctl);
-    } else if (kind == CTL_PEER_DOWN && !session->fenced) {
+    } else if (!session->fenced) {
         /* libzmq does not tell a process that ended from a network that went silent. */
         ctl_emit(ctl, CTL_PROBE)->u.peer = broker_id;
-    } else if (kind == CTL_PEER_GONE && !was_up) { /* else it is old news */
-        session->gone = true;
-        session->lease_until_ms = ctl->now_ms;
-        ctl->duties = true;
     }
+}
+
+/* A port that refuses proves the end of the process that was there and of no other: the proof may
+ * have been long on its way, and another process be registered since (trap 26). Where one is
+ * connected again it is old news, too. */
+static void
+on_peer_gone(struct ctl *ctl, int32_t broker_id, struct uuid incarnation)
+{
+    struct session *session = session_find(ctl, broker_id);
+    const struct broker_record *broker = image_broker(ctl->image, broker_id);
+    if (session == NULL || session->peer_up || broker == NULL ||
+        !uuid_equal(broker->incarnation, incarnation)) {
+        return;
+    }
+    session->gone = true;
+    session->lease_until_ms = ctl->now_ms;
+    ctl->duties = true;
 }
 
 /* The list of the first voters is written while there is no Raft yet that could ask for a write; so
@@ -213,8 +225,10 @@ dispatch(struct ctl *ctl, const struct ctl_event *event)
         break;
     case CTL_PEER_UP:
     case CTL_PEER_DOWN:
-    case CTL_PEER_GONE:
         on_peer(ctl, event->kind, event->u.peer);
+        break;
+    case CTL_PEER_GONE:
+        on_peer_gone(ctl, event->u.gone.broker_id, event->u.gone.incarnation);
         break;
     case CTL_MATE_UP:
     case CTL_MATE_DOWN:

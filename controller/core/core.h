@@ -47,7 +47,7 @@ enum ctl_event_kind {
     CTL_PUSHED,       /* completion of CTL_PUSH */
     CTL_PEER_UP,      /* the connection to a broker's node port is open */
     CTL_PEER_DOWN,    /* it ended */
-    CTL_PEER_GONE,    /* the broker's node port refuses connections: its process has ended */
+    CTL_PEER_GONE,    /* where a broker's process answered connections are refused: it has ended */
     CTL_MATE_UP,      /* the connection to another controller is open */
     CTL_MATE_DOWN,    /* it ended */
     CTL_MATE_GONE,    /* its port refuses connections */
@@ -84,7 +84,11 @@ struct ctl_event {
             dmq_err err;       /* why there is no answer, or that of the answer */
             struct bytes body; /* of the answer, where err is DMQ_OK; borrowed */
         } pushed;
-        int32_t peer; /* CTL_PEER_*: broker id; CTL_MATE_*: controller id */
+        struct {
+            int32_t broker_id;
+            struct uuid incarnation; /* of the process that answered there last */
+        } gone;
+        int32_t peer; /* CTL_PEER_UP, _DOWN: broker id; CTL_MATE_*: controller id */
     } u;
 };
 
@@ -99,7 +103,8 @@ enum ctl_effect_kind {
     CTL_DISCONNECT, /* give it up; no event follows for this connection */
     CTL_PUSH,       /* PUSH_METADATA to a broker; comes back as CTL_PUSHED, exactly once, unless
                        CTL_DISCONNECT comes first */
-    CTL_PROBE,      /* find out whether the broker's node port refuses connections: CTL_PEER_GONE */
+    CTL_PROBE,      /* find out whether connections are refused where the broker's process was that
+                       answered last: CTL_PEER_GONE */
     CTL_PROBE_MATE, /* the same of a mate's port: CTL_MATE_GONE */
     CTL_CLUSTER, /* the folder belongs to this cluster now: note it, synced, or end the process */
     CTL_READY,   /* this node knows a leader: once */

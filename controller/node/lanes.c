@@ -17,8 +17,7 @@
 struct job {
     struct raft_persist *write; /* NULL: a probe */
     dmq_err err;
-    enum ctl_event_kind gone; /* what the probe is to find out */
-    int32_t id;
+    struct ctl_event gone; /* what follows where the port refuses */
     char address[ADDRESS_NUMERIC_SIZE];
     int32_t port;
     enum probe_result found;
@@ -121,12 +120,11 @@ lanes_persist(struct lanes *lanes, struct raft_persist *write)
 }
 
 void
-lanes_probe(struct lanes *lanes, enum ctl_event_kind gone, int32_t id, const char *address,
-            int32_t port)
+lanes_probe(struct lanes *lanes, const struct ctl_event *gone, const char *address, int32_t port)
 {
     struct job *job = calloc(1, sizeof(*job));
     DMQ_ASSERT(job != NULL);
-    *job = (struct job){.gone = gone, .id = id, .port = port};
+    *job = (struct job){.gone = *gone, .port = port};
     snprintf(job->address, sizeof(job->address), "%s", address);
     worker_push(lanes->prober, job);
 }
@@ -152,8 +150,7 @@ lanes_next(struct lanes *lanes, struct ctl_event *ret_event)
             ret_event->u.persisted.seq = job->write->seq;
             ret_event->u.persisted.err = job->err;
         } else if (job->found == PROBE_REFUSED) {
-            *ret_event = (struct ctl_event){.kind = job->gone};
-            ret_event->u.peer = job->id;
+            *ret_event = job->gone;
         } else {
             continue;
         }

@@ -17,6 +17,7 @@ struct link {
     int32_t broker_id;
     char host[256];
     int32_t port;
+    struct uuid incarnation; /* of the process that answered there last; zero: none did */
     struct peer *peer;
     struct peer_watch watch;
     uint64_t pushes[MAX_IN_FLIGHT + 1]; /* numbers on their way; 0: none */
@@ -88,6 +89,7 @@ take_event(struct link *link, const struct peer_event *event)
     switch (event->kind) {
     case PEER_CONNECTED:
         log_info("broker_connected broker=%d", link->broker_id);
+        link->incarnation = peer_hello(link->peer)->instance_id;
         step_peer(link, CTL_PEER_UP);
         break;
     case PEER_CONNECT_FAILED:
@@ -167,6 +169,7 @@ links_connect(struct node *node, const struct ctl_effect *effect)
     }
     snprintf(link->host, sizeof(link->host), "%s", effect->u.connect.host);
     link->port = effect->u.connect.port;
+    link->incarnation = (struct uuid){.b = {0}};
     open_peer(link);
 }
 
@@ -195,10 +198,14 @@ void
 links_probe(struct node *node, int32_t broker_id)
 {
     const struct link *link = find(node, broker_id);
-    if (link != NULL) {
-        /* Where it was: its name may lead elsewhere by now, or nowhere. */
-        lanes_probe(node->lanes, CTL_PEER_GONE, broker_id, peer_address(link->peer), link->port);
+    if (link == NULL || uuid_is_zero(link->incarnation)) {
+        return; /* nobody was there of whom it could tell */
     }
+    struct ctl_event gone = {.kind = CTL_PEER_GONE};
+    gone.u.gone.broker_id = broker_id;
+    gone.u.gone.incarnation = link->incarnation;
+    /* Where it was: its name may lead elsewhere by now, or nowhere. */
+    lanes_probe(node->lanes, &gone, peer_address(link->peer), link->port);
 }
 
 /* Without a word to the core, which has forgotten the broker already. A connection is never ended

@@ -156,9 +156,10 @@ void
 mates_probe(struct node *node, int32_t controller_id)
 {
     const struct mate_link *mate = find_mate(node, controller_id);
+    struct ctl_event gone = {.kind = CTL_MATE_GONE};
     DMQ_ASSERT(mate != NULL);
-    lanes_probe(node->lanes, CTL_MATE_GONE, controller_id, peer_address(mate->peer),
-                mate->to->port);
+    gone.u.peer = controller_id;
+    lanes_probe(node->lanes, &gone, peer_address(mate->peer), mate->to->port);
 }
 
 bool

@@ -65,8 +65,8 @@ struct lanes *lanes_start(struct raft_store *store);
 void lanes_stop(struct lanes *lanes);
 void lanes_persist(struct lanes *lanes, struct raft_persist *write); /* takes it */
 
-/* If the port refuses connections, the event gone of that id follows. */
-void lanes_probe(struct lanes *lanes, enum ctl_event_kind gone, int32_t id, const char *address,
+/* If the port refuses connections, the event gone (copied) follows. */
+void lanes_probe(struct lanes *lanes, const struct ctl_event *gone, const char *address,
                  int32_t port);
 
 /* Readable when something has come back. */

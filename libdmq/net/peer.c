@@ -649,7 +649,7 @@ peer_is_up(const struct peer *peer)
 const struct api_versions_response *
 peer_hello(const struct peer *peer)
 {
-    return peer->state == UP ? &peer->hello : NULL;
+    return peer->hello_frame != NULL ? &peer->hello : NULL;
 }
 
 uint32_t

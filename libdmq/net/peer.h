@@ -42,7 +42,7 @@ struct peer_config {
 };
 
 enum peer_event_kind {
-    PEER_CONNECTED,      /* it is up: peer_hello() says who is there */
+    PEER_CONNECTED,      /* it is up: peer_hello() says who is there, or was */
     PEER_CONNECT_FAILED, /* a try failed: err, text; the next one comes by itself */
     PEER_DISCONNECTED, /* it was up and ended: err, text; a PEER_FAILED for each request follows */
     PEER_RESPONSE,     /* the answer to a request: tag, header, msg */
@@ -90,7 +90,9 @@ bool peer_next_event(struct peer *peer, struct peer_event *ret_event);
 
 bool peer_is_up(const struct peer *peer);
 
-/* What the other side said of itself; NULL if it is not up. Lives until the next peer_process(). */
+/* What the other side said of itself when it was up last; lives until the next peer_process(). It
+ * is there at PEER_CONNECTED also where the connection has ended by the time that this event is
+ * taken. NULL: it said nothing yet. */
 const struct api_versions_response *peer_hello(const struct peer *peer);
 uint32_t peer_in_flight(const struct peer *peer);
 

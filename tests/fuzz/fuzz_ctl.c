@@ -427,6 +427,20 @@ peer_event(enum ctl_event_kind kind, int32_t id)
     step(&event);
 }
 
+/* Proofs of an end are of the process that runs, or of the one before it. */
+static void
+peer_down(const struct broker *broker, int32_t id, uint8_t how)
+{
+    if (how & 1) {
+        peer_event(CTL_PEER_DOWN, id);
+        return;
+    }
+    struct ctl_event event = {.kind = CTL_PEER_GONE};
+    event.u.gone.broker_id = id;
+    event.u.gone.incarnation.b[0] = (uint8_t)(broker->incarnation - (how >> 1 & 1));
+    step(&event);
+}
+
 static void
 one_event(uint8_t kind)
 {
@@ -460,7 +474,7 @@ one_event(uint8_t kind)
         peer_event(CTL_PEER_UP, id);
         break;
     case 11:
-        peer_event(next_byte() & 1 ? CTL_PEER_DOWN : CTL_PEER_GONE, id);
+        peer_down(broker, id, next_byte());
         break;
     case 12:
         w.now_ms += next_byte() * 10;

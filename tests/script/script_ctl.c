@@ -5,7 +5,7 @@
  *   persisted [err=IO]                  the entry on its way is durable, or the store failed; what
  *                                       Raft writes beside entries of ours is durable at once
  *   tick MS | wait MS                   time passes, with or without an event
- *   up ID | down ID | gone ID           the connection to a broker
+ *   up ID | down ID | gone ID inc=      the connection to a broker; that process has ended
  *   register ID inc= [disk= state= cluster= rack= port=] [damaged=N/P,N/P]
  *   damaged ID epoch= [told=] logs=N/P,N/P    logs of broker ID are damaged
  *   heartbeat ID inc= epoch= applied= [digest=right|wrong] [fence] [shutdown]
@@ -31,9 +31,8 @@
 #include "libdmq/wire/codec_json.h"
 #include "tests/script/record_text.h"
 #include "tests/script/script.h"
+#include "tests/script/short_ids.h"
 #include "tests/support/raft_disk.h"
-
-#define MAX_IDS 64
 
 struct world {
     struct ctl *ctl;
@@ -45,47 +44,10 @@ struct world {
     uint64_t pushes[1000]; /* the last one to each broker */
     int64_t correlation;
     struct uuid cluster_id;
-    char ids[MAX_IDS][UUID_TEXT_SIZE];
-    size_t id_count;
+    struct short_ids ids;
 };
 
 /* ---- printing -------------------------------------------------------------------------------- */
-
-static const char *
-drawn_id(struct world *w, const char *hex, char text[UUID_TEXT_SIZE])
-{
-    size_t i = 0;
-    while (i < w->id_count && strncmp(w->ids[i], hex, 32) != 0) {
-        i++;
-    }
-    if (i == w->id_count && i < MAX_IDS) {
-        snprintf(w->ids[w->id_count++], UUID_TEXT_SIZE, "%.32s", hex);
-    }
-    snprintf(text, UUID_TEXT_SIZE, "id-%zu", i + 1);
-    return text;
-}
-
-/* Replaces every 32 hex digits by a short name. */
-static void
-print_short(struct world *w, struct outbuf *out, const char *text)
-{
-    char name[UUID_TEXT_SIZE];
-    while (*text != 0) {
-        size_t hex = strspn(text, "0123456789abcdef");
-        if (hex != 32) {
-            size_t size = hex == 0 ? 1 : hex;
-            outbuf_put(out, text, size);
-            text += size;
-            continue;
-        }
-        if (strspn(text, "0") >= 28) {
-            script_print(out, "#%ld", strtol(text + 24, NULL, 16) & 0xffff);
-        } else {
-            script_print(out, "%s", drawn_id(w, text, name));
-        }
-        text += 32;
-    }
-}
 
 static void
 print_entry(struct outbuf *out, struct bytes encoded)
@@ -273,7 +235,7 @@ step(struct world *w, struct ctl_event *event, struct outbuf *out)
         step_once(w, &persisted, &full);
     }
     outbuf_put(&full, "", 1);
-    print_short(w, out, (const char *)full.data);
+    short_ids_print(&w->ids, out, (const char *)full.data);
     outbuf_deinit(&full);
 }
 
@@ -343,9 +305,7 @@ damaged_logs(const struct world *w, const char *text, int32_t told_epoch,
         struct damaged_log *log = &ret_logs[count++];
         size_t n = strtoul(text, &end, 10);
         *log = (struct damaged_log){.topic_id = script_id(77), .told_epoch = told_epoch};
-        if (n > 0 && n <= w->id_count) {
-            uuid_parse(w->ids[n - 1], &log->topic_id);
-        }
+        short_ids_find(&w->ids, n, &log->topic_id);
         log->partition = (int32_t)strtol(end + 1, &end, 10);
         text = *end == ',' ? end + 1 : end;
     }
@@ -510,7 +470,7 @@ run_delete(struct world *w, const struct script_command *c, struct outbuf *out)
     struct delete_topic_request request = {0};
     if (strcmp(c->words[0], "delete-id") == 0) {
         size_t n = (size_t)strtol(c->words[1], NULL, 10);
-        if (n == 0 || n > w->id_count || !uuid_parse(w->ids[n - 1], &request.topic_id)) {
+        if (!short_ids_find(&w->ids, n, &request.topic_id)) {
             request.topic_id = script_id(77);
         }
     } else {
@@ -543,7 +503,7 @@ run_isr(struct world *w, const struct script_command *c, struct outbuf *out)
         .isr = members,
     };
     size_t n = strtoul(c->words[1], &end, 10);
-    if (n == 0 || n > w->id_count || !uuid_parse(w->ids[n - 1], &request.topic_id)) {
+    if (!short_ids_find(&w->ids, n, &request.topic_id)) {
         request.topic_id = script_id(77);
     }
     request.partition = (int32_t)strtol(end + 1, NULL, 10);
@@ -702,10 +662,17 @@ run_pushed(struct world *w, const struct script_command *c, struct outbuf *out)
 static void
 run_peer(struct world *w, const struct script_command *c, struct outbuf *out)
 {
-    struct ctl_event event = {.kind = strcmp(c->words[0], "up") == 0     ? CTL_PEER_UP
-                                      : strcmp(c->words[0], "down") == 0 ? CTL_PEER_DOWN
-                                                                         : CTL_PEER_GONE};
+    struct ctl_event event = {.kind = strcmp(c->words[0], "up") == 0 ? CTL_PEER_UP : CTL_PEER_DOWN};
     event.u.peer = (int32_t)strtol(c->words[1], NULL, 10);
+    step(w, &event, out);
+}
+
+static void
+run_gone(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    struct ctl_event event = {.kind = CTL_PEER_GONE};
+    event.u.gone.broker_id = (int32_t)strtol(c->words[1], NULL, 10);
+    event.u.gone.incarnation = script_id(script_number(c, "inc", 0));
     step(w, &event, out);
 }
 
@@ -749,7 +716,7 @@ run_state(struct world *w, const struct script_command *c, struct outbuf *out)
         }
     }
     outbuf_put(&full, "", 1);
-    print_short(w, out, (const char *)full.data);
+    short_ids_print(&w->ids, out, (const char *)full.data);
     outbuf_deinit(&full);
 }
 
@@ -761,7 +728,7 @@ static const struct script_verb verbs[] = {
     {"damaged", run_damaged},
     {"up", run_peer},
     {"down", run_peer},
-    {"gone", run_peer},
+    {"gone", run_gone},
     {"create", run_create},
     {"heartbeat", run_heartbeat},
     {"alter", run_alter},

@@ -1,7 +1,8 @@
 /* Who may be fenced: a broker that its controller has not heard of for a whole session since it
- * leads, or whose port refused. A new leader, or one that was paused, fences nobody else (traps 27
- * and 28). */
+ * leads, or that it was told has ended: that very process. A new leader, or one that was paused,
+ * fences nobody else (traps 27 and 28). */
 #include <inttypes.h>
+#include <string.h>
 
 #include "broker/core/brk.h"
 #include "controller/core/ctl.h"
@@ -107,22 +108,25 @@ leases_after(struct process *controller, const struct process *broker, int64_t l
     }
 }
 
+/* Of a process that is not the registered one it tells nothing that is of use. */
 void
-leases_refused(struct process *controller, const struct process *broker)
+leases_refused(struct process *controller, const struct process *broker, struct uuid incarnation)
 {
-    controller->leases.refused_us[broker->number] = controller->world->now_us;
+    const struct broker_record *record = image_broker(controller->ctl->image, broker->id);
+    if (record != NULL && uuid_equal(record->incarnation, incarnation)) {
+        controller->leases.refused[broker->number] = incarnation;
+    }
 }
 
 static void
-check_fenced(struct process *p, const struct process *broker)
+check_fenced(struct process *p, const struct process *broker, const struct broker_record *record)
 {
     const struct lease_watch *leases = &p->leases;
     int64_t heard = leases->heard_us[broker->number];
     int64_t since = heard > leases->led_us ? heard : leases->led_us;
-    bool refused = leases->refused_us[broker->number] >= heard &&
-                   leases->refused_us[broker->number] >= leases->led_us;
+    bool ended = uuid_equal(leases->refused[broker->number], record->incarnation);
     p->world->counts.fenced++;
-    if (!refused && p->world->now_us - since < SESSION_MS * (int64_t)MS - TOLERANCE_US) {
+    if (!ended && p->world->now_us - since < SESSION_MS * (int64_t)MS - TOLERANCE_US) {
         world_fail(p->world,
                    "controller %" PRId32 " fences broker %" PRId32 ", heard of %" PRId64 " ms ago",
                    p->id, broker->id, (p->world->now_us - since) / MS);
@@ -141,7 +145,7 @@ look_at_brokers(struct process *p, bool check)
         bool falls = seen->epoch == record->broker_epoch && !seen->fenced && record->fenced;
         bool wishes = broker->wish_epoch == record->broker_epoch;
         if (check && falls && !record->shutting_down && !wishes) {
-            check_fenced(p, broker);
+            check_fenced(p, broker, record);
         }
         seen->epoch = record->broker_epoch;
         seen->fenced = record->fenced;
@@ -160,6 +164,7 @@ leases_check(struct process *p)
     if (begins) {
         p->leases.term = ctl->leading_term;
         p->leases.led_us = p->world->now_us;
+        memset(p->leases.refused, 0, sizeof(p->leases.refused));
     }
     if (begins || p->leases.version != image_version(ctl->image)) {
         p->leases.version = image_version(ctl->image);

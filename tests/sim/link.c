@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "broker/core/brk.h"
 #include "libdmq/base/assert.h"
 #include "tests/sim/world.h"
 
@@ -362,6 +363,9 @@ link_up(struct link *link, uint64_t generation)
         return;
     }
     link->up = true;
+    if (link->to->kind == PROCESS_BROKER) {
+        link->there = link->to->brk->config.incarnation;
+    }
     from->world->counts.connections++;
     world_trace(from->world, "link %d -> %d is up", from->id, link->to->id);
     tell(link, true);

@@ -31,7 +31,8 @@ bool quorum_can_spare(struct world *world, const struct process *lost);
 
 /* The controller had a heartbeat of the broker, or an answer; or its port refused. */
 void leases_heard(struct process *controller, const struct process *broker);
-void leases_refused(struct process *controller, const struct process *broker);
+void leases_refused(struct process *controller, const struct process *broker,
+                    struct uuid incarnation);
 void leases_paused(struct process *controller, int64_t us);
 void leases_woken(struct process *controller, int64_t early_us);
 

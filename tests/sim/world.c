@@ -204,7 +204,7 @@ handle(struct world *world, const struct world_event *event)
         run_lane(p, (enum lane)event->number);
         break;
     case WORLD_PROBED:
-        controller_refused(p, world->processes[event->number]);
+        controller_refused(p, world->processes[event->number], event->incarnation);
         break;
     case WORLD_START:
         process_start(p);

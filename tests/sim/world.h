@@ -78,6 +78,7 @@ struct world_event {
     struct link *link;
     uint64_t number;           /* lane, generation and direction, ... */
     struct message *straggler; /* owned */
+    struct uuid incarnation;   /* WORLD_PROBED: of the process that has ended */
 };
 
 /* ---- links: one connection after another between two processes ------------------------------- */
@@ -108,6 +109,7 @@ struct link {
     bool up;
     bool ended;           /* the dialler has not heard of its end yet */
     uint64_t generation;  /* of the connection */
+    struct uuid there;    /* a broker: the process that answered last */
     struct list queue[2]; /* messages on their way: there and back */
     int64_t delay_us;     /* drawn per connection */
     struct call_out calls[LINK_MAX_CALLS];
@@ -144,7 +146,7 @@ struct seen_lease {
 /* Of a controller: what it has heard of brokers, by number of the process (leases.c). */
 struct lease_watch {
     int64_t heard_us[WORLD_MAX_PROCESSES];
-    int64_t refused_us[WORLD_MAX_PROCESSES];
+    struct uuid refused[WORLD_MAX_PROCESSES]; /* the process that has ended, as it was told */
     struct seen_lease seen[WORLD_MAX_PROCESSES];
     int64_t given_us; /* that the newest pause has added to all of them */
     int64_t led_us;   /* it leads since then */
@@ -505,7 +507,7 @@ void controller_disk_fails(struct process *p);
 void controller_disk_mend(struct process *p);
 void controller_wipe(struct process *p);
 void controller_damage(struct process *p);
-void controller_refused(struct process *p, const struct process *gone);
+void controller_refused(struct process *p, const struct process *gone, struct uuid incarnation);
 
 void client_start(struct process *p);
 void client_end(struct process *p);

@@ -72,18 +72,28 @@ disconnect(struct process *p, int32_t broker_id)
     }
 }
 
-/* A plain connect, by a thread of its own: the answer comes a little later, and may be old news. */
+/* A plain connect, by a thread of its own: the answer comes a little later, or much later where it
+ * looks at another port that is silent as well. It may be old news. */
+static int64_t
+draw_probe_us(struct rng *rng)
+{
+    int64_t us = rng_range(rng, 0, 20 * MS);
+    return us < 18 * MS ? us : us + (us - 18 * MS) * 300;
+}
+
 static void
-probe(struct process *p, const struct process *who)
+probe(struct process *p, const struct link *link)
 {
     struct world *world = p->world;
+    const struct process *who = link->to;
     if (!who->alive && path_is_open(world, p, who) && path_is_open(world, who, p)) {
         world->counts.probes_refused++;
-        world_at(world, world->now_us + rng_range(&world->rng, 0, 20 * MS),
+        world_at(world, world->now_us + draw_probe_us(&world->rng),
                  (struct world_event){.kind = WORLD_PROBED,
                                       .process = p,
                                       .life = p->life,
-                                      .number = (uint64_t)who->number});
+                                      .number = (uint64_t)who->number,
+                                      .incarnation = link->there});
     }
 }
 
@@ -115,10 +125,10 @@ carry_out(struct process *p, struct ctl_effect *effect)
         push(p, effect);
         break;
     case CTL_PROBE:
-        probe(p, world_by_id(world, PROCESS_BROKER, effect->u.peer));
+        probe(p, link_to(p, PROCESS_BROKER, effect->u.peer));
         break;
     case CTL_PROBE_MATE:
-        probe(p, world_by_id(world, PROCESS_CONTROLLER, effect->u.peer));
+        probe(p, link_to(p, PROCESS_CONTROLLER, effect->u.peer));
         break;
     case CTL_CLUSTER:
         if (!uuid_is_zero(p->cluster_id) && !uuid_equal(p->cluster_id, effect->u.cluster_id)) {
@@ -187,11 +197,16 @@ controller_tick(struct process *p)
 }
 
 void
-controller_refused(struct process *p, const struct process *gone)
+controller_refused(struct process *p, const struct process *gone, struct uuid incarnation)
 {
-    leases_refused(p, gone);
-    enum ctl_event_kind kind = gone->kind == PROCESS_BROKER ? CTL_PEER_GONE : CTL_MATE_GONE;
-    step(p, &(struct ctl_event){.kind = kind, .u.peer = gone->id});
+    struct ctl_event event = {.kind = CTL_MATE_GONE, .u.peer = gone->id};
+    if (gone->kind == PROCESS_BROKER) {
+        leases_refused(p, gone, incarnation);
+        event = (struct ctl_event){.kind = CTL_PEER_GONE};
+        event.u.gone.broker_id = gone->id;
+        event.u.gone.incarnation = incarnation;
+    }
+    step(p, &event);
 }
 
 /* The process may die in the middle of it: between LevelDB and the second copy, too. */

@@ -165,7 +165,8 @@ begin(int64_t rebalance_ms)
     ask(API_CREATE_TOPIC, &create);
     assert_int_equal(led_by(1), PARTITIONS / 2);
     struct ctl_event gone = {.kind = CTL_PEER_GONE};
-    gone.u.peer = 1;
+    gone.u.gone.broker_id = 1;
+    gone.u.gone.incarnation = image_broker(ctl_image(w.ctl), 1)->incarnation;
     step(&gone);
     assert_int_equal(led_by(2), PARTITIONS);
     bring_up(1, 2);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -32,6 +33,7 @@ struct server {
     bool mute;       /* takes requests, answers only API_VERSIONS */
     bool bad_header; /* answers with nonsense */
     int flood;       /* sends each answer so many times more */
+    int hellos;
     int requests;
 };
 
@@ -88,6 +90,7 @@ serve(struct server *s)
         arena_deinit(&arena);
         if (header.api_key == API_API_VERSIONS) {
             serve_hello(s, &request, header.correlation_id);
+            s->hellos++;
             continue;
         }
         s->requests++;
@@ -328,6 +331,34 @@ another_node_is_refused(void **state)
     zmq_close(s.router.socket);
 }
 
+/* Its owner was busy, or stopped, while the server answered and ended. */
+static void
+a_hello_can_be_read_after_the_connection_has_ended(void **state)
+{
+    (void)state;
+    struct server s = {.node_id = 7};
+    struct peer_event event;
+    int64_t give_up = clock_ms() + 5000;
+    server_open(&s, context, 0);
+    struct peer *peer = new_peer(port_of(s.router.socket));
+    while (s.hellos == 0 && clock_ms() < give_up) {
+        peer_process(peer, clock_ms());
+        serve(&s);
+    }
+    assert_int_equal(s.hellos, 1);
+    zmq_close(s.router.socket);
+    const struct timespec a_while = {.tv_nsec = 200 * 1000000L};
+    nanosleep(&a_while, NULL);
+    peer_process(peer, clock_ms());
+    assert_true(peer_next_event(peer, &event));
+    assert_int_equal(event.kind, PEER_CONNECTED);
+    assert_int_equal(peer_hello(peer)->node_id, 7);
+    assert_false(peer_is_up(peer));
+    assert_true(peer_next_event(peer, &event));
+    assert_int_equal(event.kind, PEER_DISCONNECTED);
+    peer_free(peer);
+}
+
 static void
 garbage_in_an_answer_ends_the_connection(void **state)
 {
@@ -530,6 +561,7 @@ main(void)
         T(time_runs_out_for_one_request_alone),
         T(nobody_there),
         T(another_node_is_refused),
+        T(a_hello_can_be_read_after_the_connection_has_ended),
         T(garbage_in_an_answer_ends_the_connection),
         T(trap_old_requests_die_with_the_connection),
         T(trap_a_connection_that_ends_under_a_reader_is_survived),
