@@ -198,6 +198,8 @@ struct ctl_stats {
     int64_t pushes_failed;
     int64_t leaders_restored; /* preferred ones, by this process itself */
     int64_t unclean_elections;
+    int64_t fenced_silent;    /* brokers that this process fenced because they were silent */
+    int64_t fenced_gone;      /* because a connection to them was refused */
     int64_t elections;        /* that this process stood for */
     int64_t snapshots;        /* of the image, taken or installed */
     int64_t messages_refused; /* Raft's, of other clusters or versions, or malformed */

@@ -292,6 +292,8 @@ session_decide(struct ctl *ctl)
                     session->want_fence ? "wish"
                     : session->gone     ? "gone"
                                         : "silent");
+            ctl->stats.fenced_silent += !session->want_fence && !session->gone;
+            ctl->stats.fenced_gone += !session->want_fence && session->gone;
             session_fence(ctl, broker->broker_id, broker->shutting_down);
         } else if (is_ready(ctl, session, broker)) {
             ctl_log(ctl, false, "broker_unfenced broker=%" PRId32, broker->broker_id);

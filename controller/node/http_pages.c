@@ -39,6 +39,12 @@ metrics(const void *daemon, struct outbuf *out)
     http_metric(out, "dmq_controller_brokers", "gauge", "Brokers registered.", stats.brokers);
     http_metric(out, "dmq_controller_brokers_fenced", "gauge", "Brokers that do not serve.",
                 stats.brokers_fenced);
+    http_metric(out, "dmq_controller_silent_brokers_total", "counter",
+                "Brokers that this process fenced because it had not heard of them.",
+                stats.fenced_silent);
+    http_metric(out, "dmq_controller_gone_brokers_total", "counter",
+                "Brokers that this process fenced because their port was closed.",
+                stats.fenced_gone);
     http_metric(out, "dmq_controller_topics", "gauge", "Topics.", stats.topics);
     http_metric(out, "dmq_controller_partitions", "gauge", "Partitions.", stats.partitions);
     http_metric(out, "dmq_controller_leaderless_partitions", "gauge",

@@ -113,7 +113,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three short rounds: half a minute")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"how many ({ROUNDS})")
-    parser.add_argument("--long", action="store_true", help="also memory over 20 million records")
+    parser.add_argument("--long", action="store_true", help="also memory and ten minutes of load")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there, too")
     parser.add_argument("--scale", type=float, default=1.0, metavar="F", help="do F times as much")
     args = parser.parse_args()

@@ -163,6 +163,17 @@ REPLICATED = [
     Figure("replicated_p50", "a record at 1,000 records/s, until stored, p50", "ms"),
     Figure("replicated_p99", "  p99", "ms"),
     Figure("replicated_rss", "memory of the six daemons after the load", "MiB"),
+    Figure("replicated_trickle", "1,000 partitions, 1 record/s each", "records/s"),
+    Figure("replicated_trickle_p50", "  until it is stored, p50", "ms"),
+    Figure("replicated_trickle_p99", "  p99", "ms"),
+    Figure("replicated_trickle_cpu", "  processor of the three brokers", "% of one"),
+    Figure("replicated_trickle_fsyncs", "  files and folders synced", "fsyncs/s", SYNCS),
+    Figure(
+        "replicated_beside",
+        "  produce 100 B beside it",
+        "records/s",
+        figure_of("replicated_100", "produce 100 B alone"),
+    ),
     Figure("catch_up", "an emptied broker has all of that again", "MB/s"),
     Figure(
         "catch_up_beside",
@@ -177,6 +188,10 @@ REPLICATED = [
 LONG = [
     Figure("long_first", "memory of both daemons after 2,000,000 records", "MiB"),
     Figure("long_last", "  after 20,000,000", "MiB", figure_of("long_first", "after 2,000,000")),
+    Figure("full_rate", "three brokers under full load, 100 B", "records/s"),
+    Figure("full_fenced", "  brokers fenced meanwhile", "brokers"),
+    Figure("full_elected", "  elections of controllers meanwhile", "elections"),
+    Figure("full_rss", "  memory of the six daemons at its end", "MiB"),
 ]
 
 PARTITION_COUNTS = (100, 1000)

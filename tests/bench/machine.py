@@ -6,6 +6,8 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+FSYNCS = "dmq_broker_fsyncs_total"
+
 
 def raw_limits(program, folder, rounds):
     """What raw_limits.c measures, as a dict of its names."""

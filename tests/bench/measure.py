@@ -14,6 +14,7 @@ from pathlib import Path
 import dmq
 import failover
 import machine
+import python_program
 import quorum_scale
 import replicated
 from figures import PARTITION_COUNTS
@@ -22,8 +23,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 from cluster import BIN, DevCluster  # noqa: E402
 
-FSYNCS = "dmq_broker_fsyncs_total"
 SETTLE_SECONDS = 0.5  # after a load, before what must be quiet
+TRICKLE_RATE = 10  # records a second of each partition
 LONG_STEP, LONG_STEPS = 2_000_000, 10
 
 
@@ -40,9 +41,10 @@ class Counts:
     py_many: int = 1_000_000
     beside: int = 1_000_000
     kills: int = 30
-    replicated_100: int = 3_000_000
+    replicated_100: int = 10_000_000
     replicated_1k: int = 300_000
     leader_kills: int = 20
+    full_load_seconds: float = 600.0
     topics: int = 10_000
     partitions: int = 100_000
     brokers: int = 100
@@ -62,7 +64,7 @@ QUICK = Counts(
     raw_rounds=30, produce_100=500_000, produce_1k=100_000, sync=500, e2e=500, py_send=100_000,
     py_many=300_000, beside=300_000, kills=10, replicated_100=500_000, replicated_1k=50_000,
     leader_kills=10, topics=3_000, partitions=20_000,
-    idle_seconds=2.0, trickle_seconds=1.0,
+    idle_seconds=2.0, trickle_seconds=1.0, full_load_seconds=60.0,
 )  # fmt: skip
 
 
@@ -225,19 +227,6 @@ class Round:
 
     # ---- Python --------------------------------------------------------------------------------
 
-    def _python_client(self, what, topic, count):
-        command = [sys.executable, HERE / "python_client.py", what, self.cluster.url, topic]
-        return subprocess.Popen(
-            [*command, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    @staticmethod
-    def _answer(process):
-        said, _ = process.communicate()
-        if process.returncode != 0:
-            raise RuntimeError(f"{process.args[1:3]}: exit {process.returncode}")
-        return json.loads(said)
-
     def _python(self):
         counts = self.counts
         self._topic("python")
@@ -247,8 +236,8 @@ class Round:
             ("batches", counts.py_many),
         ):
             self.say(f"Python {what}")
-            process = self._python_client(what, "python", count)
-            self.values[f"py_{what}"] = self._answer(process)["records_per_s"]
+            process = python_program.start(what, self.cluster.url, "python", count)
+            self.values[f"py_{what}"] = python_program.answer(process)["records_per_s"]
 
     # ---- many partitions -----------------------------------------------------------------------
 
@@ -261,12 +250,11 @@ class Round:
     def _trickle(self, count):
         """A few records a second into each partition: first alone, then beside a full load."""
         self.say(f"{count} partitions")
-        synced = machine.metric(self.http, FSYNCS)
-        process = self._python_client("trickle", f"trickle-{count}", count)
-        process.stdout.readline()
+        synced = machine.metric(self.http, machine.FSYNCS)
+        process = self._start_trickle(count)
         time.sleep(self.counts.trickle_seconds)
-        said = self._answer(process)
-        synced = machine.metric(self.http, FSYNCS) - synced
+        said = python_program.answer(process)
+        synced = machine.metric(self.http, machine.FSYNCS) - synced
         name = f"trickle_{count}"
         self.values |= {
             name: said["records_per_s"],
@@ -276,10 +264,13 @@ class Round:
             f"{name}_fsyncs": synced / said["seconds"],
         }
         self.say(f"{count} partitions beside a load")
-        process = self._python_client("trickle", f"trickle-{count}", count)
-        process.stdout.readline()
+        process = self._start_trickle(count)
         self.values[f"beside_{count}"], _ = self._produce("load-100", self.counts.beside)
-        self._answer(process)
+        python_program.answer(process)
+
+    def _start_trickle(self, count):
+        topic = f"trickle-{count}"
+        return python_program.start_trickle(self.cluster.url, topic, count, TRICKLE_RATE)
 
     # ---- controllers ---------------------------------------------------------------------------
 
@@ -303,3 +294,4 @@ class Round:
             self._produce("long", LONG_STEP)
             self.values["long_last"] = self._resident()
             self.values.setdefault("long_first", self.values["long_last"])
+        self.values |= replicated.long_figures(self.counts, self.say)

@@ -1,9 +1,10 @@
 """What a Python program does with the binding, in a process of its own, for bench.py:
 
-    python_client.py send|send_many|batches|trickle URL TOPIC COUNT
+    python_client.py send|send_many|batches URL TOPIC RECORDS
+    python_client.py trickle URL TOPIC PARTITIONS RATE
 
-prints one JSON object. COUNT is records; for trickle it is the number of partitions, each of which
-gets RATE records a second until SECONDS have passed or stdin is closed."""
+prints one JSON object. A trickle sends RATE records a second to each partition until SECONDS have
+passed or stdin is closed."""
 
 import json
 import os
@@ -15,7 +16,6 @@ import dmq
 
 VALUES = 1000  # different ones of 100 bytes
 MANY = 1000  # records of one send_many
-RATE = 10  # records a second of each partition
 SECONDS = 60
 TURN = 0.001  # a trickle's records go out in turns of so many seconds
 SAMPLE_EVERY = 20
@@ -66,10 +66,10 @@ def batches(client, topic, count):
         return rate(taken, begin) | {"bytes": size}
 
 
-def trickle(client, topic, partitions):
+def trickle(client, topic, partitions, per_partition):
     """A few records a second into each partition, one after the other; how late they were, and how
     long their acknowledgements took."""
-    per_second = partitions * RATE
+    per_second = partitions * per_partition
     latencies = []
     values = make_values()
     with client.producer() as producer:
@@ -98,10 +98,10 @@ def trickle(client, topic, partitions):
 
 
 def main():
-    what, url, topic, count = sys.argv[1:]
+    what, url, topic, *counts = sys.argv[1:]
     functions = {"send": send, "send_many": send_many, "batches": batches, "trickle": trickle}
     with dmq.connect(url) as client:
-        print(json.dumps(functions[what](client, topic, int(count))), flush=True)
+        print(json.dumps(functions[what](client, topic, *map(int, counts))), flush=True)
 
 
 if __name__ == "__main__":

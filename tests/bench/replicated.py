@@ -16,15 +16,18 @@ from pathlib import Path
 
 import dmq
 import machine
+import python_program
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "integration"))
 from cluster import BIN  # noqa: E402
-from whole import BROKERS, Whole  # noqa: E402
+from whole import BROKERS, CONTROLLERS, Whole  # noqa: E402
 
 RATE = 1000  # records a second while leaders are killed
 QUIET_SECONDS = 0.5  # with all replicas in sync, before a kill
 AFTER_SECONDS = 0.5  # behind the first acknowledgement after it: there may be a second gap
 FLUSH_SECONDS = 60
+TRICKLE_PARTITIONS = 1000
+FULL_LOAD_STEP = 5_000_000
 
 
 class Stream:
@@ -132,21 +135,93 @@ def produce(cluster, topic, *options):
     return produced(start_produce(cluster, topic, *options))
 
 
+def resident(cluster):
+    return sum(machine.resident_mib(d.process.pid) for d in cluster.daemons.values())
+
+
 def load(cluster, client, counts):
     for name in ("load-100", "load-1k", "publish"):
         client.topics.create(name, partitions=1, replicas=3, config={"min.insync.replicas": 2})
         cluster.wait_in_sync(client, name)
     small = produce(cluster, "load-100", "--records", counts.replicated_100)
     large = produce(cluster, "load-1k", "--records", counts.replicated_1k, "--size", 1024)
-    resident = sum(machine.resident_mib(d.process.pid) for d in cluster.daemons.values())
+    after_load = resident(cluster)
     said = produce(cluster, "publish", "--records", counts.e2e, "--throughput", RATE)
     return {
         "replicated_100": small["records_per_s"],
         "replicated_1k": large["records_per_s"],
         "replicated_p50": said["latency_us"]["p50"] / 1e3,
         "replicated_p99": said["latency_us"]["p99"] / 1e3,
-        "replicated_rss": resident,
+        "replicated_rss": after_load,
     }
+
+
+def full_load(cluster, client, seconds):
+    """Two producers as fast as they go while nobody dies: whoever is fenced or elected then, is it
+    wrongly. What is older than a second may go, so that no disk fills up."""
+    topics = ("full-1", "full-2")
+    config = {"min.insync.replicas": 2, "retention.ms": 1000, "segment.bytes": 64 << 20}
+    for name in topics:
+        client.topics.create(name, partitions=3, replicas=3, config=config)
+        cluster.wait_in_sync(client, name)
+    begin, before, records = time.monotonic(), disturbances(cluster), 0
+    while time.monotonic() < begin + seconds:
+        started = [start_produce(cluster, name, "--records", FULL_LOAD_STEP) for name in topics]
+        records += sum(produced(process)["records"] for process in started)
+    fenced, elected = (a - b for a, b in zip(disturbances(cluster), before, strict=True))
+    return {
+        "full_rate": records / (time.monotonic() - begin),
+        "full_fenced": fenced,
+        "full_elected": elected,
+        "full_rss": resident(cluster),
+    }
+
+
+def disturbances(cluster):
+    """(brokers fenced since the start, elections that controllers stood for)"""
+
+    def total(name):
+        return sum(
+            machine.metric(port, name) for n, port in cluster.http_ports.items() if n in CONTROLLERS
+        )
+
+    fenced = total("dmq_controller_silent_brokers_total") + total(
+        "dmq_controller_gone_brokers_total"
+    )
+    return fenced, total("dmq_controller_elections_total")
+
+
+def trickle(cluster, client, counts):
+    """A record a second into each of many partitions: alone, then beside a full load."""
+    client.topics.create(
+        "trickle", partitions=TRICKLE_PARTITIONS, replicas=3, config={"min.insync.replicas": 2}
+    )
+    cluster.wait_in_sync(client, "trickle")
+    process = python_program.start_trickle(cluster.url, "trickle", TRICKLE_PARTITIONS, 1)
+    time.sleep(1.5)
+    python_program.answer(process)  # every log has its first file
+    process = python_program.start_trickle(cluster.url, "trickle", TRICKLE_PARTITIONS, 1)
+    before = work(cluster)
+    time.sleep(counts.trickle_seconds)
+    said = python_program.answer(process)
+    processor, synced = (a - b for a, b in zip(work(cluster), before, strict=True))
+    process = python_program.start_trickle(cluster.url, "trickle", TRICKLE_PARTITIONS, 1)
+    beside = produce(cluster, "load-100", "--records", counts.beside)
+    python_program.answer(process)
+    return {
+        "replicated_trickle": said["records_per_s"],
+        "replicated_trickle_p50": said["p50_ms"],
+        "replicated_trickle_p99": said["p99_ms"],
+        "replicated_trickle_cpu": 100 * processor / said["seconds"],
+        "replicated_trickle_fsyncs": synced / said["seconds"],
+        "replicated_beside": beside["records_per_s"],
+    }
+
+
+def work(cluster):
+    """(seconds of processor, files and folders synced) of all brokers since their start"""
+    synced = sum(machine.metric(cluster.http_ports[n], machine.FSYNCS) for n in BROKERS)
+    return sum(machine.cpu_seconds(cluster.daemons[n].process.pid) for n in BROKERS), synced
 
 
 def log_bytes(folder):
@@ -172,12 +247,24 @@ def catch_up(cluster, client, counts):
     return {"catch_up": size / 1e6 / seconds, "catch_up_beside": rate}
 
 
+def long_figures(counts, say):
+    folder = tempfile.mkdtemp(prefix="dmq-full-load-", dir="/var/tmp")
+    try:
+        with Whole(folder) as cluster, dmq.connect(cluster.url) as client:
+            say("ten minutes of full load")
+            return full_load(cluster, client, counts.full_load_seconds)
+    finally:
+        shutil.rmtree(folder)
+
+
 def figures(counts, say):
     folder = tempfile.mkdtemp(prefix="dmq-replicated-", dir="/var/tmp")
     try:
         with Whole(folder) as cluster, dmq.connect(cluster.url) as client:
             say("three brokers")
             found = load(cluster, client, counts)
+            say(f"{TRICKLE_PARTITIONS} partitions, three replicas each")
+            found |= trickle(cluster, client, counts)
             say("an emptied broker")
             found |= catch_up(cluster, client, counts)
             say(f"{counts.leader_kills} kills of a leading broker")

@@ -297,6 +297,8 @@ def test_a_process_that_ended_is_fenced_before_its_lease(controller):
     started = time.monotonic()
     wait_for(lambda: controller.metric("dmq_controller_brokers_fenced") == 1)
     assert time.monotonic() - started < 1.5, "it waited for the lease"
+    assert controller.metric("dmq_controller_gone_brokers_total") == 1
+    assert controller.metric("dmq_controller_silent_brokers_total") == 0
 
 
 def test_garbage_on_the_port_disturbs_nobody(controller, broker):

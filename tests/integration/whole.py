@@ -19,11 +19,12 @@ class Whole:
     def __init__(self, folder, *broker_options):
         folder = Path(folder)
         numbers = [*CONTROLLERS, *BROKERS]
-        ports = free_ports(len(numbers) + len(BROKERS))
-        self.ports = dict(zip(numbers, ports, strict=False))
-        peers = ports[len(numbers) :]
+        ports = iter(free_ports(len(numbers) + len(BROKERS) + len(numbers)))
+        self.ports = {n: next(ports) for n in numbers}
+        self.peer_ports = {n: next(ports) for n in BROKERS}
+        self.http_ports = {n: next(ports) for n in numbers}
         path = folder / "services.json"
-        path.write_text(json.dumps(self._services(peers)))
+        path.write_text(json.dumps(self._services()))
         self.url = "dmq://" + ",".join(f"127.0.0.1:{self.ports[n]}" for n in BROKERS)
         self.daemons = {}
         for n in numbers:
@@ -34,13 +35,23 @@ class Whole:
             self.daemons[n] = Daemon(home, program, n, path, *options)
         self.paused = set()
 
-    def _services(self, peers):
+    def _services(self):
         local = {"host": "127.0.0.1"}
         brokers = [
-            {"id": n, **local, "port": self.ports[n], "peerPort": peer, "controller": 1}
-            for n, peer in zip(BROKERS, peers, strict=True)
+            {
+                "id": n,
+                **local,
+                "port": self.ports[n],
+                "peerPort": self.peer_ports[n],
+                "httpPort": self.http_ports[n],
+                "controller": 1,
+            }
+            for n in BROKERS
         ]
-        controllers = [{"id": n, **local, "port": self.ports[n]} for n in CONTROLLERS]
+        controllers = [
+            {"id": n, **local, "port": self.ports[n], "httpPort": self.http_ports[n]}
+            for n in CONTROLLERS
+        ]
         return {"cluster": "test", "controllers": controllers, "brokers": brokers}
 
     def data(self, number):
