@@ -98,3 +98,25 @@ record_text_print(struct outbuf *out, const struct meta_record *record)
     }
     script_print(out, "\n");
 }
+
+void
+record_text_entry(struct outbuf *out, struct bytes encoded)
+{
+    struct arena arena;
+    struct metadata_entry entry;
+    struct meta_record record;
+    struct err_msg err;
+    arena_init(&arena, SIZE_MAX);
+    if (msg_decode(desc_metadata_entry(), 0, encoded, &arena, &entry, &err) != DMQ_OK) {
+        script_print(out, "  BAD ENTRY %s\n", err.text);
+    }
+    for (uint32_t i = 0; i < entry.records_count; i++) {
+        if (record_decode(entry.records[i], &arena, &record, &err) != DMQ_OK) {
+            script_print(out, "  BAD RECORD %s\n", err.text);
+            continue;
+        }
+        script_print(out, "  ");
+        record_text_print(out, &record);
+    }
+    arena_deinit(&arena);
+}

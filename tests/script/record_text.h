@@ -17,4 +17,7 @@ void record_text_topic(struct outbuf *out, const struct topic_record *topic);
 void record_text_broker(struct outbuf *out, const struct broker_record *b);
 void record_text_print(struct outbuf *out, const struct meta_record *record);
 
+/* The records of an encoded metadata_entry, each on a line of its own, indented. */
+void record_text_entry(struct outbuf *out, struct bytes encoded);
+
 #endif

@@ -21,7 +21,7 @@
  *   flood N                             N topics asked for, unseen: answers by kind
  *   state                               the image
  *
- * Small ids are written #1, drawn ones id-1, id-2 in the order in which they appear. */
+ * Ids are written as short_ids.h has it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,28 +48,6 @@ struct world {
 };
 
 /* ---- printing -------------------------------------------------------------------------------- */
-
-static void
-print_entry(struct outbuf *out, struct bytes encoded)
-{
-    struct arena arena;
-    struct metadata_entry entry;
-    struct meta_record record;
-    struct err_msg err;
-    arena_init(&arena, SIZE_MAX);
-    if (msg_decode(desc_metadata_entry(), 0, encoded, &arena, &entry, &err) != DMQ_OK) {
-        script_print(out, "  BAD ENTRY %s\n", err.text);
-    }
-    for (uint32_t i = 0; i < entry.records_count; i++) {
-        if (record_decode(entry.records[i], &arena, &record, &err) != DMQ_OK) {
-            script_print(out, "  BAD RECORD %s\n", err.text);
-            continue;
-        }
-        script_print(out, "  ");
-        record_text_print(out, &record);
-    }
-    arena_deinit(&arena);
-}
 
 static const struct struct_desc *response_desc(struct world *w, int64_t correlation);
 
@@ -142,7 +120,7 @@ print_write(struct outbuf *out, const struct raft_persist *write)
     for (int64_t i = 0; i < write->count; i++) {
         if (write->entries[i].kind == RAFT_ENTRY_DATA) {
             script_print(out, "persist %lld\n", (long long)(write->from + i));
-            print_entry(out, buf_bytes(write->entries[i].payload));
+            record_text_entry(out, buf_bytes(write->entries[i].payload));
         }
     }
 }
@@ -304,8 +282,8 @@ damaged_logs(const struct world *w, const char *text, int32_t told_epoch,
         char *end;
         struct damaged_log *log = &ret_logs[count++];
         size_t n = strtoul(text, &end, 10);
-        *log = (struct damaged_log){.topic_id = script_id(77), .told_epoch = told_epoch};
-        short_ids_find(&w->ids, n, &log->topic_id);
+        *log =
+            (struct damaged_log){.topic_id = short_ids_find(&w->ids, n), .told_epoch = told_epoch};
         log->partition = (int32_t)strtol(end + 1, &end, 10);
         text = *end == ',' ? end + 1 : end;
     }
@@ -469,10 +447,7 @@ run_delete(struct world *w, const struct script_command *c, struct outbuf *out)
 {
     struct delete_topic_request request = {0};
     if (strcmp(c->words[0], "delete-id") == 0) {
-        size_t n = (size_t)strtol(c->words[1], NULL, 10);
-        if (!short_ids_find(&w->ids, n, &request.topic_id)) {
-            request.topic_id = script_id(77);
-        }
+        request.topic_id = short_ids_find(&w->ids, strtoul(c->words[1], NULL, 10));
     } else {
         request.topic_name = bytes_str(c->words[1]);
     }
@@ -502,10 +477,7 @@ run_isr(struct world *w, const struct script_command *c, struct outbuf *out)
         .durability = script_flag(c, "async"),
         .isr = members,
     };
-    size_t n = strtoul(c->words[1], &end, 10);
-    if (!short_ids_find(&w->ids, n, &request.topic_id)) {
-        request.topic_id = script_id(77);
-    }
+    request.topic_id = short_ids_find(&w->ids, strtoul(c->words[1], &end, 10));
     request.partition = (int32_t)strtol(end + 1, NULL, 10);
     request.leader_epoch = (int32_t)strtol(script_value(c, "epoch", "0/0"), &end, 10);
     request.partition_epoch = (int32_t)strtol(end + 1, NULL, 10);

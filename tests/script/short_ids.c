@@ -6,24 +6,24 @@
 
 #include "tests/script/script.h"
 
-static const char *
-name_of(struct short_ids *ids, const char *hex, char text[UUID_TEXT_SIZE])
+#define NOBODYS 77
+
+static size_t
+number_of(struct short_ids *ids, const char *hex)
 {
     size_t i = 0;
-    while (i < ids->count && strncmp(ids->texts[i], hex, 32) != 0) {
+    while (i < ids->count && strncmp(ids->drawn[i], hex, 32) != 0) {
         i++;
     }
     if (i == ids->count && i < SHORT_IDS_MAX) {
-        snprintf(ids->texts[ids->count++], UUID_TEXT_SIZE, "%.32s", hex);
+        snprintf(ids->drawn[ids->count++], UUID_TEXT_SIZE, "%.32s", hex);
     }
-    snprintf(text, UUID_TEXT_SIZE, "id-%zu", i + 1);
-    return text;
+    return i + 1;
 }
 
 void
 short_ids_print(struct short_ids *ids, struct outbuf *out, const char *text)
 {
-    char name[UUID_TEXT_SIZE];
     while (*text != 0) {
         size_t hex = strspn(text, "0123456789abcdef");
         if (hex != 32) {
@@ -35,14 +35,18 @@ short_ids_print(struct short_ids *ids, struct outbuf *out, const char *text)
         if (strspn(text, "0") >= 28) {
             script_print(out, "#%ld", strtol(text + 24, NULL, 16) & 0xffff);
         } else {
-            script_print(out, "%s", name_of(ids, text, name));
+            script_print(out, "id-%zu", number_of(ids, text));
         }
         text += 32;
     }
 }
 
-bool
-short_ids_find(const struct short_ids *ids, size_t number, struct uuid *ret_id)
+struct uuid
+short_ids_find(const struct short_ids *ids, size_t number)
 {
-    return number > 0 && number <= ids->count && uuid_parse(ids->texts[number - 1], ret_id);
+    struct uuid id = script_id(NOBODYS);
+    if (number > 0 && number <= ids->count) {
+        uuid_parse(ids->drawn[number - 1], &id);
+    }
+    return id;
 }
