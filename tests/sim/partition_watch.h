@@ -1,6 +1,5 @@
-/* What must hold of a partition, whatever happened (TESTING.md, "Partition"), looked at with the
- * eyes of somebody who sees all disks at once. replica_sim and dmq-sim hold their replicas against
- * it after every event.
+/* What must hold of a partition, whatever happened, looked at with the eyes of somebody who sees
+ * all disks at once. replica_sim and dmq-sim hold their replicas against it after every event.
  *
  *     struct partition_watch *watch = partition_watch_new(&disks, places);
  *     partition_watch_image(watch, &image);       each version of its record

@@ -3,8 +3,8 @@
  * back, sometimes with an empty disk. All chance comes from one generator: the same seed is the
  * same story.
  *
- * After every event the invariants of TESTING.md are looked at (raft_watch.c); the first that
- * does not hold ends the process with the seed. */
+ * After every event the invariants are looked at (raft_watch.h); the first that does not hold ends
+ * the process with the seed. */
 #ifndef TESTS_SIM_RAFT_CLUSTER_H
 #define TESTS_SIM_RAFT_CLUSTER_H
 
