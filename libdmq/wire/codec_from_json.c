@@ -307,7 +307,10 @@ msg_from_json_text(const struct struct_desc *desc, struct bytes text, struct are
     json_t *json = json_loadb(text.size > 0 ? (const char *)text.data : "", text.size,
                               JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &bad);
     if (json == NULL) {
-        return err_set(err, DMQ_ERR_INVALID_REQUEST, "the body is not JSON: line %d: %.160s",
+        bool number = json_error_code(&bad) == json_error_numeric_overflow;
+        return err_set(err, DMQ_ERR_INVALID_REQUEST, "%s: line %d: %.160s",
+                       number ? "the body holds a number that is too large"
+                              : "the body is not JSON",
                        bad.line, bad.text);
     }
     dmq_err result = parse_body(desc, json, arena, msg, err);

@@ -13,8 +13,8 @@
             for msg in consumer:
                 print(msg.key, msg.value)
 
-`dmq.dev()` starts a cluster of one node for tests. Every failure is a `dmq.Error`. Ctrl-C ends
-every call that blocks.
+`dmq.dev()` starts a cluster of one node for tests. Every failure is a `dmq.Error`, but an
+argument of a wrong type is a TypeError. Ctrl-C ends every call that blocks.
 """
 
 from . import codes, errors

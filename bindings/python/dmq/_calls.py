@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from . import errors
+from . import _arguments, errors
 from ._native import ffi, lib
 
 SLICE_MS = 100  # the longest stay in C while Ctrl-C may come
@@ -33,12 +33,13 @@ def raised(code: int, error: Any = None) -> errors.Error:
 
 
 class Deadline:
-    """A time limit in seconds (None: none), spent in slices."""
+    """A time limit in seconds (None: none; below 0: over already), spent in slices."""
 
     __slots__ = ("_end",)
 
     def __init__(self, timeout: float | None) -> None:
-        self._end = None if timeout is None else time.monotonic() + max(timeout, 0.0)
+        limit = _arguments.seconds(timeout)
+        self._end = None if limit is None else time.monotonic() + limit
 
     def slice_ms(self) -> int:
         if self._end is None:
@@ -192,7 +193,7 @@ def check(code: int, error: Any) -> None:
 
 def encode_name(name: str) -> Any:
     """A topic's name for C; the caller keeps it alive during the call."""
-    data = name.encode()
+    data = _arguments.utf8("topic", _arguments.text("topic", name))
     if b"\0" in data:
         raise errors.from_code(lib.DMQ_ERR_INVALID_TOPIC, f"topic name {name!r} holds a NUL")
     return ffi.new("char[]", data)
@@ -203,10 +204,7 @@ def make_options(options: dict[str, Any]) -> tuple[Any, int, list[Any]]:
     kept: list[Any] = []
     array = ffi.new("dmq_option[]", max(len(options), 1))
     for i, (name, value) in enumerate(options.items()):
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        for part in (name, text):
-            if "\0" in part:
-                raise errors.from_code(lib.DMQ_ERR_INVALID_ARGUMENT, f"{part!r} holds a NUL")
-            kept.append(ffi.new("char[]", part.encode()))
+        text = _arguments.setting(name, value)
+        kept += [ffi.new("char[]", _arguments.c_text(name, part)) for part in (name, text)]
         array[i].name, array[i].value = kept[-2:]
     return array, len(options), kept

@@ -8,11 +8,11 @@ import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from . import errors
+from . import _arguments, errors
 from ._calls import Handle, check, encode_name, interruptible, make_options, new_error
 from ._native import ffi, lib
 from .consumer import Consumer, parse_place
-from .message import Ack, Data, Election, Headers, Message, Partition, Place, Setting, Topic
+from .message import Ack, Data, Election, Headers, Message, Partition, Place, Setting, Time, Topic
 from .producer import Producer
 
 _ADMIN_MS = 30_000
@@ -49,15 +49,18 @@ class Topics:
         as it is, whatever it is like."""
         request = {
             "requestId": uuid.uuid4().hex,  # asked for again, it is the same request
-            "topicName": name,
-            "partitionCount": -1 if partitions is None else partitions,
-            "replicationFactor": -1 if replicas is None else replicas,
-            "config": {k: _setting(v) for k, v in (config or {}).items()},
+            "topicName": _name(name),
+            "partitionCount": _number("partitions", partitions, "1 to 100000, or None"),
+            "replicationFactor": _number("replicas", replicas, "1 to 64, or None", 2**15 - 1),
+            "config": _arguments.settings(
+                "config", {} if config is None else config, may_remove=False
+            ),
         }
+        may_exist = _arguments.flag("if_not_exists", if_not_exists)
         try:
             return _topic(self._client.admin("create_topic", request))
         except errors.Error as error:
-            if if_not_exists and error.code == lib.DMQ_ERR_TOPIC_EXISTS:
+            if may_exist and error.code == lib.DMQ_ERR_TOPIC_EXISTS:
                 return self.describe(name)
             raise
 
@@ -68,11 +71,12 @@ class Topics:
 
     def describe(self, name: str) -> Topic:
         """A topic with its own settings and its partitions."""
-        return _topic(self._client.admin("describe_topics", {"topicNames": [name]})["topics"][0])
+        request = {"topicNames": [_name(name)]}
+        return _topic(self._client.admin("describe_topics", request)["topics"][0])
 
     def config(self, name: str) -> dict[str, Setting]:
         """All settings of a topic, by name, with what is in force."""
-        answer = self._client.admin("describe_config", {"topicName": name})
+        answer = self._client.admin("describe_config", {"topicName": _name(name)})
         return {
             s["name"]: Setting(
                 s["name"], s["value"], s["isDefault"], s["defaultValue"], s["type"], s["help"]
@@ -83,8 +87,9 @@ class Topics:
     def alter(self, name: str, config: dict[str, Any]) -> Topic:
         """Sets single settings of a topic, all or none of them; None takes one back to its default.
         They take effect without a restart: c.topics.alter("orders", {"retention.ms": 3600000})"""
-        changes = {k: None if v is None else _setting(v) for k, v in config.items()}
-        return _topic(self._client.admin("alter_topic", {"topicName": name, "config": changes}))
+        changes = _arguments.settings("config", config, may_remove=True)
+        request = {"topicName": _name(name), "config": changes}
+        return _topic(self._client.admin("alter_topic", request))
 
     def add_partitions(
         self, name: str, count: int | None = None, *, total: int | None = None
@@ -92,12 +97,15 @@ class Topics:
         """Adds count partitions to a topic; or, with total, as many as it lacks of so many, which
         may be asked for again without harm. Records stay where they are, but a key may lead to
         another partition from now on."""
-        if (count is None) == (total is None) or (count is not None and count < 1):
+        added = _number("count", count, "how many to add, from 1 on")
+        wanted = _number("total", total, "how many there are to be, 1 to 100000")
+        if (count is None) == (total is None) or (count is not None and added < 1):
             raise errors.from_code(
                 lib.DMQ_ERR_INVALID_ARGUMENT, "give how many to add, from 1 on, or total="
             )
-        wanted = total if count is None else len(self.describe(name).partitions) + count
-        request = {"topicName": name, "partitionCount": wanted}
+        if count is not None:
+            wanted = min(len(self.describe(name).partitions) + added, 2**31 - 1)
+        request = {"topicName": _name(name), "partitionCount": wanted}
         return _topic(self._client.admin("create_partitions", request))
 
     def elect(
@@ -116,12 +124,15 @@ class Topics:
         unclean: gives partitions without a leader, because all who were in sync are gone, one that
         was not: broker, or the first replica that is live. What only the others hold is LOST for
         good, also if they come back; hence accept_data_loss."""
-        request: dict[str, Any] = {"allTopics": True} if name is None else {"topicName": name}
-        request["partition"] = -1 if partition is None else partition
-        if unclean:
-            request.update(unclean=True, acceptDataLoss=accept_data_loss)
-            request["brokerId"] = -1 if broker is None else broker
-        elif accept_data_loss or broker is not None:
+        request: dict[str, Any] = (
+            {"allTopics": True} if name is None else {"topicName": _name(name)}
+        )
+        request["partition"] = -1 if partition is None else _arguments.partition_number(partition)
+        accepts_loss = _arguments.flag("accept_data_loss", accept_data_loss)
+        if _arguments.flag("unclean", unclean):
+            request.update(unclean=True, acceptDataLoss=accepts_loss)
+            request["brokerId"] = _number("broker", broker, "the id of a broker, or None")
+        elif accepts_loss or broker is not None:
             raise errors.from_code(
                 lib.DMQ_ERR_INVALID_ARGUMENT, "accept_data_loss and broker belong to unclean=True"
             )
@@ -130,10 +141,11 @@ class Topics:
 
     def delete(self, name: str, *, if_exists: bool = False) -> None:
         """Deletes a topic and its records."""
+        may_be_gone = _arguments.flag("if_exists", if_exists)
         try:
-            self._client.admin("delete_topic", {"topicName": name})
+            self._client.admin("delete_topic", {"topicName": _name(name)})
         except errors.Error as error:
-            if not if_exists or error.code != lib.DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION:
+            if not may_be_gone or error.code != lib.DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION:
                 raise
 
     def partitions(self, name: str) -> int:
@@ -152,8 +164,14 @@ class Topics:
         return f"<dmq.Topics of {self._client.url}>"
 
 
-def _setting(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _name(name: str) -> str:
+    _arguments.utf8("name", _arguments.text("name", name))
+    return name
+
+
+def _number(name: str, value: int | None, allowed: str, most: int = 2**31 - 1) -> int:
+    """-1: the cluster decides. What is too small or too large for it the cluster says."""
+    return -1 if value is None else _arguments.whole(name, value, allowed, -most - 1, most)
 
 
 def _election(p: dict[str, Any]) -> Election:
@@ -193,7 +211,8 @@ class Client:
         self._children: weakref.WeakSet[Producer | Consumer] = weakref.WeakSet()
         self._lock = threading.RLock()  # the collector may close a producer inside of it
         self._publisher: Producer | None = None
-        text = ffi.NULL if url is None else encode_name(url)
+        limit = _arguments.seconds(timeout)
+        text = ffi.NULL if url is None else ffi.new("char[]", _arguments.c_text("url", url))
         array, count, kept = make_options(_library_options(options))
         made, error = ffi.new("dmq_client **"), new_error()
         check(lib.dmq_client_start(text, array, count, made, error), error)
@@ -201,8 +220,8 @@ class Client:
         self._handle = Handle(made[0], "client")
         self.url = url if url is not None else os.environ.get("DMQ_URL", "dmq://127.0.0.1:9501")
         self.topics = Topics(self)
-        if timeout is not None:
-            self._wait(timeout)
+        if limit is not None:
+            self._wait(limit)
 
     def _wait(self, timeout: float) -> None:
         """Until a broker has answered."""
@@ -228,11 +247,12 @@ class Client:
         *,
         partition: int | None = None,
         headers: Headers | None = None,
-        timestamp: int = 0,
+        timestamp: Time = 0,
         timeout: float | None = None,
     ) -> Ack:
         """Sends one record and waits until it is stored on every replica that must have it. dict
-        and list become JSON, str UTF-8, None is a tombstone."""
+        and list become JSON, str UTF-8, None is a tombstone. timestamp: ms since 1970 or a
+        datetime (local without a zone, as everywhere in Python); 0: now."""
         options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         future = self._get_publisher().send(
             topic, value, key, partition=partition, headers=headers, timestamp=timestamp, **options
@@ -268,8 +288,7 @@ class Client:
             raise errors.NotSupportedError(
                 "consumer groups do not exist yet: leave group= out, and all partitions are read"
             )
-        names = [topics] if isinstance(topics, str) else list(topics)
-        return Consumer(self, names, start, _library_options(options))
+        return Consumer(self, _arguments.names(topics), start, _library_options(options))
 
     def read(
         self,
@@ -286,7 +305,10 @@ class Client:
             yield from consumer._until(topic, ends)
 
     def _ends(self, topic: str, end: Place, partition: int | None) -> dict[int, int]:
-        numbers = range(self.topics.partitions(topic)) if partition is None else [partition]
+        if partition is None:
+            numbers: Sequence[int] = range(self.topics.partitions(topic))
+        else:
+            numbers = [_arguments.partition_number(partition)]
         last = {p: self.offset(topic, p, "end") for p in numbers}
         if end in ("end", "now"):
             return last
@@ -294,16 +316,16 @@ class Client:
 
     def offset(self, topic: str, partition: int, place: Place) -> int:
         """The offset that "start", "end", a time or an offset stands for in a partition now."""
+        name, number = encode_name(topic), _arguments.partition_number(partition)
         offset, timestamp = parse_place(place)
         if offset >= 0:
             return offset
-        name = encode_name(topic)
 
         def call() -> int:
             found, error = ffi.new("int64_t *"), new_error()
             with self._handle as handle:
                 code = lib.dmq_topic_offset(
-                    handle, name, partition, offset, timestamp, _ADMIN_MS, found, error
+                    handle, name, number, offset, timestamp, _ADMIN_MS, found, error
                 )
             check(code, error)
             return int(found[0])
@@ -315,7 +337,9 @@ class Client:
     def admin(self, operation: str, request: dict[str, Any] | None = None) -> Any:
         """Any admin operation by its name, with the names of the REST interface in and out;
         dmq/dmq.h lists them: c.admin("describe_cluster"), c.admin("describe_quorum"), ..."""
-        name, text = encode_name(operation), encode_name(json.dumps(request or {}))
+        name = ffi.new("char[]", _arguments.c_text("operation", operation))
+        asked = {} if request is None else dict(_arguments.mapping("request", request))
+        text = ffi.new("char[]", _arguments.to_json("request", asked))
 
         def call() -> Any:
             answer, error = ffi.new("char **"), new_error()

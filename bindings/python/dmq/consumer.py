@@ -9,7 +9,7 @@ from struct import iter_unpack
 from time import time
 from typing import TYPE_CHECKING, Any, overload
 
-from . import errors
+from . import _arguments, errors
 from ._calls import (
     Deadline,
     Handle,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _AGO = re.compile(r"-(\d+)(ms|s|m|h|d)")
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_LAST_MS = 2**63 - 1
 _ASK_MS = 30_000  # how long looking up a position may take
 _new_message = tuple.__new__
 
@@ -37,13 +38,18 @@ def parse_place(place: Place) -> tuple[int, int]:
     time (UTC without a zone, as for the command line), a datetime (local without one, as everywhere
     in Python)."""
     if isinstance(place, datetime):
-        return lib.DMQ_OFFSET_TIMESTAMP, max(0, int(place.timestamp() * 1000))
+        try:
+            return lib.DMQ_OFFSET_TIMESTAMP, max(0, int(place.timestamp() * 1000))
+        except (OverflowError, ValueError):  # beyond what this machine's clock knows
+            return lib.DMQ_OFFSET_TIMESTAMP, 0 if place.year < 1970 else _LAST_MS
     if isinstance(place, int) and not isinstance(place, bool):
         if place < 0:
-            raise errors.from_code(lib.DMQ_ERR_INVALID_ARGUMENT, f"offset {place} is negative")
+            text = f"offset {_arguments.show(place)} is negative"
+            raise errors.from_code(lib.DMQ_ERR_INVALID_ARGUMENT, text)
         if place >= 2**63:
             raise errors.from_code(
-                lib.DMQ_ERR_OFFSET_OUT_OF_RANGE, f"offset {place}: none is so high"
+                lib.DMQ_ERR_OFFSET_OUT_OF_RANGE,
+                f"offset {_arguments.show(place)}: none is so high",
             )
         return place, 0
     if place == "start":
@@ -60,7 +66,8 @@ def parse_place(place: Place) -> tuple[int, int]:
     except (TypeError, ValueError):
         raise errors.from_code(
             lib.DMQ_ERR_INVALID_ARGUMENT,
-            f"{place!r} is no place: start, end, an offset, -1h, a datetime or an ISO time",
+            f"{_arguments.show(place)} is no place: start, end, an offset, -1h, a datetime or an"
+            " ISO time",
         ) from None
 
 
@@ -128,7 +135,7 @@ class Batch(Sequence[Message]):
 
     def headers(self, index: int) -> list[tuple[str, bytes | None]]:
         """The headers of one message, in order."""
-        position = self._start + index
+        position = self._start + _arguments.index(index, self._count, "messages")
         count = lib.dmqpy_message(self._handle, position).header_count
         if count == 0:
             return []
@@ -248,6 +255,8 @@ class Consumer:
         options: dict[str, Any],
         partition: int | None = None,
     ) -> None:
+        offset, timestamp = parse_place(start)
+        number = None if partition is None else _arguments.partition_number(partition)
         array_, count, kept = make_options(options)
         made = ffi.new("dmq_consumer **")
         error = new_error()
@@ -259,14 +268,13 @@ class Consumer:
         self._names: dict[str, Any] = {}
         self._rest: _Rest | None = None
         client._adopt(self)
-        offset, timestamp = parse_place(start)
         try:
-            if partition is None:
+            if number is None:
                 places = [
                     (t, p, offset) for t in topics for p in range(client.topics.partitions(t))
                 ]
             else:
-                places = [(t, partition, offset) for t in topics]
+                places = [(t, number, offset) for t in topics]
             self._assign(places, timestamp)
         except BaseException:
             self.close()
@@ -304,8 +312,8 @@ class Consumer:
     ) -> Iterator[Batch]:
         """Batches of at most max_records messages of one partition each (None: as they come). Ends
         when none came for timeout seconds; None: never."""
-        if max_records is not None and max_records < 1:
-            raise errors.from_code(lib.DMQ_ERR_INVALID_ARGUMENT, "max_records must be at least 1")
+        if max_records is not None:
+            _arguments.whole("max_records", max_records, "1 or more, or None", low=1)
         while (rest := self._fetch(timeout)) is not None:
             yield rest.take(max_records)
 
@@ -336,6 +344,7 @@ class Consumer:
     def seek(self, topic: str, partition: int, to: Place) -> None:
         """Goes on elsewhere in a partition."""
         offset, timestamp = parse_place(to)
+        partition = _arguments.partition_number(partition)
         assignment = ffi.new("dmq_assignment *")
         self._fill(assignment, (topic, partition, offset), timestamp)
         error = new_error()
@@ -366,13 +375,13 @@ class Consumer:
 
     def _number_of(self, function: Callable[..., int], topic: str, partition: int) -> int:
         found, error = ffi.new("int64_t *"), new_error()
-        name = self._name(topic)
+        name, number = self._name(topic), _arguments.partition_number(partition)
         with self._handle as handle:
-            check(function(handle, name, partition, found, error), error)
+            check(function(handle, name, number, found, error), error)
         return int(found[0])
 
     def _name(self, topic: str) -> Any:
-        name = self._names.get(topic)
+        name = self._names.get(_arguments.text("topic", topic))
         if name is None:
             name = self._names[topic] = encode_name(topic)
         return name

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import errors
+from . import _arguments, errors
 from ._native import ffi, lib
 
 
@@ -50,14 +50,20 @@ class DevCluster:
         self, data: str | os.PathLike[str] | None, *, port: int = 0, timeout: float = 30.0
     ) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        _arguments.whole("port", port, "0 (any that is free) to 65535", low=0, high=65535)
+        limit = _arguments.seconds(timeout)
+        try:
+            folder = None if data is None else os.fsdecode(data)
+        except TypeError:
+            raise _arguments.wrong_type("data", data, "the path of a folder, or None") from None
         # /var/tmp is a disk where /tmp may be memory.
         parent = "/var/tmp" if os.path.isdir("/var/tmp") else None
         self._folder = tempfile.mkdtemp(prefix="dmq-dev-", dir=parent)
-        self.data = str(data if data is not None else Path(self._folder) / "data")
+        self.data = folder if folder is not None else str(Path(self._folder) / "data")
         self._log = Path(self._folder) / "log"
         try:
             self._start(port)
-            self.url = self._read_ready(timeout)
+            self.url = self._read_ready(limit)
         except BaseException:
             self.close()
             raise
@@ -69,13 +75,13 @@ class DevCluster:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
             )
 
-    def _read_ready(self, timeout: float) -> str:
+    def _read_ready(self, timeout: float | None) -> str:
         assert self._process is not None and self._process.stdout is not None
         out = self._process.stdout.fileno()
-        deadline = time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         said = b""
         while not said.endswith(b"\n"):
-            left = max(0.0, deadline - time.monotonic())
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
             piece = os.read(out, 4096) if select.select([out], [], [], left)[0] else b""
             if not piece:
                 raise errors.from_code(

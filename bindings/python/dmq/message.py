@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import _arguments
+
 if TYPE_CHECKING:
     from .consumer import Batch
     from .errors import Error
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 Data = bytes | bytearray | memoryview | str | dict[str, Any] | list[Any]
 Headers = Mapping[str, bytes | str | None]
 Place = int | str | datetime
+Time = int | datetime
 
 
 class Ack(NamedTuple):
@@ -168,14 +171,14 @@ class Message(tuple[Any, ...]):
         )
 
 
-def encode(data: Data | None) -> bytes | None:
+def encode(data: Data | None, name: str = "value") -> bytes | None:
     """bytes as they are, str as UTF-8, dict and list as JSON."""
     if data is None or isinstance(data, bytes):
         return data
     if isinstance(data, str):
-        return data.encode()
+        return _arguments.utf8(name, data)
     if isinstance(data, bytearray | memoryview):
         return bytes(data)
     if isinstance(data, dict | list):
-        return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
-    raise TypeError(f"cannot send {type(data).__name__}: bytes, str, dict, list or None")
+        return _arguments.to_json(name, data)
+    raise _arguments.wrong_type(name, data, "bytes, str, dict, list or None")

@@ -10,10 +10,10 @@ from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import errors
+from . import _arguments, errors
 from ._calls import SLICE_MS, Deadline, check, encode_name, make_options, new_error, raised
 from ._native import ffi, lib
-from .message import Ack, Data, Headers, encode
+from .message import Ack, Data, Headers, Time, encode
 
 if TYPE_CHECKING:
     from .client import Client
@@ -66,6 +66,8 @@ class Future:
 
     def add_done_callback(self, function: Callable[["Future"], object]) -> None:
         """Calls function(future) when it is done: now, or later on a thread of the producer."""
+        if not callable(function):
+            raise _arguments.wrong_type("function", function, "callable")
         if lib.dmqpy_is_done(self._slots + self._index):
             function(self)
         else:
@@ -211,19 +213,23 @@ class Producer:
         *,
         partition: int | None = None,
         headers: Headers | None = None,
-        timestamp: int = 0,
-        timeout: float = _BLOCK_SECONDS,
+        timestamp: Time = 0,
+        timeout: float | None = _BLOCK_SECONDS,
     ) -> Future:
         """Hands a record to the producer; a full buffer, or the first record of a topic, waits up
-        to timeout seconds. Records with equal keys go to one partition, in order."""
+        to timeout seconds. Records with equal keys go to one partition, in order. timestamp: ms
+        since 1970 or a datetime (local without a zone, as everywhere in Python); 0: now."""
         data = value if type(value) is bytes else encode(value)
-        key_data = key if key is None or type(key) is bytes else encode(key)
+        key_data = key if key is None or type(key) is bytes else encode(key, "key")
+        try:
+            route = self._routes.get(topic)
+        except TypeError:  # not even hashable
+            raise _arguments.wrong_type("topic", topic, "a str") from None
         slots, address, take = self._take  # one load: another thread may be replacing them
         index = take()
         if index >= _SLOTS:
             slots, address, index = self._new_slots(index)
         slot = address + index * _SLOT_BYTES
-        route = self._routes.get(topic)
         if route is not None and headers is None and partition is None and timestamp == 0:
             code = _send(
                 route,
@@ -237,7 +243,7 @@ class Producer:
                 return Future(self, slots, index, topic)
         try:
             record, kept = _make_record(data, key_data, partition, headers)
-            record.timestamp = timestamp
+            record.timestamp = _arguments.time_ms(timestamp)
             self._send_slowly(topic, slot, record, timeout)
             del kept  # what the record points to had to live until here
         except BaseException:
@@ -252,22 +258,23 @@ class Producer:
         keys: Iterable[bytes | str | None] | None = None,
         *,
         partition: int | None = None,
-        timeout: float = _BLOCK_SECONDS,
+        timeout: float | None = _BLOCK_SECONDS,
     ) -> Future:
         """Sends a record for each value, in order, at one crossing into C; one future for all.
         keys: as many as values. If it raises, the first ones may have been sent."""
         packed, kept = _pack(values, keys, partition)
+        route = self._route(topic)
         slots = self._new_lot(1)
         slots[0].pending = packed.count
         try:
-            self._send_packed(topic, slots, packed, timeout)
+            self._send_packed(route, slots, packed, timeout)
         except BaseException:
             lib.dmqpy_abandon(slots, packed.count - packed.sent, lib.DMQ_ERR_CANCELLED)
             raise
         del kept  # what packed points to had to live until here
         return Future(self, slots, 0, topic)
 
-    def _send_slowly(self, topic: str, slot: int, record: Any, timeout: float) -> None:
+    def _send_slowly(self, topic: str, slot: int, record: Any, timeout: float | None) -> None:
         """With everything that a record can have, and a wait in slices; names the error."""
         route = self._route(topic)
         error = new_error()
@@ -278,7 +285,7 @@ class Producer:
                 return
             self._raise_unless_waiting(code, error, deadline)
 
-    def _prepare(self, topic: str, timeout: float) -> None:
+    def _prepare(self, topic: str, timeout: float | None) -> None:
         """Waits until it is known what the topic consists of."""
         route = self._route(topic)
         error = new_error()
@@ -289,8 +296,7 @@ class Producer:
                 return
             self._raise_unless_waiting(code, error, deadline)
 
-    def _send_packed(self, topic: str, slots: Any, packed: Any, timeout: float) -> None:
-        route = self._route(topic)
+    def _send_packed(self, route: Any, slots: Any, packed: Any, timeout: float | None) -> None:
         error = new_error()
         deadline = Deadline(timeout)
         while True:
@@ -309,7 +315,7 @@ class Producer:
             raise raised(code, error)
 
     def _route(self, topic: str) -> Any:
-        route = self._routes.get(topic)
+        route = self._routes.get(_arguments.text("topic", topic))
         if route is None:
             name = encode_name(topic)
             route = ffi.new("dmqpy_route *", (self._poller, name))
@@ -384,7 +390,8 @@ class Producer:
                 return
             if deadline.is_over():
                 raise errors.from_code(
-                    lib.DMQ_ERR_TIMEOUT, f"not acknowledged within {timeout} s: it may be stored"
+                    lib.DMQ_ERR_TIMEOUT,
+                    f"not acknowledged within {_arguments.show(timeout)} s: it may be stored",
                 )
 
     def _check_process(self) -> None:
@@ -452,24 +459,28 @@ def _set_bytes(field: Any, data: bytes | None) -> Any:
     return kept
 
 
+def _partition(number: int | None) -> int:
+    return lib.DMQ_PARTITION_AUTO if number is None else _arguments.partition_number(number)
+
+
 def _make_record(
     value: bytes | None, key: bytes | None, partition: int | None, headers: Headers | None
 ) -> tuple[Any, list[Any]]:
     """A dmq_record, and what it points to."""
     record = ffi.new("dmq_record *")
-    record.partition = lib.DMQ_PARTITION_AUTO if partition is None else partition
+    record.partition = _partition(partition)
     kept = [_set_bytes(record.value, value), _set_bytes(record.key, key)]
-    if headers:
+    if headers is not None and _arguments.mapping("headers", headers):
         array_ = ffi.new("dmq_header[]", len(headers))
         for i, (name, data) in enumerate(headers.items()):
-            kept += [_set_bytes(array_[i].key, name.encode())]
-            kept += [_set_bytes(array_[i].value, encode(data))]
+            kept += [_set_bytes(array_[i].key, _arguments.utf8("a name in headers", name))]
+            kept += [_set_bytes(array_[i].value, encode(data, f"headers[{name!r}]"))]
         record.headers, record.header_count = array_, len(headers)
         kept.append(array_)
     return record, kept
 
 
-def _join(items: list[Any]) -> tuple[bytes, "array[int]"]:
+def _join(items: list[Any], name: str) -> tuple[bytes, "array[int]"]:
     """Items back to back, and the size of each; -1: null."""
     try:
         joined = b"".join(items)  # the quick way, when all are bytes
@@ -478,7 +489,7 @@ def _join(items: list[Any]) -> tuple[bytes, "array[int]"]:
             return joined, sizes
     except TypeError:
         pass
-    encoded = [encode(item) for item in items]
+    encoded = [encode(item, f"{name}[{i}]") for i, item in enumerate(items)]
     sizes = array("i", [-1 if item is None else len(item) for item in encoded])
     return b"".join(item or b"" for item in encoded), sizes
 
@@ -488,17 +499,19 @@ def _pack(
 ) -> tuple[Any, list[Any]]:
     """A dmqpy_packed, and what it points to."""
     packed = ffi.new("dmqpy_packed *")
-    items = values if type(values) is list else list(values)
-    joined, sizes = _join(items)
+    items = _arguments.items("values", values)
+    joined, sizes = _join(items, "values")
     kept: list[Any] = [ffi.from_buffer(joined), ffi.from_buffer("int32_t[]", sizes)]
     packed.count = len(items)
-    packed.partition = lib.DMQ_PARTITION_AUTO if partition is None else partition
+    packed.partition = _partition(partition)
     packed.values, packed.value_sizes = kept
     if keys is not None:
-        key_items = list(keys)
+        key_items = _arguments.items("keys", keys)
         if len(key_items) != len(items):
-            raise ValueError(f"{len(items)} values, but {len(key_items)} keys")
-        joined, sizes = _join(key_items)
+            raise errors.from_code(
+                lib.DMQ_ERR_INVALID_ARGUMENT, f"{len(items)} values, but {len(key_items)} keys"
+            )
+        joined, sizes = _join(key_items, "keys")
         kept += [ffi.from_buffer(joined), ffi.from_buffer("int32_t[]", sizes)]
         packed.keys, packed.key_sizes = kept[2:]
     return packed, kept

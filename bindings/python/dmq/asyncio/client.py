@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from .. import _arguments, errors
 from .. import client as _sync
-from .. import errors
 from .._native import lib
 from ..consumer import Consumer as _SyncConsumer
-from ..message import Ack, Data, Election, Headers, Message, Place, Setting, Topic
+from ..message import Ack, Data, Election, Headers, Message, Place, Setting, Time, Topic
 from ._loop import Calls, Closing, Events, Opening
 from .consumer import Consumer
 from .producer import Producer
@@ -27,9 +27,11 @@ def connect(url: str | None = None, *, timeout: float = 10.0, **options: Any) ->
 
 
 async def _connect(url: str | None, timeout: float, options: dict[str, Any]) -> "Client":
+    limit = _arguments.seconds(timeout)
     client = Client(url, **options)
     try:
-        await client._run(partial(client._sync._wait, timeout))
+        if limit is not None:
+            await client._run(partial(client._sync._wait, limit))
     except BaseException:
         await client.close()
         raise
@@ -161,23 +163,25 @@ class Client(Closing):
         *,
         partition: int | None = None,
         headers: Headers | None = None,
-        timestamp: int = 0,
+        timestamp: Time = 0,
         timeout: float | None = None,
     ) -> Ack:
         """Sends one record and waits until it is stored on every replica that must have it. dict
-        and list become JSON, str UTF-8, None is a tombstone."""
+        and list become JSON, str UTF-8, None is a tombstone. timestamp: ms since 1970 or a
+        datetime (local without a zone, as everywhere in Python); 0: now."""
         if self._publisher is None:
             self._publisher = self.producer()
+        limit = _arguments.seconds(timeout)
         options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         future = self._publisher.send(
             topic, value, key, partition=partition, headers=headers, timestamp=timestamp, **options
         )
-        if timeout is None:
+        if limit is None:
             return await future
-        await asyncio.wait((future,), timeout=timeout)
+        await asyncio.wait((future,), timeout=limit)
         if not future.done():
             raise errors.from_code(
-                lib.DMQ_ERR_TIMEOUT, f"not acknowledged within {timeout} s: it may be stored"
+                lib.DMQ_ERR_TIMEOUT, f"not acknowledged within {limit:g} s: it may be stored"
             )
         return future.result()
 

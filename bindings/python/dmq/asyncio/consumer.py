@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .. import _arguments, errors
 from .. import consumer as _sync
-from .. import errors
 from .._native import lib
 from ..consumer import Batch
 from ..message import Message, Place
@@ -46,8 +46,8 @@ class Consumer(Closing):
     ) -> AsyncIterator[Batch]:
         """Batches of at most max_records messages of one partition each (None: as they come). Ends
         when none came for timeout seconds; None: never."""
-        if max_records is not None and max_records < 1:
-            raise errors.from_code(lib.DMQ_ERR_INVALID_ARGUMENT, "max_records must be at least 1")
+        if max_records is not None:
+            _arguments.whole("max_records", max_records, "1 or more, or None", low=1)
         while (rest := await self._fetch(timeout)) is not None:
             yield rest.take(max_records)
 
@@ -63,7 +63,8 @@ class Consumer(Closing):
     async def _fetch(self, timeout: float | None) -> "_sync._Rest | None":
         """What is there to hand out; None: nothing came in time."""
         loop = self._client._loop
-        deadline = None if timeout is None else loop.time() + timeout
+        limit = _arguments.seconds(timeout)
+        deadline = None if limit is None else loop.time() + limit
         if self._sync._rest is None or self._sync._rest.is_empty():
             await asyncio.sleep(0)  # the others' turn, also if there is always more
         while (rest := self._sync._fetch(0)) is None:

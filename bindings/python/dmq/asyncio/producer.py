@@ -13,11 +13,11 @@ from itertools import repeat
 from struct import iter_unpack
 from typing import TYPE_CHECKING, Any
 
-from .. import errors
+from .. import _arguments, errors
 from .. import producer as _sync
 from .._calls import new_error, raised
 from .._native import ffi, lib
-from ..message import Ack, Data, Headers, encode
+from ..message import Ack, Data, Headers, Time, encode
 from ._loop import Closing
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _WAITS = (lib.DMQ_ERR_BUFFER_FULL, lib.DMQ_ERR_TIMEOUT, lib.DMQ_ERR_INTERRUPTED)
 _new_ack = tuple.__new__
 _post = lib.dmqpy_post
 _NULL = ffi.NULL
+_NEVER = 1e10  # on the loop's clock
 
 
 class Future(asyncio.Future[Ack]):
@@ -119,18 +120,22 @@ class Producer(Closing):
         *,
         partition: int | None = None,
         headers: Headers | None = None,
-        timestamp: int = 0,
-        timeout: float = _sync._BLOCK_SECONDS,
+        timestamp: Time = 0,
+        timeout: float | None = _sync._BLOCK_SECONDS,
     ) -> Future:
         """Hands a record over; the future that it returns is done when the record is stored.
         Records with equal keys go to one partition, in order. A full buffer, or the first record of
-        a topic, keeps the future waiting up to timeout seconds more. Raises BufferFullError if as
-        much waits already as the buffer holds: await what you send, or flush."""
+        a topic, keeps the future waiting up to timeout seconds more. timestamp: ms since 1970 or a
+        datetime (local without a zone, as everywhere in Python); 0: now. Raises BufferFullError if
+        as much waits already as the buffer holds: await what you send, or flush."""
         data = value if type(value) is bytes else encode(value)
-        key_data = key if key is None or type(key) is bytes else encode(key)
+        key_data = key if key is None or type(key) is bytes else encode(key, "key")
         number = self._next
         self._next = number + 2
-        route = self._sync._routes.get(topic)
+        try:
+            route = self._sync._routes.get(topic)
+        except TypeError:  # not even hashable
+            raise _arguments.wrong_type("topic", topic, "a str") from None
         is_plain = headers is None and partition is None and timestamp == 0
         if is_plain and route is not None and not self._waiting:
             code = _post(
@@ -144,7 +149,8 @@ class Producer(Closing):
             if code == 0:
                 return self._new_future(number, topic)
         record, kept = _sync._make_record(data, key_data, partition, headers)
-        record.timestamp = timestamp
+        record.timestamp = _arguments.time_ms(timestamp)
+        deadline = self._deadline(timeout)
         kept.append(record)
         route = self._sync._route(topic)
 
@@ -153,7 +159,7 @@ class Producer(Closing):
 
         size = len(data or b"") + len(key_data or b"")
         future = self._new_future(number, topic)
-        self._hand_over(_Waiting(number, topic, size, self._loop.time() + timeout, post))
+        self._hand_over(_Waiting(number, topic, size, deadline, post))
         return future
 
     def send_many(
@@ -163,11 +169,12 @@ class Producer(Closing):
         keys: Iterable[bytes | str | None] | None = None,
         *,
         partition: int | None = None,
-        timeout: float = _sync._BLOCK_SECONDS,
+        timeout: float | None = _sync._BLOCK_SECONDS,
     ) -> Future:
         """Sends a record for each value, in order, at one crossing into C; one future for all.
         keys: as many as values. If it fails, the first ones may be stored."""
         packed, kept = _sync._pack(values, keys, partition)
+        deadline = self._deadline(timeout)
         slot = ffi.new("dmqpy_slot *")
         slot.pending, slot.offset = packed.count, -1
         number = int(ffi.cast("uintptr_t", slot))
@@ -186,9 +193,12 @@ class Producer(Closing):
             return future
         self._slots[number] = (slot, packed, kept)
         size = sum(map(max, packed.value_sizes[0 : packed.count], repeat(0)))
-        deadline = self._loop.time() + timeout
         self._hand_over(_Waiting(number, topic, size, deadline, post, abandon))
         return future
+
+    def _deadline(self, timeout: float | None) -> float:
+        limit = _arguments.seconds(timeout)
+        return _NEVER if limit is None else self._loop.time() + limit
 
     def _new_future(self, number: int, topic: str) -> Future:
         future = Future(loop=self._loop)
@@ -371,12 +381,13 @@ class Producer(Closing):
     async def flush(self, timeout: float | None = None) -> None:
         """Waits until everything sent is stored. DeliveryError if a record was not, of those sent
         since the last flush; TimeoutError if that is not known in time."""
+        limit = _arguments.seconds(timeout)
         if self._is_closed:
             raise errors.from_code(lib.DMQ_ERR_CLOSED, "the producer is closed")
         self._on_ready()
         left = self._futures.keys() | self._slots.keys()  # also of those that failed halfway
         if left:
-            await self._flush(_Flush(left, self._loop.create_future()), timeout)
+            await self._flush(_Flush(left, self._loop.create_future()), limit)
         failed, first = self._failed, self._first_failure
         self._failed, self._first_failure = 0, None
         if self._is_closed:
@@ -394,7 +405,7 @@ class Producer(Closing):
             self._flushes.remove(flush)
         if not flush.done.done():
             raise errors.from_code(
-                lib.DMQ_ERR_TIMEOUT, f"not everything was acknowledged within {timeout} s"
+                lib.DMQ_ERR_TIMEOUT, f"not everything was acknowledged within {timeout:g} s"
             )
 
     def _push(self) -> None:

@@ -216,6 +216,10 @@ what_is_not_json_is_refused(void **state)
         assert_int_equal(parse(f, desc, texts[i], &request), DMQ_ERR_INVALID_REQUEST);
         assert_memory_equal(f->err.text, "the body is not JSON: line ", 27);
     }
+    struct create_topic_request request = {0};
+    assert_int_equal(parse(f, desc, "{\"partitionCount\":9223372036854775808}", &request),
+                     DMQ_ERR_INVALID_REQUEST);
+    assert_non_null(strstr(f->err.text, "a number that is too large: line 1"));
 }
 
 static void
