@@ -107,16 +107,14 @@ watched(struct world *world, struct uuid topic_id, int32_t partition)
     struct watched_partition key = {.key = {topic_id, partition}};
     HASH_FIND(hh, replicas->partitions, &key.key, sizeof(key.key), p);
     if (p == NULL) {
-        const struct watch_disks disks = {NULL, read_log, generation, is_other};
         p = calloc(1, sizeof(*p));
         DMQ_ASSERT(p != NULL);
-        struct watch_disks own = disks;
-        own.arg = p;
+        const struct watch_disks disks = {p, read_log, generation, is_other};
         p->key.topic_id = topic_id;
         p->key.partition = partition;
         p->world = world;
         p->leader = -1;
-        p->watch = partition_watch_new(&own, world->options.brokers);
+        p->watch = partition_watch_new(&disks, world->options.brokers);
         HASH_ADD(hh, replicas->partitions, key, sizeof(p->key), p);
     }
     return p;
@@ -198,12 +196,11 @@ replicas_seen(struct process *broker, struct uuid topic_id, int32_t partition,
 /* ---- images ---------------------------------------------------------------------------------- */
 
 static uint64_t
-places(const struct world *world, const int32_t *ids, uint32_t count)
+places(struct world *world, const int32_t *ids, uint32_t count)
 {
     uint64_t set = 0;
     for (uint32_t i = 0; i < count; i++) {
-        set |= UINT64_C(1) << place_of(
-                   world_by_id((struct world *)(uintptr_t)world, PROCESS_BROKER, ids[i]));
+        set |= UINT64_C(1) << place_of(world_by_id(world, PROCESS_BROKER, ids[i]));
     }
     return set;
 }
