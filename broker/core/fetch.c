@@ -90,7 +90,8 @@ out_of_range(struct call *call, struct fetch_part *part, const struct partition 
     set_error(call, part, err.code, err.text);
 }
 
-/* What our log says of the epoch that a follower's log ends with. Retention takes epochs as well:
+/* What our log says of the epoch of the record before `end`: that with which a follower's log ends,
+ * or up to which a consumer has read. Retention takes epochs as well:
  *
  *   a log that holds nothing           has nothing that could be another than ours
  *   one that ends where ours begins    what epoch the record before our first had we may not know
@@ -98,17 +99,51 @@ out_of_range(struct call *call, struct fetch_part *part, const struct partition 
  *                                      in Kafka)
  *   one that ends below                is out of range, and nothing else is said of it */
 static struct replica_epoch_end
-our_end_of(const struct plog *log, const struct fetch_partition *from)
+our_end_of(const struct plog *log, int32_t epoch, int64_t end)
 {
     struct replica_epoch_end ours = {-1, plog_start(log)};
-    if (from->last_fetched_epoch < 0) {
+    if (epoch < 0) {
         return (struct replica_epoch_end){-1, plog_end(log)};
     }
-    ours.epoch = plog_end_of_epoch(log, from->last_fetched_epoch, &ours.end);
-    if (ours.epoch < 0 && from->log_end <= ours.end) {
-        ours.epoch = from->last_fetched_epoch;
+    ours.epoch = plog_end_of_epoch(log, epoch, &ours.end);
+    if (ours.epoch < 0 && end <= ours.end) {
+        ours.epoch = epoch;
     }
     return ours;
+}
+
+static void
+tell_divergence(struct fetch_part *part, struct replica_epoch_end ours)
+{
+    part->result.diverging_epoch = ours.epoch;
+    part->result.diverging_end = ours.end;
+    part->p = NULL;
+}
+
+/* A consumer that says what it has read last hears whether that is still so (trap 8): where
+ * durability is async, or after an unclean election, our log may be another one by now. Not from a
+ * damaged log, which has lost its end. */
+static bool
+consumer_diverges(struct fetch_part *part, const struct fetch_partition *from)
+{
+    const struct plog *log = part->p->log;
+    if (from->last_fetched_epoch < 0 || part->p->state != PARTITION_OPEN) {
+        return false;
+    }
+    struct replica_epoch_end ours = our_end_of(log, from->last_fetched_epoch, from->fetch_offset);
+    if (ours.epoch == from->last_fetched_epoch && ours.end >= from->fetch_offset) {
+        return false;
+    }
+    tell_divergence(part, ours);
+    return true;
+}
+
+/* What is left of a damaged log ends somewhere by chance: that is no end at which more is waited
+ * for, and no reason for a consumer that has read more to look for another place. */
+static bool
+is_beyond_damage(const struct partition *p, int64_t offset)
+{
+    return p->state == PARTITION_DAMAGED && offset >= plog_end(p->log);
 }
 
 /* What is left of a damaged log is no reason for a follower to cut its own: it hears nothing of it.
@@ -139,7 +174,7 @@ tell_replica(struct brk *brk, struct call *call, uint32_t index)
                                         .last_epoch = from->last_fetched_epoch,
                                         .end = from->log_end,
                                         .synced_end = from->synced_end};
-    fetched->ours = our_end_of(part->p->log, from);
+    fetched->ours = our_end_of(part->p->log, from->last_fetched_epoch, from->log_end);
     partition_step(brk, part->p, event, &effects);
     /* A follower without holes asks from its end; any other place would count what it lacks. */
     if (effects.err != DMQ_OK || from->log_end != from->fetch_offset) {
@@ -149,9 +184,7 @@ tell_replica(struct brk *brk, struct call *call, uint32_t index)
     }
     part->told_hw = effects.told_hw;
     if (effects.diverges) {
-        part->result.diverging_epoch = effects.theirs.epoch;
-        part->result.diverging_end = effects.theirs.end;
-        part->p = NULL;
+        tell_divergence(part, effects.theirs);
     }
     return !effects.diverges;
 }
@@ -192,7 +225,15 @@ survey(struct brk *brk, struct call *call, uint32_t index, size_t enough)
     part->result.last_stable_offset = p->replica.high_watermark;
     part->result.log_start_offset = plog_start(p->log);
     part->result.leader_epoch = p->replica.leader_epoch;
-    if (from->fetch_offset < plog_start(p->log) || from->fetch_offset > plog_end(p->log)) {
+    if (is_beyond_damage(p, from->fetch_offset)) {
+        set_error(call, part, repair_told_reader(brk, p), p->why);
+        return 0;
+    }
+    bool below = from->fetch_offset < plog_start(p->log);
+    if (!below && request->replica_id < 0 && consumer_diverges(part, from)) {
+        return enough;
+    }
+    if (below || from->fetch_offset > plog_end(p->log)) {
         out_of_range(call, part, p, from->fetch_offset);
         return 0;
     }

@@ -165,8 +165,12 @@ void truncate_on_opened(struct brk *brk, struct partition *p);
 void repair_found(struct brk *brk, struct partition *p);
 bool repair_is_damaged(const struct partition *p);
 
-/* A reader failed: takes note if it found damage. What to tell whoever asked: STORAGE if another
- * replica may have the records, DAMAGED if this is the last copy. p: NULL if it was deleted. */
+/* What to tell whoever asks for what a damaged log has lost: STORAGE if another replica may have
+ * the records, DAMAGED if this is the last copy. */
+dmq_err repair_told_reader(const struct brk *brk, const struct partition *p);
+
+/* A reader failed: takes note if it found damage. What to tell whoever asked. p: NULL if it was
+ * deleted. */
 dmq_err repair_found_by_read(struct brk *brk, struct partition *p, const struct disk_done *done);
 
 /* Damaged logs, for the registration; how many there are. */

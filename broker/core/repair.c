@@ -77,6 +77,12 @@ repair_is_damaged(const struct partition *p)
 /* What a reader is to do: come again, if the records are or may be elsewhere, also if who has them
  * is not there at the moment; give up where this is the last copy. */
 dmq_err
+repair_told_reader(const struct brk *brk, const struct partition *p)
+{
+    return another_has_all(brk, p, false) ? DMQ_ERR_STORAGE : DMQ_ERR_DAMAGED;
+}
+
+dmq_err
 repair_found_by_read(struct brk *brk, struct partition *p, const struct disk_done *done)
 {
     if (done->err != DMQ_ERR_DAMAGED) {
@@ -91,7 +97,7 @@ repair_found_by_read(struct brk *brk, struct partition *p, const struct disk_don
         }
         repair_found(brk, p);
     }
-    return another_has_all(brk, p, false) ? DMQ_ERR_STORAGE : DMQ_ERR_DAMAGED;
+    return repair_told_reader(brk, p);
 }
 
 /* ---- told ------------------------------------------------------------------------------------ */

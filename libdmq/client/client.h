@@ -270,6 +270,7 @@ struct fetch_slot {
     int64_t offset;         /* next to fetch */
     int64_t least;          /* LOOKING_UP: not to go on below it */
     int32_t last_epoch;     /* leader epoch of the last batch; -1: none */
+    int64_t epoch_start;    /* from where on all that was read is of it */
     int64_t high_watermark; /* last told; -1: none */
     int64_t retry_at_ms;
     int32_t backoff_ms;

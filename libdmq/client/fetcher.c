@@ -88,6 +88,7 @@ start_slot(struct fetch_slot *slot, int64_t offset)
     slot->state = FETCH_ACTIVE;
     slot->offset = offset;
     slot->last_epoch = -1;
+    slot->epoch_start = offset;
     slot->retry_at_ms = 0;
     slot->backoff_ms = BACKOFF_FIRST_MS;
 }
@@ -215,11 +216,18 @@ slot_error(struct client *c, struct fetcher *f, struct fetch_slot *slot,
     }
 }
 
-/* The offset after the last batch of frame, and its epoch. False: these are not whole batches, one
- * behind the other, below the high watermark. Their offsets are looked at here because the CRC does
- * not cover them. */
+/* How far a reader has come: `offset` is the next one. */
+struct reached {
+    int64_t offset;
+    int32_t epoch; /* of the batch before; -1: not known */
+    int64_t epoch_start;
+};
+
+/* Goes on behind the last batch of frame. False: these are not whole batches, one behind the other,
+ * below the high watermark. Their offsets are looked at here because the CRC does not cover
+ * them. */
 static bool
-end_of_batches(struct bytes frame, int64_t high_watermark, int64_t *ret_end, int32_t *ret_epoch)
+pass_over(struct bytes frame, int64_t high_watermark, struct reached *reached)
 {
     struct batch_header header;
     struct bytes batch;
@@ -230,9 +238,12 @@ end_of_batches(struct bytes frame, int64_t high_watermark, int64_t *ret_end, int
             header.base_offset > high_watermark - 1 - header.last_offset_delta) {
             return false;
         }
+        if (header.leader_epoch != reached->epoch) {
+            reached->epoch = header.leader_epoch;
+            reached->epoch_start = reached->offset;
+        }
         end = batch_last_offset(&header) + 1;
-        *ret_end = end;
-        *ret_epoch = header.leader_epoch;
+        reached->offset = end;
         err = batch_next(&frame, &batch);
     }
     return err == DMQ_ERR_END;
@@ -257,23 +268,46 @@ hand_out(struct client *c, struct fetcher *f, struct fetch_slot *slot, struct bu
     }
 }
 
+/* What was read is not in the log any more (trap 8). Whoever lets itself be reset at all goes on
+ * where the log parts from what it has read, and not at the start or end (like Kafka's consumer):
+ * all before is there still. That is the end of the epoch that both have; but where the leader has
+ * nothing of our last epoch, it is not behind where that began for us, whatever the leader has of
+ * the epoch before it (KIP-279). With no epoch in common the log is another one. */
+static void
+slot_diverged(struct client *c, struct fetcher *f, struct fetch_slot *slot,
+              const struct fetch_result *result)
+{
+    struct err_msg msg;
+    int64_t to = result->diverging_end;
+    DMQ_ASSERT(to >= 0 && slot->state == FETCH_ACTIVE && slot->request == NULL);
+    DMQ_ASSERT(slot->epoch_start >= 0 && slot->epoch_start <= slot->offset);
+    err_set(&msg, DMQ_ERR_OFFSET_OUT_OF_RANGE,
+            "partition %d of '%s' was cut to offset %lld after records up to %lld were read",
+            (int)slot->partition, c->topics[slot->topic]->name, (long long)to,
+            (long long)slot->offset);
+    if (f->config.reset == FETCH_RESET_ERROR || result->diverging_epoch < 0) {
+        out_of_range(c, f, slot, 0, &msg);
+        return;
+    }
+    if (result->diverging_epoch < slot->last_epoch && slot->epoch_start < to) {
+        to = slot->epoch_start;
+    }
+    start_slot(slot, to < slot->offset ? to : slot->offset);
+    DMQ_ASSERT(slot->last_epoch == -1); /* so that it is not told the same again */
+}
+
 static void
 slot_records(struct client *c, struct fetcher *f, struct fetch_slot *slot,
              const struct fetch_result *result, struct buf *frame)
 {
-    int64_t end = slot->offset;
-    int32_t epoch = slot->last_epoch;
+    struct reached reached = {slot->offset, slot->last_epoch, slot->epoch_start};
     struct err_msg msg;
     const char *name = c->topics[slot->topic]->name;
-    if (result->diverging_epoch >= 0) { /* trap 8: what was read may not be in the log any more */
-        err_set(&msg, DMQ_ERR_OFFSET_OUT_OF_RANGE,
-                "partition %d of '%s' was cut to offset %lld after records up to %lld were read",
-                (int)slot->partition, name, (long long)result->diverging_end,
-                (long long)slot->offset);
-        out_of_range(c, f, slot, 0, &msg);
+    if (result->diverging_end >= 0) {
+        slot_diverged(c, f, slot, result);
         return;
     }
-    if (!end_of_batches(buf_bytes(frame), result->high_watermark, &end, &epoch)) {
+    if (!pass_over(buf_bytes(frame), result->high_watermark, &reached)) {
         err_set(&msg, DMQ_ERR_CORRUPT_BATCH,
                 "partition %d of '%s' at offset %lld: the broker sent bytes that are not the "
                 "record batches of a log",
@@ -282,11 +316,12 @@ slot_records(struct client *c, struct fetcher *f, struct fetch_slot *slot,
         return;
     }
     slot->backoff_ms = BACKOFF_FIRST_MS;
-    if (end > slot->offset) {
+    if (reached.offset > slot->offset) {
         hand_out(c, f, slot, frame, result->high_watermark);
         DMQ_ASSERT(frame->size > 0);
-        slot->offset = end;
-        slot->last_epoch = epoch;
+        slot->offset = reached.offset;
+        slot->last_epoch = reached.epoch;
+        slot->epoch_start = reached.epoch_start;
     } else if (result->high_watermark != slot->high_watermark) {
         hand_out(c, f, slot, NULL, result->high_watermark);
     }

@@ -117,13 +117,20 @@ fault_jump_clock(struct world *world)
     world->counts.clock_jumps++;
 }
 
+/* Where durability is async, one that is told to stop on a full disk loses what did not fit, and
+ * comes back unclean: the others must have it. */
 static void
 fault_stop(struct world *world)
 {
     struct process *broker = any_of(world, PROCESS_BROKER);
-    if (broker->alive && rng_chance(&world->rng, 300)) {
-        broker_stop(broker);
+    bool loses = world->options.async_topic;
+    if (!broker->alive || !rng_chance(&world->rng, 300) || (loses && !can_spare(world, broker))) {
+        return;
     }
+    if (loses) {
+        mark_damaged(broker);
+    }
+    broker_stop(broker);
 }
 
 /* ---- controllers' disks ---------------------------------------------------------------------- */
@@ -222,7 +229,7 @@ never(struct world_options *o, void (*fault)(struct world *world))
     }
 }
 
-/* Where durability is async, disks do not fail, and brokers die one at a time (crash). */
+/* Where durability is async, disks do not fail, and brokers end one at a time (crash, stop). */
 static void
 draw_storage(struct world *world)
 {

@@ -104,7 +104,7 @@ sim_fetch_send(struct sim_broker *sim, const struct sim_fetch *fetch)
                                    .leader_epoch = fetch->epoch,
                                    .fetch_offset = fetch->offset,
                                    .max_bytes = max_bytes,
-                                   .last_fetched_epoch = -1,
+                                   .last_fetched_epoch = fetch->has_read ? fetch->last_epoch : -1,
                                    .log_end = -1,
                                    .synced_end = -1};
     const struct fetch_request request = {.replica_id = -1,
@@ -137,7 +137,7 @@ walk(struct sim_fetched *fetched, struct bytes rest)
 struct sim_fetched
 sim_fetch_answer(struct sim_broker *sim, int64_t correlation)
 {
-    struct sim_fetched fetched = {.first_offset = -1, .end = -1};
+    struct sim_fetched fetched = {.first_offset = -1, .end = -1, .diverging_end = -1};
     struct sim_reply *reply = sim_broker_reply(sim, correlation);
     if (reply == NULL) {
         return fetched;
@@ -150,6 +150,8 @@ sim_fetch_answer(struct sim_broker *sim, int64_t correlation)
     if (fetched.err == DMQ_OK) {
         fetched.err = response.partitions[0].error;
         fetched.high_watermark = response.partitions[0].high_watermark;
+        fetched.diverging_epoch = response.partitions[0].diverging_epoch;
+        fetched.diverging_end = response.partitions[0].diverging_end;
         walk(&fetched, buf_bytes(reply->frames[2]));
     }
     arena_deinit(&arena);

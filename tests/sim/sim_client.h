@@ -52,6 +52,8 @@ struct sim_fetched {
     int64_t end;          /* after the last batch */
     size_t batches;
     size_t bytes;
+    int32_t diverging_epoch;
+    int64_t diverging_end; /* -1: no divergence */
 };
 struct sim_fetch {
     struct uuid topic_id;
@@ -61,6 +63,8 @@ struct sim_fetch {
     int32_t min_bytes;
     int32_t max_wait_ms;
     int32_t max_bytes; /* 0: 1 MiB */
+    bool has_read;     /* up to offset, the last of it in last_epoch */
+    int32_t last_epoch;
 };
 int64_t sim_fetch_send(struct sim_broker *sim, const struct sim_fetch *fetch);
 struct sim_fetched sim_fetch_answer(struct sim_broker *sim, int64_t correlation);

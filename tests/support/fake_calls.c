@@ -235,7 +235,8 @@ fake_fetch(struct fake_broker *b, struct arena *arena, struct buf *request_body,
                                         .partition = asked->partition,
                                         .high_watermark = p == NULL ? -1 : p->end,
                                         .leader_epoch = 1,
-                                        .diverging_epoch = -1};
+                                        .diverging_epoch = -1,
+                                        .diverging_end = -1};
         if (p == NULL) {
             result->error = DMQ_ERR_UNKNOWN_TOPIC_ID;
         } else if (asked->fetch_offset < 0 || asked->fetch_offset > p->end) {

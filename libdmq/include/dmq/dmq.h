@@ -322,7 +322,9 @@ DMQ_EXPORT dmq_err dmq_producer_flush(dmq_producer *producer, int64_t timeout_ms
 
 /* Options (defaults): fetch.min.bytes (1), fetch.max.wait.ms (500), fetch.max.bytes (33554432),
  * max.partition.fetch.bytes (8388608), queued.max.bytes (33554432: what is fetched ahead),
- * check.crcs (true), auto.offset.reset (error; earliest, latest). */
+ * check.crcs (true), auto.offset.reset (error; earliest, latest): what an offset that is not in the
+ * log comes to. Where records that were read are lost (durability=async, or an unclean election),
+ * error says so once, and the others go on where the log parts from what was read. */
 DMQ_EXPORT dmq_err dmq_consumer_open(dmq_client *client, const dmq_option *options,
                                      size_t option_count, dmq_consumer **ret_consumer,
                                      dmq_error *error);

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -194,6 +195,65 @@ trap_07_the_leader_epoch_is_checked(void **state)
     assert_int_equal(fetch(what).err, DMQ_ERR_FENCED_LEADER_EPOCH);
 }
 
+/* trap 8: a consumer that says what it has read hears where the log parts from that. */
+static void
+trap_08_a_consumer_hears_of_divergence(void **state)
+{
+    static const struct {
+        int64_t offset;
+        int32_t last_epoch;
+        int32_t epoch;
+        int64_t end;
+    } cases[] = {{6, 0, -1, -1}, /* what it has read is there */
+                 {3, 0, -1, -1}, {9, 2, -1, -1},
+                 {12, 2, 2, 9}, /* more of the last epoch than there is */
+                 {8, 0, 0, 6},  /* more of an epoch before */
+                 {7, 1, 0, 6},  /* one that the log has nothing of */
+                 {9, 7, 2, 9}}; /* an epoch that nobody has heard of */
+    (void)state;
+    produce(2);
+    sim_broker_crash(&sim, SIMFS_LOSE);
+    sim_broker_start(&sim);
+    produce(1);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct sim_fetch what = from(cases[i].offset);
+        what.has_read = true;
+        what.last_epoch = cases[i].last_epoch;
+        struct sim_fetched fetched = fetch(what);
+        assert_int_equal(fetched.err, DMQ_OK);
+        assert_int_equal(fetched.diverging_epoch, cases[i].epoch);
+        assert_int_equal(fetched.diverging_end, cases[i].end);
+        assert_int_equal(fetched.batches > 0, cases[i].end < 0 && cases[i].offset < 9);
+    }
+    struct sim_fetch unknown = from(12); /* who says nothing of it hears that it is out of range */
+    assert_int_equal(fetch(unknown).err, DMQ_ERR_OFFSET_OUT_OF_RANGE);
+}
+
+/* The only copy, damaged from offset 3 on: what is below is read. For the rest there is no point in
+ * waiting, and it is not said that there is no such offset, for then a reader would begin anew. */
+static void
+beyond_damage_the_last_copy_says_so(void **state)
+{
+    char path[120];
+    char id[UUID_TEXT_SIZE];
+    (void)state;
+    produce(4);
+    assert_true(sim_broker_wait(&sim, 3000)); /* the mark is durable */
+    sim_broker_crash(&sim, SIMFS_LOSE);
+    snprintf(path, sizeof(path), "/data/%s/0/00000000000000000000.log", uuid_text(topic, id));
+    assert_true(simfs_flip(sim.disk, path, 800, 0)); /* in the second batch */
+    sim_broker_start(&sim);
+    assert_int_equal(fetch(from(0)).end, 3);
+    struct sim_fetch what = from(3);
+    what.min_bytes = 1;
+    what.max_wait_ms = 500;
+    assert_int_equal(fetch(what).err, DMQ_ERR_DAMAGED);
+    assert_int_equal(fetch(from(7)).err, DMQ_ERR_DAMAGED);
+    what = from(12);
+    what.has_read = true;
+    assert_int_equal(fetch(what).err, DMQ_ERR_DAMAGED);
+}
+
 static dmq_err
 list_offsets(int64_t timestamp, int64_t *ret_offset, int64_t *ret_timestamp)
 {
@@ -275,6 +335,8 @@ main(void)
         cmocka_unit_test_setup_teardown(a_long_poll_waits_for_enough, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_out_of_range_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(trap_07_the_leader_epoch_is_checked, setup, teardown),
+        cmocka_unit_test_setup_teardown(trap_08_a_consumer_hears_of_divergence, setup, teardown),
+        cmocka_unit_test_setup_teardown(beyond_damage_the_last_copy_says_so, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_are_found_by_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_read_that_fails_takes_the_folder_offline, setup,
                                         teardown),

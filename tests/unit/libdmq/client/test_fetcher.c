@@ -77,6 +77,7 @@ answer(struct rig *rig, struct fetch_result *results, struct buf **frames, uint3
         attachments[i] = frames[i] == NULL ? buf_new(0) : frames[i];
         if (results[i].diverging_end == 0) {
             results[i].diverging_epoch = -1;
+            results[i].diverging_end = -1;
         }
     }
     rig_answer_with(rig, rig_find(rig, API_FETCH), desc_fetch_response(), &body, attachments);
@@ -292,6 +293,54 @@ test_trap_08_truncation_is_told(void **state)
     rig_deinit(&rig);
 }
 
+/* Where to go on is where the logs part, whatever the policy: not at the start or end. */
+static void
+test_trap_08_goes_on_where_the_logs_part(void **state)
+{
+    static const struct {
+        int32_t epoch;
+        int64_t end;
+        int64_t then;
+    } cases[] = {{3, 103, 103},  /* of the epoch that was read the leader has less */
+                 {2, 90, 90},    /* of that nothing, and of the one before not all that was read */
+                 {2, 104, 100},  /* nor when it has more of that: this is not what was read */
+                 {3, 200, 105}}; /* a leader gone mad */
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct rig rig;
+        struct client_effect effect;
+        struct fetch_result result = {.high_watermark = 103,
+                                      .diverging_epoch = cases[i].epoch,
+                                      .diverging_end = cases[i].end};
+        struct buf *none = NULL;
+        set_up(&rig, i % 2 == 0 ? FETCH_RESET_START : FETCH_RESET_END);
+        assign(&rig, 1, 1);
+        answer_one(&rig, DMQ_OK, 105, batch(100, 5));
+        assert_int_equal(rig_find(&rig, API_FETCH)->u.fetch.partitions[0].last_fetched_epoch, 3);
+        answer(&rig, &result, &none, 1);
+        assert_int_equal(rig_count(&rig, API_LIST_OFFSETS), 0);
+        assert_int_equal(offset_asked(&rig), cases[i].then);
+        assert_int_equal(rig_find(&rig, API_FETCH)->u.fetch.partitions[0].last_fetched_epoch, -1);
+        assert_false(rig_take(&rig, CLIENT_SLOT_FAILED, &effect));
+        rig_deinit(&rig);
+    }
+}
+
+/* Nothing is left of what was read: the log is another one, and the policy says where to go on. */
+static void
+test_trap_08_without_an_epoch_in_common(void **state)
+{
+    struct rig rig;
+    struct fetch_result result = {.high_watermark = 90, .diverging_epoch = -1, .diverging_end = 70};
+    struct buf *none = NULL;
+    (void)state;
+    set_up(&rig, FETCH_RESET_END);
+    assign(&rig, 1, 1);
+    answer(&rig, &result, &none, 1);
+    assert_int_equal(rig_find(&rig, API_LIST_OFFSETS)->u.offsets.partitions[0].timestamp, -1);
+    rig_deinit(&rig);
+}
+
 static void
 test_bytes_that_are_no_batches_stop(void **state)
 {
@@ -439,6 +488,8 @@ main(void)
         cmocka_unit_test(test_offset_out_of_range_resets_if_asked_to),
         cmocka_unit_test(test_retention_sends_no_reader_back),
         cmocka_unit_test(test_trap_08_truncation_is_told),
+        cmocka_unit_test(test_trap_08_goes_on_where_the_logs_part),
+        cmocka_unit_test(test_trap_08_without_an_epoch_in_common),
         cmocka_unit_test(test_bytes_that_are_no_batches_stop),
         cmocka_unit_test(test_offsets_that_cannot_be_stop),
         cmocka_unit_test(test_answer_for_other_partitions_is_no_answer),

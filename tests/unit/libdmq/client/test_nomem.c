@@ -84,7 +84,7 @@ answer_fetch(struct rig *rig)
 {
     struct fetch_result results[2] = {
         {.error = DMQ_ERR_OFFSET_OUT_OF_RANGE},
-        {.high_watermark = 10, .diverging_epoch = -1},
+        {.high_watermark = 10, .diverging_epoch = -1, .diverging_end = -1},
     };
     struct fetch_response body = {.partitions = results, .partitions_count = 2};
     struct buf *attachments[3] = {buf_new(0), buf_new(0), NULL};
