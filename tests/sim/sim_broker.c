@@ -356,6 +356,14 @@ sim_broker_sigterm(struct sim_broker *sim)
 }
 
 void
+sim_broker_name_leader(struct sim_broker *sim, int32_t leader)
+{
+    for (int id = 1; id <= SIM_CONTROLLERS; id++) {
+        sim->controllers[id].leader = leader;
+    }
+}
+
+void
 sim_broker_disconnect(struct sim_broker *sim)
 {
     struct brk_event event = {.kind = BRK_CONTROLLER_DOWN};

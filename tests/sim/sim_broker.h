@@ -115,6 +115,9 @@ void sim_broker_step(struct sim_broker *sim, struct brk_event *event);
 /* SIGTERM; sim_broker_wait goes on from there. */
 void sim_broker_sigterm(struct sim_broker *sim);
 
+/* What all controllers say of who leads; -1: nobody does. */
+void sim_broker_name_leader(struct sim_broker *sim, int32_t leader);
+
 /* The connection to the controller ends. */
 void sim_broker_disconnect(struct sim_broker *sim);
 
