@@ -158,10 +158,7 @@ node_send(struct peer_watch *watch, struct peer *peer, const struct brk_effect *
                                    .timeout_ms = effect->u.send.timeout_ms,
                                    .metadata_version = effect->u.send.metadata_version,
                                    .one_way = effect->u.send.one_way};
-    int64_t now = clock_ms();
-    dmq_err failed = peer_send(peer, &call, now);
-    peer_watch_update(watch, peer, now);
-    return failed;
+    return peer_watch_send(watch, peer, &call, clock_ms());
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

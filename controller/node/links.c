@@ -182,9 +182,7 @@ links_push(struct node *node, struct ctl_effect *effect)
                                    .tag = effect->u.push.number,
                                    .body = effect->u.push.body,
                                    .timeout_ms = effect->u.push.timeout_ms};
-    int64_t now = clock_ms();
-    dmq_err err = peer_send(link->peer, &call, now);
-    peer_watch_update(&link->watch, link->peer, now);
+    dmq_err err = peer_watch_send(&link->watch, link->peer, &call, clock_ms());
     if (err == DMQ_OK) {
         note_push(link, effect->u.push.number);
     } else {

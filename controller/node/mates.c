@@ -123,9 +123,7 @@ mates_send(struct node *node, struct ctl_effect *effect)
                                        .body = effect->u.send.body,
                                        .timeout_ms = RAFT_TIMEOUT_MS,
                                        .one_way = true};
-        int64_t now = clock_ms();
-        dmq_err err = peer_send(mate->peer, &call, now);
-        peer_watch_update(&mate->watch, mate->peer, now);
+        dmq_err err = peer_watch_send(&mate->watch, mate->peer, &call, clock_ms());
         if (err != DMQ_OK && err != DMQ_ERR_UNREACHABLE) {
             log_debug("raft_message_lost controller=%d error=%s", mate->to->id, err_name(err));
         }
@@ -142,9 +140,7 @@ mates_ask(struct node *node, struct ctl_effect *effect)
                                    .tag = effect->u.ask.number,
                                    .body = effect->u.ask.body,
                                    .timeout_ms = effect->u.ask.timeout_ms};
-    int64_t now = clock_ms();
-    dmq_err err = peer_send(mate->peer, &call, now);
-    peer_watch_update(&mate->watch, mate->peer, now);
+    dmq_err err = peer_watch_send(&mate->watch, mate->peer, &call, clock_ms());
     if (err != DMQ_OK) {
         mate->unsent = effect->u.ask.number;
         mate->unsent_err = err;

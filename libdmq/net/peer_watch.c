@@ -8,6 +8,15 @@ peer_watch_update(struct peer_watch *watch, struct peer *peer, int64_t now_ms)
     }
 }
 
+dmq_err
+peer_watch_send(struct peer_watch *watch, struct peer *peer, const struct peer_call *call,
+                int64_t now_ms)
+{
+    dmq_err err = peer_send(peer, call, now_ms);
+    peer_watch_update(watch, peer, now_ms);
+    return err;
+}
+
 void
 peer_watch_end(struct peer_watch *watch)
 {

@@ -15,9 +15,13 @@ struct peer_watch {
     void (*process)(void *owner, int64_t now_ms); /* there is input */
 };
 
-/* After each peer_process and peer_send. Without descriptors for it the connection is ended: its
+/* After each peer_process. Without descriptors for it the connection is ended: its
  * input would not be seen. */
 void peer_watch_update(struct peer_watch *watch, struct peer *peer, int64_t now_ms);
+
+/* peer_send, and the update that it needs. */
+dmq_err peer_watch_send(struct peer_watch *watch, struct peer *peer, const struct peer_call *call,
+                        int64_t now_ms);
 
 /* Before the peer is freed. */
 void peer_watch_end(struct peer_watch *watch);

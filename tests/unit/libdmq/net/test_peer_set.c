@@ -90,8 +90,7 @@ ask(struct owner *owner, int times)
     struct buf *body = buf_copy(bytes_str("\x90"));
     for (int i = 0; i < times; i++) {
         struct peer_call call = {.api_key = API_METADATA, .body = body, .timeout_ms = 5000};
-        assert_int_equal(peer_send(owner->peer, &call, clock_ms()), DMQ_OK);
-        peer_watch_update(&owner->watch, owner->peer, clock_ms());
+        assert_int_equal(peer_watch_send(&owner->watch, owner->peer, &call, clock_ms()), DMQ_OK);
     }
     buf_unref(body);
 }
