@@ -8,6 +8,17 @@
 
 enum { SETTING_NAME_BYTES = 256 };
 
+/* Names and settings are text; only files, keys and values may hold any bytes. */
+static bool
+is_text(const struct cli *cli, const char *request)
+{
+    if (request == NULL || json_is_utf8(request, strlen(request))) {
+        return true;
+    }
+    report_usage(cli->args->command, "names and settings must be UTF-8");
+    return false;
+}
+
 int
 ask_client(const struct cli *cli, dmq_client *client, const char *op, const char *request,
            print_answer *print)
@@ -15,6 +26,9 @@ ask_client(const struct cli *cli, dmq_client *client, const char *op, const char
     int code = CLI_OK;
     char *answer = NULL;
     dmq_error error = session_error();
+    if (!is_text(cli, request)) {
+        return CLI_USAGE;
+    }
     if (dmq_admin(client, op, request, ADMIN_TIMEOUT_MS, &answer, &error) != DMQ_OK) {
         code = report_error(NULL, &error);
     } else {
@@ -28,6 +42,9 @@ int
 ask_cluster(const struct cli *cli, const char *op, const char *request, print_answer *print)
 {
     dmq_client *client;
+    if (!is_text(cli, request)) {
+        return CLI_USAGE; /* seen without a server */
+    }
     int code = session_open(cli, &client);
     if (code == CLI_OK) {
         code = ask_client(cli, client, op, request, print);

@@ -11,6 +11,11 @@ static int
 run_broker(const struct cli *cli, const char *option)
 {
     char path[PROGRAM_PATH_BYTES];
+    if (access(cli->words[0], F_OK) != 0) {
+        const int why = errno;
+        report_failure("cannot open %s: %s", cli->words[0], strerrordesc_np(why));
+        return why == ENOENT || why == ENOTDIR ? CLI_NOT_FOUND : CLI_ERROR;
+    }
     if (!program_find("dmq-broker", path)) {
         return CLI_ERROR;
     }

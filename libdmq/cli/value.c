@@ -179,3 +179,13 @@ value_unescape(const char *text, char *to)
     }
     return size;
 }
+
+bool
+value_is_topic_name(const char *text)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t size = strlen(text);
+    return size > 0 && size <= 249 && strspn(text, allowed) == size && strcmp(text, ".") != 0 &&
+           strcmp(text, "..") != 0;
+}

@@ -14,6 +14,9 @@ bool value_int(const char *text, int64_t *ret_value);
  * *ret_offset is as in dmq_assignment; *ret_timestamp is set with DMQ_OFFSET_TIMESTAMP. */
 bool value_position(const char *text, int64_t now_ms, int64_t *ret_offset, int64_t *ret_timestamp);
 
+/* Whether a topic can be called that; so it is known without a server. */
+bool value_is_topic_name(const char *text);
+
 /* Copies text without its escapes (\t \n \r \0 \\ \xHH) into `to`, which holds strlen(text) bytes.
  * Returns the size; SIZE_MAX: an escape is not known. */
 size_t value_unescape(const char *text, char *to);

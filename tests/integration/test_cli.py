@@ -486,7 +486,7 @@ def test_refusals_of_the_cluster(cluster):
     create(cluster, "orders")
     for arguments, code, said in (
         (["create", "orders"], ERROR, "exists"),
-        (["create", "a/b"], ERROR, "name"),
+        (["create", "a/b"], USAGE, "cannot be the name of a topic"),
         (["create", "x", "--config", "durabilty=async"], ERROR, "durability"),
         (["create", "x", "--replication-factor", "2"], ERROR, "replication"),
         (["delete", "ordes"], NOT_FOUND, "ordes"),
@@ -820,7 +820,8 @@ def test_produce_says_that_nobody_is_there_any_more(tmp_path):
             time.sleep(3)
             (said,) = lines_of(writer.stderr)
             writer.kill()
-    assert "1 records are not stored yet: broker 101 is not connected: 127.0.0.1:" in said
+    assert "1 records are not stored yet: broker 101 is not connected: " in said
+    assert "127.0.0.1:" in said  # which of the two stands first depends on the reason
     assert "connection refused" in said or "closed by the other side" in said
 
 
@@ -928,7 +929,8 @@ def test_log_dump_and_verify(cluster):
     done = dmq("log", "verify", broker)
     assert done.returncode == ERROR and b"findings=1" in done.stdout
     for arguments in (["dump", f"{segment}.none"], ["verify", f"{broker}/none"]):
-        assert dmq("log", *arguments).returncode == ERROR
+        done = dmq("log", *arguments)
+        assert done.returncode == NOT_FOUND and done.stdout == b"" and b"none" in done.stderr
 
 
 def test_health(cluster):

@@ -119,13 +119,33 @@ escapes(void **state)
     }
 }
 
+static void
+names_of_topics(void **state)
+{
+    (void)state;
+    char name[251];
+    memset(name, 'x', sizeof(name));
+    name[249] = '\0';
+    assert_true(value_is_topic_name(name));
+    assert_true(value_is_topic_name("..."));
+    assert_true(value_is_topic_name("__group_state"));
+    assert_true(value_is_topic_name("a.B-9_"));
+    name[249] = 'x';
+    name[250] = '\0';
+    static const char *const bad[] = {"", ".", "..", "a/b", "a b", "\xc3\xa4", "a\n", "a=b", "*"};
+    assert_false(value_is_topic_name(name));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(value_is_topic_name(bad[i]));
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_numbers),  cmocka_unit_test(places_by_name_and_offset),
         cmocka_unit_test(places_by_time), cmocka_unit_test(refuses_other_places),
-        cmocka_unit_test(escapes),
+        cmocka_unit_test(escapes),        cmocka_unit_test(names_of_topics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
