@@ -117,7 +117,7 @@ void on_push_metadata(struct brk *brk, struct call *call);
 
 void produce_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err);
 void produce_on_deadline(struct brk *brk, struct call *call);
-void fetch_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err);
+void fetch_on_watch(struct brk *brk, struct call *call);
 void fetch_on_deadline(struct brk *brk, struct call *call);
 void fetch_on_disk(struct brk *brk, struct call *call, uint32_t index, struct disk_done *done);
 void fetch_free_parts(struct call *call);

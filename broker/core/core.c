@@ -255,7 +255,7 @@ on_disk_done(struct brk *brk, struct disk_done *done)
     } else if (done->err != DMQ_OK && done->err != DMQ_ERR_DISK_FULL) {
         folder_failed(brk, done);
     } else if (p != NULL && done->kind == DISK_WRITE) {
-        partition_on_written(brk, p, done);
+        partition_on_written(p, done);
     }
     disk_done_deinit(done);
 }

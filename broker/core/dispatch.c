@@ -77,7 +77,7 @@ call_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err)
         produce_on_watch(brk, call, index, err);
         break;
     case API_FETCH:
-        fetch_on_watch(brk, call, index, err);
+        fetch_on_watch(brk, call);
         break;
     default:
         DMQ_UNREACHABLE(); /* no other call watches a partition */

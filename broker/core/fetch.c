@@ -397,10 +397,8 @@ on_fetch(struct brk *brk, struct call *call)
 
 /* Something moved, or a partition was lost: look again at all of them. */
 void
-fetch_on_watch(struct brk *brk, struct call *call, uint32_t index, dmq_err err)
+fetch_on_watch(struct brk *brk, struct call *call)
 {
-    (void)index;
-    (void)err;
     watch_cancel_all(brk, call);
     try_fetch(brk, call);
 }

@@ -190,9 +190,8 @@ partition_append_fetched(struct brk *brk, struct partition *p, const struct plog
 }
 
 void
-partition_on_written(struct brk *brk, struct partition *p, const struct disk_done *done)
+partition_on_written(struct partition *p, const struct disk_done *done)
 {
-    (void)brk;
     plog_on_written(p->log, done);
 }
 

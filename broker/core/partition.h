@@ -118,7 +118,7 @@ void partition_remove(struct brk *brk, struct partition *p);
 
 /* Completions of its log. */
 void partition_on_opened(struct brk *brk, struct partition *p, struct disk_done *done);
-void partition_on_written(struct brk *brk, struct partition *p, const struct disk_done *done);
+void partition_on_written(struct partition *p, const struct disk_done *done);
 void partition_on_synced(struct brk *brk, struct partition *p, uint64_t sync);
 
 /* Takes no writes any more because its folder failed. */

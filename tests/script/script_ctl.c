@@ -49,10 +49,10 @@ struct world {
 
 /* ---- printing -------------------------------------------------------------------------------- */
 
-static const struct struct_desc *response_desc(struct world *w, int64_t correlation);
+static const struct struct_desc *response_desc(int64_t correlation);
 
 static void
-print_reply(struct world *w, struct outbuf *out, const struct ctl_effect *effect)
+print_reply(struct outbuf *out, const struct ctl_effect *effect)
 {
     struct arena arena;
     struct response_header header;
@@ -70,7 +70,7 @@ print_reply(struct world *w, struct outbuf *out, const struct ctl_effect *effect
     if (header.error != DMQ_OK) {
         script_print(out, ": %.*s\n", (int)header.message.size, (const char *)header.message.data);
     } else {
-        const struct struct_desc *desc = response_desc(w, header.correlation_id);
+        const struct struct_desc *desc = response_desc(header.correlation_id);
         if (msg_decode(desc, 0, buf_bytes(effect->u.reply.frames[at + 1]), &arena, body, &err) !=
             DMQ_OK) {
             abort();
@@ -151,7 +151,7 @@ print_effect(struct world *w, struct outbuf *out, struct ctl_effect *effect)
         w->cluster_id = effect->u.cluster_id;
         break;
     case CTL_REPLY:
-        print_reply(w, out, effect);
+        print_reply(out, effect);
         break;
     case CTL_CONNECT:
         script_print(out, "connect %d %s:%d\n", effect->u.connect.broker_id, effect->u.connect.host,
@@ -224,9 +224,8 @@ step(struct world *w, struct ctl_event *event, struct outbuf *out)
 static int16_t asked[1000]; /* api key by correlation */
 
 static const struct struct_desc *
-response_desc(struct world *w, int64_t correlation)
+response_desc(int64_t correlation)
 {
-    (void)w;
     return api_find(asked[correlation % 1000])->response();
 }
 
