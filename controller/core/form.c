@@ -8,7 +8,11 @@
  *
  * A node that finds a cluster in which its disk has no part (emptied, replaced, damaged, new)
  * starts Raft with nothing and goes on asking: the leader hears by that that it wants a seat
- * (seats.c). It has no vote until it has caught up, for it may have forgotten one (trap 20). */
+ * (seats.c). It has no vote until it has caught up, for it may have forgotten one (trap 20).
+ *
+ * So does a first voter that slept until nobody knew that list any more. Its disk stands in the
+ * list of members, and never promised anything: the others count its vote, and with the leader's
+ * log or snapshot it hears who is a member (controller/raft/leader.c). */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -181,7 +185,7 @@ join(struct ctl *ctl, const struct quorum_state_response *answer)
         belong_to(ctl, answer->cluster_id);
     }
     ctl->may_found = false;
-    ctl_log(ctl, false, "joining text=\"the cluster does not know this disk: asking for a seat\"");
+    ctl_log(ctl, false, "joining text=\"the cluster began without this disk: asking for a seat\"");
     quorum_start(ctl, &nothing);
 }
 

@@ -159,10 +159,10 @@ raft_wire_decode(const struct raft_request *request, struct arena *arena,
         return err_set(err, DMQ_ERR_INVALID_REQUEST, "messages of kind %d are not known",
                        request->kind);
     }
-    if (request->kind == RAFT_SNAPSHOT) {
-        return take_members(request, arena, ret_message, err);
-    }
-    return take_entries(request, arena, ret_message, err);
+    bool lists = request->kind == RAFT_SNAPSHOT || request->members_count > 0;
+    dmq_err code = lists ? take_members(request, arena, ret_message, err) : DMQ_OK;
+    bool entries = code == DMQ_OK && request->kind != RAFT_SNAPSHOT;
+    return entries ? take_entries(request, arena, ret_message, err) : code;
 }
 
 void

@@ -32,6 +32,16 @@ entries_valid(const struct raft_message *message)
     return true;
 }
 
+/* A list beside the entries is the one that the log begins with. */
+static bool
+append_valid(const struct raft_message *message)
+{
+    const struct raft_members *members = message->members;
+    bool list = members == NULL ||
+                (message->index == 0 && members->count > 0 && members->count <= RAFT_MAX_MEMBERS);
+    return list && entries_valid(message);
+}
+
 /* The sums are ordered so that none can overflow: a chunk lies within the size, which is bounded,
  * for that much memory is about to be given to it. */
 static bool
@@ -71,7 +81,7 @@ raft_message_valid(const struct raft *raft, const struct raft_message *message)
     if (message->kind == RAFT_SNAPSHOT) {
         return snapshot_valid(message);
     }
-    return message->kind != RAFT_APPEND || entries_valid(message);
+    return message->kind != RAFT_APPEND || append_valid(message);
 }
 
 /* ---- invariants ------------------------------------------------------------------------------ */

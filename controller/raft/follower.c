@@ -83,6 +83,20 @@ count_known(const struct raft *raft, const struct raft_message *message)
     return place;
 }
 
+/* The list that the cluster was formed of comes with the beginning of the log. A first voter that
+ * slept until then is one from now on, and a newcomer knows whom it will be one of. */
+static void
+take_first_members(struct raft *raft, const struct raft_message *message)
+{
+    if (message->members != NULL && raft->snapshot.index == 0 &&
+        raft->snapshot.members.count == 0) {
+        DMQ_ASSERT(message->index == 0 && message->members->count > 0);
+        raft->snapshot.members = *message->members;
+        raft_snapshot_changed(raft);
+        raft_adopt_members(raft);
+    }
+}
+
 void
 raft_on_append(struct raft *raft, const struct raft_message *message)
 {
@@ -103,6 +117,7 @@ raft_on_append(struct raft *raft, const struct raft_message *message)
         refuse(raft, message);
         return;
     }
+    take_first_members(raft, message);
     uint32_t known = count_known(raft, message);
     if (known < message->entry_count) {
         take_entries(raft, message, known);

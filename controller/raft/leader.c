@@ -125,6 +125,16 @@ batch_size(const struct raft *raft, int64_t next)
     return count;
 }
 
+/* Whoever gets the log from its beginning gets the list of members that is in force there, too. It
+ * stands in no entry: one of them that missed it would have the whole log, and not know that it is
+ * a voter. */
+static const struct raft_members *
+first_members(const struct raft *raft, int64_t prev)
+{
+    bool known = raft->snapshot.index == 0 && raft->snapshot.members.count > 0;
+    return prev == 0 && known ? &raft->snapshot.members : NULL;
+}
+
 static void
 emit_append(struct raft *raft, const struct raft_peer *peer, int64_t prev, int64_t count)
 {
@@ -138,6 +148,7 @@ emit_append(struct raft *raft, const struct raft_peer *peer, int64_t prev, int64
         .log_term = prev == 0 ? 0 : raft_log_term_at(&raft->log, prev),
         .commit = raft->commit,
         .round = raft->round,
+        .members = first_members(raft, prev),
         .entries = count > 0 ? raft_log_at(&raft->log, prev + 1) : NULL,
         .entry_count = (uint32_t)count,
     };
@@ -176,11 +187,14 @@ send_pipelined(struct raft *raft, struct raft_peer *peer)
     }
 }
 
-/* Where the log still reaches a peer, it is sent; else the snapshot is, if it is synced. */
+/* Where the log still reaches a peer, it is sent; else the snapshot is, if it is synced. Who has
+ * nothing is sent the snapshot anyway, for it may not know who is a member. */
 static void
 send_to(struct raft *raft, struct raft_peer *peer)
 {
-    if (peer->state != RAFT_SENDING && peer->next <= raft->log.prev_index) {
+    bool out_of_reach = peer->next <= raft->log.prev_index;
+    bool has_nothing = peer->next == 1 && raft->snapshot.index > 0;
+    if (peer->state != RAFT_SENDING && (out_of_reach || has_nothing)) {
         raft_begin_sending(raft, peer);
     }
     switch (peer->state) {

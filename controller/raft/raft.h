@@ -98,7 +98,8 @@ enum raft_message_kind {
     RAFT_PRE_VOTE_ANSWER, /* ok; term: that of the question if ok, else the answerer's own */
     RAFT_VOTE,            /* index, log_term: its last entry; force: the leader asked for it */
     RAFT_VOTE_ANSWER,     /* ok */
-    RAFT_APPEND,          /* index, log_term: the entry before; commit; round; entries */
+    RAFT_APPEND,          /* index, log_term: the entry before; commit; round; entries; from index 0
+                             members: those that the cluster began with */
     RAFT_APPEND_ANSWER,   /* ok; index: equal and synced up to here; round. Not ok: rejected: the
                              index that did not fit; index, log_term: where one may (§3.5) */
     RAFT_SNAPSHOT,        /* index, log_term, members; offset, size, data; round */

@@ -46,8 +46,7 @@ raft_on_compact(struct raft *raft, const struct raft_event *event)
     DMQ_ASSERT(event->u.compact.data != NULL && index <= raft->synced_last);
     struct raft_members members;
     raft_members_as_of(raft, index, &members);
-    if (members.count == 0) { /* a newcomer was not told the first voters; its own seat is in the
-                                 log, further on */
+    if (members.count == 0) { /* with it would go what came before: the list may be in that log */
         raft->out->result = RAFT_REFUSED;
         return;
     }

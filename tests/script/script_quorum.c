@@ -4,6 +4,7 @@
  *   start ID...                  new processes; the disk is what it was
  *   kill ID | wipe ID            the process ends; its disk is emptied (it must have ended)
  *   lose ID | foreign ID         its store is gone, its folder is not; is another cluster's
+ *   compact BYTES                of the log before a snapshot takes its place; before start
  *   hold ID | release ID         its writes do not complete any more; they do again
  *   fail ID                      its next write fails
  *   cut ID... | join             the network between these and the others; whole again
@@ -55,6 +56,7 @@ struct world {
     struct node nodes[NODES];
     struct list jobs;
     int64_t now_ms;
+    int64_t snapshot_bytes;
     int16_t asked[1000]; /* api key by correlation */
     int64_t correlation;
     struct outbuf *out; /* of the command that runs */
@@ -405,6 +407,7 @@ start(struct node *node, const int32_t *ids, size_t count)
                                       .session_timeout_ms = 2000,
                                       .max_message_bytes = 1 << 20,
                                       .max_requests = 100,
+                                      .snapshot_bytes = node->w->snapshot_bytes,
                                       .seed = (uint64_t)node->id};
     DMQ_ASSERT(node->ctl == NULL);
     node->ctl = ctl_new(&config);
@@ -426,6 +429,13 @@ run_start(struct world *w, const struct script_command *c, struct outbuf *out)
                   more ? 4 : 3);
         }
     }
+}
+
+static void
+run_compact(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    (void)out;
+    w->snapshot_bytes = strtol(c->words[1], NULL, 10);
 }
 
 static void
@@ -572,12 +582,12 @@ run_state(struct world *w, const struct script_command *c, struct outbuf *out)
 /* ---- the script ------------------------------------------------------------------------------ */
 
 static const struct script_verb verbs[] = {
-    {"start", run_start},  {"kill", run_kill},    {"wipe", run_disk},    {"lose", run_disk},
-    {"foreign", run_disk}, {"hold", run_disk},    {"release", run_disk}, {"fail", run_disk},
-    {"cut", run_cut},      {"join", run_cut},     {"run", run_run},      {"register", run_ask},
-    {"ids", run_ask},      {"describe", run_ask}, {"quorum", run_ask},   {"committed", run_ask},
-    {"transfer", run_ask}, {"add", run_ask},      {"remove", run_ask},   {"state", run_state},
-    {NULL, NULL},
+    {"start", run_start},     {"kill", run_kill},    {"wipe", run_disk},    {"lose", run_disk},
+    {"foreign", run_disk},    {"hold", run_disk},    {"release", run_disk}, {"fail", run_disk},
+    {"cut", run_cut},         {"join", run_cut},     {"run", run_run},      {"register", run_ask},
+    {"ids", run_ask},         {"describe", run_ask}, {"quorum", run_ask},   {"committed", run_ask},
+    {"transfer", run_ask},    {"add", run_ask},      {"remove", run_ask},   {"state", run_state},
+    {"compact", run_compact}, {NULL, NULL},
 };
 
 int

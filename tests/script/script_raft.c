@@ -13,7 +13,7 @@
  *                                   what goes to others is lost
  *   forget                          all messages that are on their way are lost
  *   recv N KIND from= term= [index= logterm= commit= round= rejected= offset= ok force terms=1,2
- *        disk= fromdisk=]           a message made by hand
+ *        members=1,2 disk= fromdisk=]           a message made by hand
  *   propose N TEXT | read N ID | compact N INDEX | gone N NODE | transfer N TO
  *   learner N ID | voter N ID | remove N ID         ID as in 4, or 4.2: the second disk of node 4
  *   state N
@@ -379,8 +379,10 @@ run_recv(struct world *w, const struct script_command *c, struct outbuf *out)
 {
     struct node *node = node_of(w, c, 1);
     struct raft_disk entries = {0};
+    struct raft_members members = {0};
     int disk = raft_test_generation(node->config.self);
     add_log(&entries, script_value(c, "terms", ""));
+    parse_members(script_value(c, "members", ""), &members);
     struct raft_message message = {
         .kind = kind_of(c, word_of(c, 2)),
         .from = id_of(script_value(c, "from", "0")),
@@ -396,6 +398,7 @@ run_recv(struct world *w, const struct script_command *c, struct outbuf *out)
         .force = script_flag(c, "force"),
         .entries = entries.entries,
         .entry_count = (uint32_t)entries.count,
+        .members = members.count > 0 ? &members : NULL,
     };
     int64_t ignored = node->raft.stats.ignored;
     arrive(w, &message, out);

@@ -221,10 +221,8 @@ list_survives(struct world *world, const struct raft_members *members, const str
     for (uint32_t i = 0; i < members->count; i++) {
         const struct raft_member *member = &members->at[i];
         const struct process *p = world_by_id(world, PROCESS_CONTROLLER, member->id.node);
-        /* One that never heard that it is a founder may find nobody who still knows the list. */
-        bool heard = p->watched.disk.snapshot.members.count > 0;
-        bool there = p != lost && !p->left_out && !p->damaged && heard &&
-                     uuid_equal(p->disk_id, member->id.disk);
+        bool there =
+            p != lost && !p->left_out && !p->damaged && uuid_equal(p->disk_id, member->id.disk);
         voters += member->voter;
         left += member->voter && there;
     }

@@ -269,6 +269,8 @@ raft_watch_applied(struct raft_watch *watch, struct raft_watched *node, int64_t 
 {
     if (last > node->applied) {
         apply_up_to(watch, node, last);
+        expect(watch, node, node->raft->members.count > 0,
+               "who has entries does not know who is a member");
     }
     node->members = node->raft->members;
 }

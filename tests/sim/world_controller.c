@@ -342,19 +342,11 @@ controller_receive(struct process *p, struct link *link, int direction, struct m
 
 /* ---- the process ----------------------------------------------------------------------------- */
 
-/* As controller/node: DMQ_ERR_DAMAGED also where the folder belongs to a cluster and its store
- * holds nothing. */
 static dmq_err
 read_store(struct process *p, bool create, struct raft_saved *ret_saved, struct err_msg *err)
 {
-    bool belongs = !uuid_is_zero(p->cluster_id);
     p->raft_store = raft_store_new(simkv_open(p->store), simfs_fs(p->disk), DATA_DIR, create);
     dmq_err code = raft_store_load(p->raft_store, ret_saved, err);
-    if (code == DMQ_OK && belongs && !create && ret_saved->term == 0 &&
-        ret_saved->snapshot.members.count == 0) {
-        raft_saved_free(ret_saved);
-        code = DMQ_ERR_DAMAGED;
-    }
     if (code != DMQ_OK) {
         raft_store_close(p->raft_store);
         p->raft_store = NULL;
@@ -362,8 +354,8 @@ read_store(struct process *p, bool create, struct raft_saved *ret_saved, struct 
     return code;
 }
 
-/* What is damaged goes aside: the process begins again as another member. So does one that belongs
- * to a cluster and died before it had written anything. */
+/* As controller/node: what is damaged goes aside, and the process begins again as another member.
+ */
 static void
 begin_anew(struct process *p, struct raft_saved *ret_saved, const struct err_msg *why)
 {

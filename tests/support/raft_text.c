@@ -129,6 +129,10 @@ add_fields(struct raft_text *t, const struct raft_message *m)
         if (m->round > 0) {
             raft_text_add(t, " round=%" PRId64, m->round);
         }
+        if (m->members != NULL) {
+            raft_text_add(t, " members=");
+            raft_text_members(t, m->members);
+        }
         add_entries(t, m->entries, m->entry_count);
         break;
     case RAFT_APPEND_ANSWER:
