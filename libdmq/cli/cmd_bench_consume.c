@@ -119,6 +119,7 @@ run(const struct cli *cli)
 const struct command COMMAND_BENCH_CONSUME = {
     .name = "bench consume",
     .arguments = "TOPIC",
+    .takes_topic = true,
     .summary = "Measure how fast records are read",
     .details = "From the start of each partition; checksums are checked, every value is read.\n"
                "The latency is that of the calls that fetch a batch. Of the options --records\n"

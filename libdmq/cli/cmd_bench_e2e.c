@@ -221,6 +221,7 @@ run(const struct cli *cli)
 const struct command COMMAND_BENCH_E2E = {
     .name = "bench e2e",
     .arguments = "TOPIC",
+    .takes_topic = true,
     .summary = "Measure how long a record takes from sender to reader",
     .details = "Sends at a steady rate and reads with a client of its own from the end of the\n"
                "topic; the latency is from the call that sends to the fetch that gives it back.\n"

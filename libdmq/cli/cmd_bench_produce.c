@@ -202,6 +202,7 @@ run(const struct cli *cli)
 const struct command COMMAND_BENCH_PRODUCE = {
     .name = "bench produce",
     .arguments = "TOPIC",
+    .takes_topic = true,
     .summary = "Measure how fast records are stored",
     .details = "Fresh incompressible bytes, one call of the public API for each record.\n",
     .examples = "dmq bench produce load\n"

@@ -339,6 +339,7 @@ static const struct option_spec OPTIONS[] = {
 const struct command COMMAND_CONSUME = {
     .name = "consume",
     .arguments = "TOPIC",
+    .takes_topic = true,
     .summary = "Print the records of a topic",
     .details =
         "FORMAT: %t topic, %p partition, %o offset, %T timestamp (ms since 1970), %k key,\n"

@@ -391,6 +391,7 @@ static const struct option_spec OPTIONS[] = {
 const struct command COMMAND_PRODUCE = {
     .name = "produce",
     .arguments = "TOPIC [FILE]...",
+    .takes_topic = true,
     .summary = "Send the lines of files or of stdin, one record a line",
     .details = "A line may hold any bytes but a newline; an empty line is an empty record. With\n"
                "--key-field the value is the whole line; quotes have no meaning; a line without\n"

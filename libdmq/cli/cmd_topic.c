@@ -80,6 +80,7 @@ static const struct option_spec CREATE_OPTIONS[] = {
 const struct command COMMAND_TOPIC_CREATE = {
     .name = "topic create",
     .arguments = "NAME",
+    .takes_topic = true,
     .summary = "Create a topic",
     .details = "Settings have Kafka's names (max.message.bytes, segment.bytes, ...), besides\n"
                "durability=sync (the default: fsynced before it is acknowledged) or async.\n",
@@ -220,6 +221,7 @@ run_describe(const struct cli *cli)
 const struct command COMMAND_TOPIC_DESCRIBE = {
     .name = "topic describe",
     .arguments = "NAME",
+    .takes_topic = true,
     .summary = "Show a topic, its settings and its partitions",
     .examples = "dmq topic describe orders\n"
                 "dmq topic describe orders --json\n",
@@ -258,6 +260,7 @@ run_delete(const struct cli *cli)
 const struct command COMMAND_TOPIC_DELETE = {
     .name = "topic delete",
     .arguments = "NAME",
+    .takes_topic = true,
     .summary = "Delete a topic and its records",
     .examples = "dmq topic delete orders\n",
     .options = NO_OPTIONS,

@@ -89,6 +89,7 @@ run_config(const struct cli *cli)
 const struct command COMMAND_TOPIC_CONFIG = {
     .name = "topic config",
     .arguments = "NAME [SETTING=VALUE]...",
+    .takes_topic = true,
     .summary = "Show the settings of a topic, or change some",
     .details =
         "SETTING=VALUE sets one, SETTING= takes it back to its default; the others stay. All\n"
@@ -194,6 +195,7 @@ static const struct option_spec ADD_OPTIONS[] = {
 const struct command COMMAND_TOPIC_ADD_PARTITIONS = {
     .name = "topic add-partitions",
     .arguments = "NAME N",
+    .takes_topic = true,
     .summary = "Add N partitions to a topic",
     .details =
         "Records stay where they are; from then on a key may lead to another partition than\n"

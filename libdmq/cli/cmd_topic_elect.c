@@ -150,6 +150,7 @@ static const struct option_spec OPTIONS[] = {
 const struct command COMMAND_TOPIC_ELECT = {
     .name = "topic elect",
     .arguments = "NAME | --all",
+    .takes_topic = true,
     .summary = "Give partitions the leader that they prefer, or any leader at all",
     .details =
         "Without --unclean: the first of its replicas leads each partition, if it is in sync.\n"

@@ -19,6 +19,7 @@ struct cli {
 struct command {
     const char *name;      /* "topic create": one word or two */
     const char *arguments; /* "NAME"; "" for none */
+    bool takes_topic;      /* the first of them is a topic's name */
     const char *summary;   /* one line */
     const char *details;   /* further lines of the help, each ended by \n; NULL: none */
     const char *examples;  /* shell lines, each ended by \n */

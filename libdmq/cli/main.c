@@ -137,13 +137,6 @@ take_command(struct args *args, const struct command **ret_command)
     return *ret_command != NULL ? CLI_OK : unknown_command(first, second);
 }
 
-static bool
-takes_topic(const struct command *command)
-{
-    return strncmp(command->arguments, "TOPIC", 5) == 0 ||
-           strncmp(command->arguments, "NAME", 4) == 0;
-}
-
 static int
 check_words(const struct command *command, const struct cli *cli)
 {
@@ -154,7 +147,7 @@ check_words(const struct command *command, const struct cli *cli)
         return report_usage(command->name, "%s: what is '%s'?", command->name,
                             cli->words[command->max_words]);
     }
-    if (cli->word_count > 0 && takes_topic(command) && !value_is_topic_name(cli->words[0])) {
+    if (cli->word_count > 0 && command->takes_topic && !value_is_topic_name(cli->words[0])) {
         return report_usage(command->name,
                             "'%.60s' cannot be the name of a topic: it has 1 to 249 characters out "
                             "of a-z A-Z 0-9 . _ -",
