@@ -4,8 +4,10 @@
  * the same trace hash.
  *
  *   world.c            time, events, lanes                link.c         connections and messages
- *   life.c             beginning, healing, end            request.c         requests that wait for
- * one process.c          starts, crashes, clocks            faults.c       what goes wrong, drawn
+ *   life.c             beginning, healing, end            request.c      requests that wait
+ *   process.c          starts, crashes, clocks            garbage.c      frames of any bytes
+ *   quorum.c           controllers' Raft, watched         leases.c       who may be fenced
+ *   replicas.c         partitions, watched                faults.c       what goes wrong, drawn
  *   world_broker.c     a broker process                   faults_net.c   partitions, flapping
  *   world_controller.c a controller process               faults_disk.c  brokers' disks
  *   world_client.c     a client process                   admin.c        topics made and deleted
