@@ -46,7 +46,9 @@ enum admin_kind {
     ADMIN_GROW,
     ADMIN_RESIZE,
     ADMIN_READ,
-    ADMIN_TRANSFER
+    ADMIN_TRANSFER,
+    ADMIN_ELECT,    /* uncleanly */
+    ADMIN_ELECT_NOT /* without saying that the loss is accepted */
 };
 
 /* Of those that have a name. */
@@ -56,7 +58,7 @@ struct admin_call {
     const struct process *client;
     uint64_t number;
     enum admin_kind kind;
-    struct admin_name *name; /* NULL: RESIZE, READ, TRANSFER */
+    struct admin_name *name; /* NULL: RESIZE, READ, TRANSFER, ELECT */
     uint64_t begun;          /* events */
 };
 
@@ -257,6 +259,15 @@ transfer(struct process *client)
     client_call_cluster(client, API_TRANSFER_LEADER, &request);
 }
 
+void
+admin_elect(struct process *client, const struct elect_leaders_request *request)
+{
+    if (has_room(client->world->admin)) {
+        note_call(client, request->accept_data_loss ? ADMIN_ELECT : ADMIN_ELECT_NOT, NULL);
+        client_call_cluster(client, API_ELECT_LEADERS, request);
+    }
+}
+
 /* A copy of a create that comes when its topic was deleted. */
 static void
 create_late(struct process *client)
@@ -449,6 +460,36 @@ take_read(struct process *client, const struct admin_call *call, dmq_err err, st
     arena_deinit(&arena);
 }
 
+static void
+take_elected(struct process *client, dmq_err err, struct buf *body)
+{
+    struct world *world = client->world;
+    struct elect_leaders_response response;
+    struct arena arena;
+    struct err_msg msg;
+    if (err != DMQ_OK) {
+        world->counts.admin_unknown++;
+        return;
+    }
+    arena_init(&arena, 1 << 16);
+    dmq_err failed =
+        msg_decode(desc_elect_leaders_response(), 0, buf_bytes(body), &arena, &response, &msg);
+    DMQ_ASSERT(failed == DMQ_OK);
+    world->counts.unclean_refused += (uint64_t)response.not_needed_count;
+    arena_deinit(&arena);
+}
+
+/* Who did not say that it accepts the loss gets none. */
+static void
+take_not_elected(struct process *client, dmq_err err)
+{
+    struct world *world = client->world;
+    if (err == DMQ_OK) {
+        world_fail(world, "an unclean election was held without consent to the loss");
+    }
+    world->counts.unclean_refused += err == DMQ_ERR_INVALID_REQUEST;
+}
+
 static bool
 take_call(struct admin *admin, const struct process *client, uint64_t number,
           struct admin_call *ret_call)
@@ -495,6 +536,12 @@ admin_answered(struct process *client, uint64_t number, dmq_err err, struct buf 
         break;
     case ADMIN_TRANSFER:
         world->counts.transfers += err == DMQ_OK;
+        break;
+    case ADMIN_ELECT:
+        take_elected(client, err, body);
+        break;
+    case ADMIN_ELECT_NOT:
+        take_not_elected(client, err);
         break;
     }
 }

@@ -12,12 +12,13 @@ struct place_key {
     int64_t offset;
     int32_t topic;
     int32_t partition;
+    int64_t epoch; /* where leaders were elected uncleanly; else 0 */
 };
 
 struct place {
     struct place_key key;
     uint64_t value;
-    bool drained;
+    bool drained; /* it is in the log in the end */
     UT_hash_handle hh;
 };
 
@@ -38,6 +39,8 @@ struct cursor_key {
 struct cursor {
     struct cursor_key key;
     int64_t last_offset;
+    const struct place *last; /* of a reader */
+    size_t begun;             /* of the drain: its last beginning, by number of the poll */
     UT_hash_handle hh;
 };
 
@@ -47,6 +50,7 @@ struct checker {
     struct place *places;
     struct known_value *values;
     struct cursor *readers;
+    struct cursor *drains; /* of the drain alone */
     struct cursor *senders;
     struct verdict verdict;
 };
@@ -115,21 +119,37 @@ start_of(const struct checker *c, int topic, int partition)
     return 0;
 }
 
-/* A reader moves forward by one; it may begin anew at the start, and go on where the log begins. */
-static void
-check_reader(struct checker *c, const struct history_poll *poll)
+static bool
+is_cut(const struct checker *c, int topic, int partition)
 {
-    struct cursor *reader = cursor_of(&c->readers, poll->process, poll->topic, poll->partition);
-    if (poll->from_start) {
-        reader->last_offset = -1;
+    for (size_t i = 0; i < c->history->cut_count; i++) {
+        const struct history_cut *cut = &c->history->cuts[i];
+        if (cut->topic == topic && cut->partition == partition) {
+            return true;
+        }
     }
-    if (poll->offset <= reader->last_offset) {
-        found(c, ANOMALY_POLL_ORDER, poll->topic, poll->partition, poll->offset, poll->value);
-    } else if (poll->offset != reader->last_offset + 1 &&
-               poll->offset > start_of(c, poll->topic, poll->partition)) {
-        found(c, ANOMALY_POLL_SKIP, poll->topic, poll->partition, poll->offset, poll->value);
+    return false;
+}
+
+/* What was given up by somebody who asked for that. */
+static bool
+may_be_lost(const struct checker *c, int topic, int partition, int64_t offset, int64_t epoch)
+{
+    for (size_t i = 0; i < c->history->cut_count; i++) {
+        const struct history_cut *cut = &c->history->cuts[i];
+        if (cut->topic == topic && cut->partition == partition && cut->epoch > epoch &&
+            offset >= cut->offset) {
+            return true;
+        }
     }
-    reader->last_offset = poll->offset;
+    return false;
+}
+
+static bool
+is_lost(const struct checker *c, const struct place *place)
+{
+    const struct place_key *key = &place->key;
+    return !place->drained && may_be_lost(c, key->topic, key->partition, key->offset, key->epoch);
 }
 
 static struct place *
@@ -141,6 +161,7 @@ place_of(struct checker *c, const struct history_poll *poll)
     key.offset = poll->offset;
     key.topic = poll->topic;
     key.partition = poll->partition;
+    key.epoch = is_cut(c, poll->topic, poll->partition) ? poll->epoch : 0;
     HASH_FIND(hh, c->places, &key, sizeof(key), place);
     if (place == NULL) {
         place = calloc(1, sizeof(*place));
@@ -152,6 +173,50 @@ place_of(struct checker *c, const struct history_poll *poll)
     return place;
 }
 
+/* What this reader has read right before; NULL: nothing. */
+static const struct place *
+read_before(struct checker *c, const struct history_poll *poll)
+{
+    const struct history_poll *last = poll;
+    while (last-- > c->history->polls) {
+        if (last->process == poll->process && last->topic == poll->topic &&
+            last->partition == poll->partition && last->offset == poll->offset - 1) {
+            return place_of(c, last);
+        }
+    }
+    return NULL;
+}
+
+/* A reader moves forward by one; it may begin anew at the start, and go on where the log begins. It
+ * goes back where it is told to. */
+static void
+check_reader(struct checker *c, const struct history_poll *poll, const struct place *place)
+{
+    struct cursor *reader = cursor_of(&c->readers, poll->process, poll->topic, poll->partition);
+    if (poll->from_start) {
+        reader->last_offset = -1;
+        reader->last = NULL;
+    } else if (poll->back) {
+        reader->last = read_before(c, poll);
+        reader->last_offset = reader->last == NULL ? -1 : poll->offset - 1;
+    }
+    bool kept =
+        reader->last != NULL && reader->last_offset >= start_of(c, poll->topic, poll->partition);
+    if (kept && place->drained && is_lost(c, reader->last)) {
+        found(c, ANOMALY_POLL_SKIP, poll->topic, poll->partition, poll->offset, poll->value);
+    }
+    reader->last = place;
+    if (poll->offset <= reader->last_offset) {
+        found(c, ANOMALY_POLL_ORDER, poll->topic, poll->partition, poll->offset, poll->value);
+    } else if (poll->offset != reader->last_offset + 1 &&
+               poll->offset > start_of(c, poll->topic, poll->partition)) {
+        found(c, ANOMALY_POLL_SKIP, poll->topic, poll->partition, poll->offset, poll->value);
+    }
+    reader->last_offset = poll->offset;
+}
+
+/* Where it was acknowledged is where it is, unless that was given up: then an earlier try of it may
+ * be in the log of the one that was elected. */
 static void
 check_value(struct checker *c, const struct history_poll *poll, struct place *place)
 {
@@ -162,6 +227,9 @@ check_value(struct checker *c, const struct history_poll *poll, struct place *pl
         found(c, ANOMALY_PHANTOM, poll->topic, poll->partition, poll->offset, poll->value);
         return;
     }
+    if (is_lost(c, place)) {
+        return; /* it may be there again, from a retry */
+    }
     if (known->place != NULL && known->place != place) {
         found(c, ANOMALY_DUPLICATE, poll->topic, poll->partition, poll->offset, poll->value);
     }
@@ -169,8 +237,28 @@ check_value(struct checker *c, const struct history_poll *poll, struct place *pl
     const struct history_send *send = known->send;
     if (send->outcome == HISTORY_FAIL) {
         found(c, ANOMALY_UNDEAD, poll->topic, poll->partition, poll->offset, poll->value);
-    } else if (send->outcome == HISTORY_OK && send->offset >= 0 && send->offset != poll->offset) {
+    } else if (send->outcome == HISTORY_OK && send->offset >= 0 && send->offset != poll->offset &&
+               !may_be_lost(c, send->topic, send->partition, send->offset, send->epoch)) {
         found(c, ANOMALY_INCONSISTENT, poll->topic, poll->partition, poll->offset, poll->value);
+    }
+}
+
+/* The drain may have been a reader before: it is one since it began for the last time. */
+static void
+learn_drained(struct checker *c)
+{
+    for (size_t i = 0; i < c->history->poll_count; i++) {
+        const struct history_poll *poll = &c->history->polls[i];
+        if (poll->process == c->drain && poll->from_start) {
+            cursor_of(&c->drains, poll->process, poll->topic, poll->partition)->begun = i;
+        }
+    }
+    for (size_t i = 0; i < c->history->poll_count; i++) {
+        const struct history_poll *poll = &c->history->polls[i];
+        if (poll->process == c->drain &&
+            i >= cursor_of(&c->drains, poll->process, poll->topic, poll->partition)->begun) {
+            place_of(c, poll)->drained = true;
+        }
     }
 }
 
@@ -180,11 +268,10 @@ check_polls(struct checker *c)
     for (size_t i = 0; i < c->history->poll_count; i++) {
         const struct history_poll *poll = &c->history->polls[i];
         struct place *place = place_of(c, poll);
-        check_reader(c, poll);
+        check_reader(c, poll, place);
         if (place->value != poll->value) {
             found(c, ANOMALY_INCONSISTENT, poll->topic, poll->partition, poll->offset, poll->value);
         }
-        place->drained = place->drained || poll->process == c->drain;
         check_value(c, poll, place);
     }
 }
@@ -201,8 +288,10 @@ check_sends(struct checker *c)
         int64_t start = start_of(c, send->topic, send->partition);
         int64_t offset = place != NULL ? place->key.offset : send->offset;
         bool gone = offset < start; /* also one whose offset nobody knows */
-        if (gone && send->outcome == HISTORY_OK) {
-            /* retention has taken it, seen or not */
+        bool given_up =
+            place == NULL && may_be_lost(c, send->topic, send->partition, offset, send->epoch);
+        if ((gone || given_up) && send->outcome == HISTORY_OK) {
+            /* retention has taken it, seen or not, or somebody gave it up */
         } else if (send->outcome == HISTORY_OK && place == NULL) {
             found(c, ANOMALY_LOST, send->topic, send->partition, send->offset, send->value);
         } else if (send->outcome == HISTORY_OK && !place->drained) {
@@ -247,6 +336,7 @@ free_tables(struct checker *c)
         free(known);
     }
     free_cursors(c->readers);
+    free_cursors(c->drains);
     free_cursors(c->senders);
 }
 
@@ -255,6 +345,7 @@ history_check(const struct history *history, int drain)
 {
     struct checker c = {.history = history, .drain = drain};
     learn_sends(&c);
+    learn_drained(&c);
     check_polls(&c);
     check_sends(&c);
     free_tables(&c);

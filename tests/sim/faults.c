@@ -37,7 +37,7 @@ static bool
 can_spare(struct world *world, const struct process *p)
 {
     replicas_settle(world);
-    bool spare = world->options.replication > 1 && p->alive;
+    bool spare = world->options.replication > 1 && p->alive && unclean_spares(world);
     for (int i = 0; i < world->options.brokers; i++) {
         spare = spare && !world_process(world, PROCESS_BROKER, i)->damaged;
     }
@@ -94,19 +94,26 @@ fault_crash_all(struct world *world)
     }
 }
 
-static void
-fault_pause(struct world *world)
+void
+faults_pause(struct process *p, int64_t for_us)
 {
     char name[24];
-    struct process *p =
-        rng_chance(&world->rng, 100) ? any_of(world, PROCESS_CLIENT) : faults_victim(world);
+    struct world *world = p->world;
     int64_t before = p->paused_until_us > world->now_us ? p->paused_until_us : world->now_us;
-    int64_t until = world->now_us + rng_range(&world->rng, 10 * MS, 5 * SECOND);
+    int64_t until = world->now_us + for_us;
     p->paused_until_us = until > before ? until : before;
     leases_paused(p, p->paused_until_us - before);
     world->counts.pauses++;
     world_trace(world, "%s is paused until %" PRId64 " ms", process_name(p, name),
                 p->paused_until_us / MS);
+}
+
+static void
+fault_pause(struct world *world)
+{
+    struct process *p =
+        rng_chance(&world->rng, 100) ? any_of(world, PROCESS_CLIENT) : faults_victim(world);
+    faults_pause(p, rng_range(&world->rng, 10 * MS, 5 * SECOND));
 }
 
 /* Of the wall clock: the monotonic one only goes a little fast or slow. */
@@ -169,12 +176,12 @@ fault_lose_disk(struct world *world)
     process_start_in(p, rng_range(&world->rng, 0, 3 * SECOND));
 }
 
-static void
-fault_wipe_broker(struct world *world)
+bool
+faults_wipe_broker(struct process *p)
 {
-    struct process *p = any_of(world, PROCESS_BROKER);
+    struct world *world = p->world;
     if (!can_spare(world, p)) {
-        return;
+        return false;
     }
     mark_damaged(p);
     world->counts.wipes_broker++;
@@ -183,6 +190,13 @@ fault_wipe_broker(struct world *world)
     disk_mend(p);
     world_trace(world, "broker %" PRId32 " has an empty disk now", p->id);
     process_start_in(p, rng_range(&world->rng, 0, 3 * SECOND));
+    return true;
+}
+
+static void
+fault_wipe_broker(struct world *world)
+{
+    faults_wipe_broker(any_of(world, PROCESS_BROKER));
 }
 
 /* ---- one of them ----------------------------------------------------------------------------- */
@@ -285,6 +299,7 @@ faults_draw(struct world *world)
     draw_storage(world);
     /* What one replica has acknowledged goes with it. */
     o->acks = o->replication > 1 || rng_chance(rng, 800) ? -1 : 1;
+    unclean_draw(world);
 }
 
 static size_t

@@ -161,6 +161,19 @@ fault_ring(struct world *world)
     }
 }
 
+void
+network_separate(struct world *world, uint64_t side, uint64_t others, int64_t until_us)
+{
+    for (int i = 0; i < world->process_count; i++) {
+        for (int k = 0; k < world->process_count; k++) {
+            if ((side >> i & others >> k & 1) != 0) {
+                block(world, i, k, until_us);
+                block(world, k, i, until_us);
+            }
+        }
+    }
+}
+
 /* ---- flapping and slow ----------------------------------------------------------------------- */
 
 void

@@ -14,6 +14,7 @@ history_deinit(struct history *history)
     free(history->sends);
     free(history->polls);
     free(history->starts);
+    free(history->cuts);
     *history = (struct history){0};
 }
 
@@ -55,21 +56,43 @@ history_begin(struct history *history, const struct history_start *start)
 }
 
 void
+history_cut(struct history *history, const struct history_cut *cut)
+{
+    history->cuts = grow(history->cuts, history->cut_count, &history->cut_capacity, sizeof(*cut));
+    history->cuts[history->cut_count++] = *cut;
+}
+
+/* The end of a line: an epoch only where one is known. */
+static void
+end_line(FILE *file, int32_t epoch)
+{
+    if (epoch != 0) {
+        fprintf(file, ",\"epoch\":%" PRId32, epoch);
+    }
+    fputs("}\n", file);
+}
+
+void
 history_write(const struct history *history, FILE *file)
 {
     for (size_t i = 0; i < history->send_count; i++) {
         const struct history_send *s = &history->sends[i];
         fprintf(file,
                 "{\"op\":\"send\",\"type\":\"%s\",\"process\":%d,\"topic\":%d,\"partition\":%d,"
-                "\"value\":%" PRIu64 ",\"offset\":%" PRId64 "}\n",
+                "\"value\":%" PRIu64 ",\"offset\":%" PRId64,
                 outcomes[s->outcome], s->process, s->topic, s->partition, s->value, s->offset);
+        end_line(file, s->epoch);
     }
     for (size_t i = 0; i < history->poll_count; i++) {
         const struct history_poll *p = &history->polls[i];
         fprintf(file,
                 "{\"op\":\"poll\",\"type\":\"ok\",\"process\":%d,\"topic\":%d,\"partition\":%d,"
-                "\"value\":%" PRIu64 ",\"offset\":%" PRId64 ",\"start\":%d}\n",
-                p->process, p->topic, p->partition, p->value, p->offset, p->from_start);
+                "\"value\":%" PRIu64 ",\"offset\":%" PRId64 ",\"start\":%d",
+                p->process, p->topic, p->partition, p->value, p->offset,
+                p->from_start ? 1
+                : p->back     ? 2
+                              : 0);
+        end_line(file, p->epoch);
     }
     for (size_t i = 0; i < history->start_count; i++) {
         const struct history_start *s = &history->starts[i];
@@ -78,6 +101,14 @@ history_write(const struct history *history, FILE *file)
                 "\"value\":0,\"offset\":%" PRId64 "}\n",
                 s->topic, s->partition, s->offset);
     }
+    for (size_t i = 0; i < history->cut_count; i++) {
+        const struct history_cut *c = &history->cuts[i];
+        fprintf(file,
+                "{\"op\":\"cut\",\"type\":\"ok\",\"process\":0,\"topic\":%d,\"partition\":%d,"
+                "\"value\":0,\"offset\":%" PRId64,
+                c->topic, c->partition, c->offset);
+        end_line(file, c->epoch);
+    }
 }
 
 static bool
@@ -85,20 +116,27 @@ read_line(struct history *history, const char *line)
 {
     char op[8];
     char type[8];
-    int start = 0;
+    const char *start = strstr(line, "\"start\":");
+    const char *epoch = strstr(line, "\"epoch\":");
     struct history_send s = {.outcome = HISTORY_INVOKED};
-    int fields =
-        sscanf(line,
-               "{\"op\":\"%7[a-z]\",\"type\":\"%7[a-z]\",\"process\":%d,\"topic\":%d,"
-               "\"partition\":%d,\"value\":%" SCNu64 ",\"offset\":%" SCNd64 ",\"start\":%d}",
-               op, type, &s.process, &s.topic, &s.partition, &s.value, &s.offset, &start);
-    if (fields == 8 && strcmp(op, "poll") == 0) {
+    int fields = sscanf(line,
+                        "{\"op\":\"%7[a-z]\",\"type\":\"%7[a-z]\",\"process\":%d,\"topic\":%d,"
+                        "\"partition\":%d,\"value\":%" SCNu64 ",\"offset\":%" SCNd64,
+                        op, type, &s.process, &s.topic, &s.partition, &s.value, &s.offset);
+    s.epoch = epoch == NULL ? 0 : (int32_t)strtol(epoch + 8, NULL, 10);
+    if (fields == 7 && start != NULL && strcmp(op, "poll") == 0) {
         history_poll(history, &(struct history_poll){.process = s.process,
                                                      .topic = s.topic,
                                                      .partition = s.partition,
                                                      .offset = s.offset,
                                                      .value = s.value,
-                                                     .from_start = start != 0});
+                                                     .from_start = start[8] == '1',
+                                                     .back = start[8] == '2',
+                                                     .epoch = s.epoch});
+        return true;
+    }
+    if (fields == 7 && s.epoch > 0 && strcmp(op, "cut") == 0) {
+        history_cut(history, &(struct history_cut){s.topic, s.partition, s.offset, s.epoch});
         return true;
     }
     if (fields == 7 && strcmp(op, "start") == 0) {

@@ -20,6 +20,7 @@ struct history_send {
     uint64_t value;
     int64_t offset; /* OK with a known offset; else -1 */
     enum history_outcome outcome;
+    int32_t epoch; /* OK: of the leader that acknowledged it; 0: the first, or not known */
 };
 
 struct history_poll {
@@ -29,6 +30,8 @@ struct history_poll {
     int64_t offset;
     uint64_t value;
     bool from_start; /* the first of a reader that began at the start of the log */
+    bool back;       /* the first since it was told that what it has read from here on is gone */
+    int32_t epoch;   /* of the leader that gave it its offset; 0: the first, or not known */
 };
 
 /* Where the log of a partition begins in the end: retention has taken what lies below. */
@@ -36,6 +39,16 @@ struct history_start {
     int topic;
     int partition;
     int64_t offset;
+};
+
+/* A leader of a partition was elected uncleanly, to this epoch: what earlier epochs have from this
+ * offset on may be lost, and other values may come in its place. All sends and polls of such a
+ * partition say of which epoch they are. */
+struct history_cut {
+    int topic;
+    int partition;
+    int64_t offset;
+    int32_t epoch;
 };
 
 struct history {
@@ -48,6 +61,9 @@ struct history {
     struct history_start *starts; /* of partitions whose log does not begin at 0 */
     size_t start_count;
     size_t start_capacity;
+    struct history_cut *cuts; /* in order of epochs */
+    size_t cut_count;
+    size_t cut_capacity;
 };
 
 void history_deinit(struct history *history);
@@ -56,6 +72,7 @@ void history_deinit(struct history *history);
 size_t history_invoke(struct history *history, const struct history_send *send);
 void history_poll(struct history *history, const struct history_poll *poll);
 void history_begin(struct history *history, const struct history_start *start);
+void history_cut(struct history *history, const struct history_cut *cut);
 
 /* One operation a line. */
 void history_write(const struct history *history, FILE *file);

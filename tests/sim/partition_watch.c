@@ -9,6 +9,8 @@
 
 #include "libdmq/base/assert.h"
 
+#define NO_LIFE UINT64_MAX
+
 struct place {
     uint64_t generation; /* of the log when it was read */
     enum watch_part part;
@@ -31,6 +33,10 @@ struct partition_watch {
     int32_t epoch; /* the newest that somebody leads in */
     int leader;
     uint64_t leader_life;
+    size_t cuts; /* by unclean elections */
+    struct watch_cut cut;
+    int64_t former_end; /* the highest of histories that were given up */
+    uint64_t former;    /* places that may still hold one of them */
     char failure[240];
 };
 
@@ -65,6 +71,13 @@ int64_t
 partition_watch_committed(const struct partition_watch *watch)
 {
     return watch->end;
+}
+
+size_t
+partition_watch_cuts(const struct partition_watch *watch, struct watch_cut *ret_last)
+{
+    *ret_last = watch->cut;
+    return watch->cuts;
 }
 
 int64_t
@@ -256,9 +269,62 @@ former_high_watermark(struct partition_watch *watch, const struct watch_replica 
 
 static void check_members(struct partition_watch *watch);
 
+/* Whether it may still be of a history that was given up. */
+static bool
+is_former(struct partition_watch *watch, const struct watch_replica *replica)
+{
+    uint64_t joined = watch->former & watch->image.isr;
+    watch->former &= ~joined;
+    for (int i = 0; i < watch->place_count; i++) {
+        if (holds(joined, i)) {
+            watch->places[i].life = NO_LIFE; /* its high watermark was cut with its log */
+        }
+    }
+    return replica->leader_epoch < watch->cut.epoch || holds(watch->former, replica->place);
+}
+
+/* What a leader of the former history called safe, an unclean leader may not have synced: nothing
+ * follows from it, here and with those whom it tells, until its high watermark rises by what it and
+ * others have, or all of them have that much. */
+static bool
+is_hearsay(const struct partition_watch *watch, const struct watch_replica *replica, bool rose)
+{
+    return replica->high_watermark <= watch->former_end && !(replica->leads && rose);
+}
+
+static void
+commit_hearsay(struct partition_watch *watch, const struct watch_replica *leader)
+{
+    const size_t count = watch->count;
+    const int64_t end = watch->end;
+    struct watch_entry entry;
+    while (watch->end < leader->high_watermark &&
+           watch->disks.read(watch->disks.arg, leader->place, WATCH_SYNCED, watch->end, &entry) &&
+           entry.base == watch->end) {
+        add_committed(watch, &entry);
+    }
+    int held = 0;
+    for (int i = 0; i < watch->place_count; i++) {
+        held += holds(watch->image.isr, i) && equal_end(watch, i, WATCH_SYNCED) >= watch->end;
+    }
+    if (watch->end == leader->high_watermark && held >= watch->image.min_isr &&
+        held == __builtin_popcountll(watch->image.isr)) {
+        return;
+    }
+    watch->count = count;
+    watch->end = end;
+    for (int i = 0; i < watch->place_count; i++) {
+        struct place *place = &watch->places[i];
+        place->equal_end = place->equal_end < end ? place->equal_end : end;
+    }
+}
+
 void
 partition_watch_replica(struct partition_watch *watch, const struct watch_replica *replica)
 {
+    if (is_former(watch, replica)) {
+        return;
+    }
     int64_t from = former_high_watermark(watch, replica);
     int64_t committed = watch->end;
     watch->places[replica->place].high_watermark = replica->high_watermark;
@@ -274,7 +340,11 @@ partition_watch_replica(struct partition_watch *watch, const struct watch_replic
         replica->high_watermark > replica->synced_end) {
         fail(watch, "the high watermark of replica %d rose above its synced end", replica->place);
     }
-    if (replica->high_watermark > watch->end && !replica->leads) {
+    if (replica->high_watermark > watch->end && is_hearsay(watch, replica, rose)) {
+        if (replica->leads) {
+            commit_hearsay(watch, replica);
+        }
+    } else if (replica->high_watermark > watch->end && !replica->leads) {
         fail(watch, "the high watermark of replica %d is above all leaders'", replica->place);
     } else if (replica->high_watermark > watch->end) {
         commit(watch, replica);
@@ -344,14 +414,56 @@ check_epochs(struct partition_watch *watch, const struct watch_image *next)
     }
 }
 
+/* None of those who could lead is left, and another one may. */
+static bool
+is_unclean(const struct partition_watch *watch, const struct watch_image *next)
+{
+    uint64_t last = watch->image.isr | watch->image.elr;
+    uint64_t now = next->isr | next->elr;
+    return watch->seen && next->may_lose && now != 0 && (last & now) == 0;
+}
+
+/* From here on the log of the one that was elected is the history. */
+static void
+begin_history(struct partition_watch *watch)
+{
+    struct watch_entry first;
+    int place = __builtin_ctzll(watch->image.isr | watch->image.elr);
+    size_t count = watch->count;
+    bool any = watch->disks.read(watch->disks.arg, place, WATCH_SYNCED, 0, &first);
+    int64_t start = any ? first.base : 0;
+    int64_t highest = watch->start; /* others may begin there still, if its log goes so far */
+    watch->start = start < highest ? start : highest;
+    watch->former_end = watch->end > watch->former_end ? watch->end : watch->former_end;
+    watch->places[place].equal_end = 0;
+    int64_t end = equal_end(watch, place, WATCH_SYNCED);
+    watch->end = end < watch->end ? end : watch->end;
+    watch->start = watch->end < highest ? watch->end : highest;
+    while (watch->count > 0 && watch->committed[watch->count - 1].end > watch->end) {
+        watch->count--;
+    }
+    watch->cut =
+        (struct watch_cut){watch->end, watch->image.leader_epoch, (int64_t)(count - watch->count)};
+    watch->cuts++;
+    watch->former = watch->image.replicas & ~(UINT64_C(1) << place);
+    for (int i = 0; i < WATCH_GHOST + watch->place_count; i++) {
+        watch->places[i].equal_end = 0;
+    }
+    watch->places[place].life = NO_LIFE;
+}
+
 void
 partition_watch_image(struct partition_watch *watch, const struct watch_image *image)
 {
+    bool unclean = is_unclean(watch, image);
     if (watch->seen) {
         check_epochs(watch, image);
     }
     watch->seen = true;
     watch->image = *image;
+    if (unclean) {
+        begin_history(watch);
+    }
     check_sets(watch);
     check_members(watch);
 }

@@ -6,11 +6,16 @@
  *     partition_watch_replica(watch, &replica);   after an event of a replica
  *     partition_watch_failure(watch)              NULL, or the first thing that did not hold
  *
- * A log is a row of entries (a record, or a batch), none of which ever lies in two ways. */
+ * A log is a row of entries (a record, or a batch), none of which ever lies in two ways.
+ *
+ * An unclean election that was asked for begins another history: what its leader has durably, at
+ * that moment, stays committed; what else was is given up. Whoever is not in the ISR since then may
+ * hold the former history, and believe in it, until it joins. From then on all is as strict. */
 #ifndef TESTS_SIM_PARTITION_WATCH_H
 #define TESTS_SIM_PARTITION_WATCH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define WATCH_PLACES 16 /* of replicas: bits of a set */
@@ -55,6 +60,7 @@ struct watch_image {
     uint64_t elr;
     uint64_t live; /* registered, and not fenced since */
     bool async;    /* of the partition */
+    bool may_lose; /* an unclean election of it was asked for */
 };
 
 struct watch_replica {
@@ -90,6 +96,15 @@ const char *partition_watch_failure(const struct partition_watch *watch);
 
 /* Records below were safe at some time, and so are for ever. */
 int64_t partition_watch_committed(const struct partition_watch *watch);
+
+/* Unclean elections that were seen. With that of number `count` - 1 a history began that has what
+ * was committed below `end` and nothing else, in this epoch. */
+struct watch_cut {
+    int64_t end;
+    int32_t epoch;
+    int64_t given_up; /* batches that were committed */
+};
+size_t partition_watch_cuts(const struct partition_watch *watch, struct watch_cut *ret_last);
 
 /* No log begins further on. */
 int64_t partition_watch_start(const struct partition_watch *watch);

@@ -234,12 +234,18 @@ look_at(struct world *world, const struct image_topic *topic, const struct parti
         .replicas = places(world, record->replicas, record->replicas_count),
         .isr = places(world, record->isr, record->isr_count),
         .elr = places(world, record->elr, record->elr_count),
-        .live = live};
+        .live = live,
+        .may_lose = unclean_may_lose(world, topic, record->partition)};
+    struct watch_cut cut;
+    size_t cuts = partition_watch_cuts(p->watch, &cut);
     p->version = world->replicas->version;
     p->was_async |=
         record->durability == DURABILITY_ASYNC || topic->config.durability == DURABILITY_ASYNC;
     partition_watch_image(p->watch, &seen);
     require(p);
+    if (partition_watch_cuts(p->watch, &cut) > cuts) {
+        unclean_elected(world, record, &cut);
+    }
 }
 
 void

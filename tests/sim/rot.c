@@ -106,7 +106,8 @@ any_partition(struct world *world, struct rng *rng)
 static bool
 can_spare(struct world *world, const struct process *p)
 {
-    bool spare = world->options.replication > 1 && p->alive && !p->disk_offline;
+    bool spare =
+        world->options.replication > 1 && p->alive && !p->disk_offline && unclean_spares(world);
     replicas_settle(world);
     for (int i = 0; i < world->options.brokers; i++) {
         spare = spare && !world_process(world, PROCESS_BROKER, i)->damaged;

@@ -39,8 +39,9 @@ class Copy:
         if not self.sources.exists():
             shutil.copytree(ROOT, self.sources, ignore=SKIPPED, symlinks=True)
         state = "ON" if assertions else "OFF"
+        ccache = ["-DCMAKE_C_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
         subprocess.run(
-            ["cmake", "-G", "Ninja", "-S", self.sources, "-B", self.build]
+            ["cmake", "-G", "Ninja", "-S", self.sources, "-B", self.build, *ccache]
             + [f"-DDMQ_ASSERTIONS={state}", "-DCMAKE_C_FLAGS=-w", "-DCMAKE_BUILD_TYPE=Release"],
             check=True,
             capture_output=True,

@@ -224,6 +224,9 @@ handle(struct world *world, const struct world_event *event)
     case WORLD_OPERATOR:
         disk_operator_comes(p);
         break;
+    case WORLD_UNCLEAN:
+        unclean_happens(world);
+        break;
     case WORLD_FAULT:
         faults_happen(world);
         break;

@@ -12,6 +12,7 @@
  *   world_controller.c a controller process               faults_disk.c  brokers' disks
  *   world_client.c     a client process                   admin.c        topics made and deleted
  *                                                         rot.c          bits of logs flip
+ *                                                         unclean.c      elections that lose
  *                                                         metadata_checker.c  what must hold of it
  *
  * A crash takes everything that a process had in memory; its disk and store keep what simfs and
@@ -69,6 +70,7 @@ enum world_event_kind {
     WORLD_EARLY,    /* a disk is replaced before the cluster is formed */
     WORLD_SPACE,    /* a broker's disk that was full has space again */
     WORLD_OPERATOR, /* somebody mends a broker's disk that failed */
+    WORLD_UNCLEAN,  /* a step towards an unclean election (unclean.c) */
     WORLD_FAULT     /* something goes wrong */
 };
 
@@ -254,6 +256,7 @@ struct world_options {
     bool staggered;           /* not all begin at once */
     bool tears;
     bool topic_churn;
+    bool unclean; /* one of the topics is elected uncleanly */
     bool async_topic;
     bool retention;             /* asked for: otherwise logs keep all */
     int64_t retention_check_ms; /* 0: never */
@@ -335,6 +338,10 @@ struct world_options {
     X(restored, "emptied brokers that are whole again")                                            \
     X(rots, "[bits of logs that flipped]")                                                         \
     X(quarantines, "[damaged logs set aside]")                                                     \
+    X(unclean_elections, "leaders elected that were not in sync")                                  \
+    X(given_up, "committed batches that this gave up")                                             \
+    X(unclean_refused, "unclean elections refused, for there was a leader or no consent")          \
+    X(readers_told, "readers told that what they had read is gone")                                \
     X(leaders_moved, "partitions that got another leader")                                         \
     X(replicas_compared, "replicas compared byte by byte")                                         \
     X(fenced, "brokers fenced")                                                                    \
@@ -348,6 +355,24 @@ struct world_options {
     X(unknown, "records of unknown fate")                                                          \
     X(duplicates, "duplicate batches recognised")                                                  \
     X(polls, "records read")
+
+/* How far an unclean election has come. */
+enum unclean_stage {
+    UNCLEAN_IDLE,
+    UNCLEAN_BEHIND, /* a follower is down */
+    UNCLEAN_ALONE   /* it is back, and those in sync are gone */
+};
+
+struct unclean {
+    struct rng rng;
+    enum unclean_stage stage;
+    struct uuid topic_id;
+    int32_t partition;
+    int32_t broker_id;
+    int asks;
+    bool empties;                 /* its disk */
+    bool asked[WORLD_PARTITIONS]; /* for these one was asked for, ever */
+};
 
 struct world_counts {
 #define X(name, text) uint64_t name;
@@ -371,6 +396,7 @@ struct world {
     struct metadata_checker *metadata;
     struct raft_watch *watch;
     struct replicas *replicas;
+    struct unclean unclean;
     struct world_counts counts;
     uint64_t trace_hash;
     bool trace; /* print readable lines */
@@ -533,6 +559,7 @@ struct admin *admin_new(void);
 void admin_free(struct admin *admin);
 void admin_work(struct process *client);
 void admin_create_shared(struct process *client, int topic);
+void admin_elect(struct process *client, const struct elect_leaders_request *request);
 void admin_answered(struct process *client, uint64_t number, dmq_err err, struct buf *body);
 
 /* Every client makes one more topic, which must be acknowledged. */
@@ -606,6 +633,8 @@ int64_t faults_one_of(struct rng *rng, const int64_t *values, size_t count);
                   sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
 
 struct process *faults_victim(struct world *world);
+void faults_pause(struct process *p, int64_t for_us);
+bool faults_wipe_broker(struct process *p); /* false: what it holds cannot be spared */
 void fault_break(struct world *world);
 void fault_cut(struct world *world);
 void fault_isolate(struct world *world);
@@ -622,6 +651,7 @@ void disk_operator_comes(struct process *p);
 void disk_check(struct process *p);
 void disk_count(struct process *p);
 void flap_on(struct world *world, uint64_t number);
+void network_separate(struct world *world, uint64_t side, uint64_t others, int64_t until_us);
 void network_heal(struct world *world);
 void network_leave_out(struct world *world, struct process *p);
 
@@ -635,6 +665,22 @@ void rot_note(struct process *p, const struct disk_op *op);
 
 /* Flips it, so that a second call flips it back: between the two the disk is as it was. */
 void rot_hide(const struct process *p);
+
+/* ---- unclean.c ------------------------------------------------------------------------------- */
+
+void unclean_draw(struct world *world);
+void unclean_happens(struct world *world);
+bool unclean_is_topic(const struct world *world, int topic);
+
+/* No disk may be lost where it holds the only copy that counts. */
+bool unclean_spares(struct world *world);
+
+/* Somebody asked for an unclean election of it. */
+bool unclean_may_lose(const struct world *world, const struct image_topic *topic,
+                      int32_t partition);
+void unclean_elected(struct world *world, const struct partition_record *record,
+                     const struct watch_cut *cut);
+bool unclean_was_cut(const struct world *world, int topic, int partition);
 
 /* ---- garbage.c ------------------------------------------------------------------------------- */
 

@@ -23,6 +23,7 @@ struct slot {
     int partition;
     int64_t next;    /* offset of the next record */
     bool from_start; /* the next record is the first since the assignment */
+    bool back;       /* the next record is the first since it was told that the log was cut */
 };
 
 struct sim_client {
@@ -38,6 +39,7 @@ struct sim_client {
     struct batch_reader reader;
     bool quiet; /* sends nothing new */
     uint64_t flush_mark;
+    int32_t sent_epoch[WORLD_PARTITIONS]; /* to the topic that unclean elections are held of */
 };
 
 static void step(struct process *p, struct client_event *event);
@@ -72,6 +74,33 @@ link_of(struct process *p, uint32_t conn)
     DMQ_UNREACHABLE();
 }
 
+/* The epoch of the leader that a batch is meant for, which refuses it in another one: what it
+ * acknowledges was acknowledged in this. */
+static void
+note_epochs(struct process *p, struct buf **frames)
+{
+    struct sim_client *c = p->client;
+    struct request_header header;
+    struct produce_request request;
+    struct arena arena;
+    struct err_msg msg;
+    const int32_t handle = c->handles[WORLD_MAX_TOPICS - 1];
+    arena_init(&arena, 1 << 16);
+    dmq_err err = msg_decode(desc_request_header(), 0, buf_bytes(frames[0]), &arena, &header, &msg);
+    DMQ_ASSERT(err == DMQ_OK);
+    if (header.api_key == API_PRODUCE && handle >= 0) {
+        err = msg_decode(desc_produce_request(), 0, buf_bytes(frames[1]), &arena, &request, &msg);
+        DMQ_ASSERT(err == DMQ_OK);
+        for (uint32_t i = 0; i < request.partitions_count; i++) {
+            const struct produce_partition *to = &request.partitions[i];
+            if (uuid_equal(to->topic_id, client_topic(c->machine, handle)->id)) {
+                c->sent_epoch[to->partition] = to->leader_epoch;
+            }
+        }
+    }
+    arena_deinit(&arena);
+}
+
 static void
 send_frames(struct process *p, const struct client_effect *effect)
 {
@@ -80,6 +109,9 @@ send_frames(struct process *p, const struct client_effect *effect)
     DMQ_ASSERT(frames != NULL);
     for (size_t i = 0; i < effect->u.send.count; i++) {
         frames[i] = buf_ref(effects->frames[effect->u.send.first + i]);
+    }
+    if (p->world->options.unclean && effect->u.send.count > 1) {
+        note_epochs(p, frames);
     }
     link_send(link_of(p, effect->conn), 0, frames, effect->u.send.count);
 }
@@ -96,6 +128,8 @@ note_outcome(struct process *p, const struct send_batch *batch)
         if (batch->result.code == DMQ_OK) {
             send->outcome = HISTORY_OK;
             send->offset = batch->base_offset < 0 ? -1 : batch->base_offset + record->index;
+            send->epoch =
+                unclean_is_topic(world, send->topic) ? p->client->sent_epoch[send->partition] : 0;
             world->counts.acked++;
         } else if (cls == DMQ_CLASS_MAYBE_DONE) {
             send->outcome = HISTORY_INFO;
@@ -111,20 +145,41 @@ note_outcome(struct process *p, const struct send_batch *batch)
 }
 
 static void
-note_record(struct process *p, struct slot *slot, const struct batch_record *record)
+note_record(struct process *p, struct slot *slot, const struct batch_record *record, int32_t epoch)
 {
     char text[24] = "";
     size_t size = record->value.size < 20 ? record->value.size : 20;
     memcpy(text, record->value.data, size);
-    history_poll(&p->world->history, &(struct history_poll){.process = p->id,
-                                                            .topic = slot->topic,
-                                                            .partition = slot->partition,
-                                                            .offset = record->offset,
-                                                            .value = strtoull(text, NULL, 10),
-                                                            .from_start = slot->from_start});
+    history_poll(
+        &p->world->history,
+        &(struct history_poll){.process = p->id,
+                               .topic = slot->topic,
+                               .partition = slot->partition,
+                               .offset = record->offset,
+                               .value = strtoull(text, NULL, 10),
+                               .from_start = slot->from_start,
+                               .back = slot->back,
+                               .epoch = unclean_is_topic(p->world, slot->topic) ? epoch : 0});
     slot->from_start = false;
+    slot->back = false;
     slot->next = record->offset + 1;
     p->world->counts.polls++;
+}
+
+/* Back to an offset below: where a leader was elected uncleanly it was told so.
+ */
+static void
+set_back(struct process *p, struct slot *slot, int64_t offset)
+{
+    if (!unclean_was_cut(p->world, slot->topic, slot->partition)) {
+        world_fail(p->world,
+                   "a reader was set back: client %d is at %" PRId64
+                   " of t%d-%d, and gets %" PRId64,
+                   p->id, slot->next, slot->topic, slot->partition, offset);
+    }
+    slot->next = offset;
+    slot->back = true;
+    p->world->counts.readers_told++;
 }
 
 static void
@@ -139,17 +194,14 @@ take_records(struct process *p, const struct client_effect *effect)
     int64_t consumed = (int64_t)rest.size;
     bool current = effect->u.records.generation == c->generation;
     if (current && effect->u.records.offset < c->slots[effect->u.records.slot].next) {
-        const struct slot *slot = &c->slots[effect->u.records.slot];
-        world_fail(p->world,
-                   "a reader was set back: client %d is at %" PRId64 " of t%" PRId32 "-%" PRId32
-                   ", and gets %" PRId64,
-                   p->id, slot->next, slot->topic, slot->partition, effect->u.records.offset);
+        set_back(p, &c->slots[effect->u.records.slot], effect->u.records.offset);
     }
     while (current && batch_next(&rest, &batch) == DMQ_OK) {
         const struct batch_limits limits = {.max_bytes = 0};
         struct batch_record record;
+        struct batch_header header;
         struct err_msg err;
-        if (batch_check(batch, &limits, &err, NULL) != DMQ_OK ||
+        if (batch_check(batch, &limits, &err, &header) != DMQ_OK ||
             batch_reader_open(&c->reader, batch, &err) != DMQ_OK) {
             world_fail(p->world, "a reader got a batch that is corrupt");
             return;
@@ -157,7 +209,7 @@ take_records(struct process *p, const struct client_effect *effect)
         while (batch_reader_next(&c->reader, &record)) {
             struct slot *slot = &c->slots[effect->u.records.slot];
             if (record.offset >= effect->u.records.offset && record.offset >= slot->next) {
-                note_record(p, slot, &record);
+                note_record(p, slot, &record, header.leader_epoch);
             }
         }
     }

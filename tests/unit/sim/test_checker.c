@@ -207,6 +207,139 @@ a_reader_that_skips_beyond_the_log_start(void **state)
     assert_found(ANOMALY_POLL_SKIP);
 }
 
+/* ---- a leader was elected uncleanly ---------------------------------------------------------- */
+
+static void
+cut(int64_t offset, int32_t epoch)
+{
+    history_cut(&history, &(struct history_cut){.offset = offset, .epoch = epoch});
+}
+
+static void
+send_in(int32_t epoch, uint64_t value, int64_t offset)
+{
+    history.sends[send(value, offset, HISTORY_OK)].epoch = epoch;
+}
+
+static void
+poll_in(int32_t epoch, int process, int64_t offset, uint64_t value)
+{
+    poll(process, offset, value);
+    history.polls[history.poll_count - 1].epoch = epoch;
+}
+
+/* Value 4 is lost, 5 stands at its offset. A reader saw both: it was told, and began anew. */
+static void
+what_was_given_up_is_forgiven(void **state)
+{
+    (void)state;
+    cut(3, 2);
+    send_in(1, 4, 3);
+    send_in(2, 5, 3);
+    poll_in(1, READER, 3, 4);
+    for (uint64_t value = 1; value <= 3; value++) {
+        poll(READER, (int64_t)value - 1, value);
+    }
+    poll_in(2, READER, 3, 5);
+    poll_in(2, DRAIN, 3, 5);
+    assert_found(ANOMALY_NONE);
+}
+
+static void
+what_the_unclean_leader_had_is_kept(void **state)
+{
+    (void)state;
+    cut(4, 2);
+    send_in(1, 4, 3);
+    assert_found(ANOMALY_LOST);
+}
+
+static void
+what_the_unclean_leader_acknowledged_is_kept(void **state)
+{
+    (void)state;
+    cut(3, 2);
+    send_in(2, 4, 3);
+    assert_found(ANOMALY_LOST);
+}
+
+static void
+another_partition_gave_up_nothing(void **state)
+{
+    (void)state;
+    history_cut(&history, &(struct history_cut){.partition = 1, .offset = 0, .epoch = 2});
+    send_in(1, 4, 3);
+    assert_found(ANOMALY_LOST);
+}
+
+/* It has read 4 at 3, which is lost, and goes on at 4, without 6, which is at 3 now. */
+static void
+a_reader_that_is_not_told(void **state)
+{
+    (void)state;
+    cut(3, 2);
+    send_in(1, 4, 3);
+    send_in(2, 6, 3);
+    send_in(2, 7, 4);
+    poll_in(2, DRAIN, 3, 6);
+    poll_in(2, DRAIN, 4, 7);
+    poll_in(1, READER, 3, 4);
+    poll_in(2, READER, 4, 7);
+    assert_found(ANOMALY_POLL_SKIP);
+}
+
+/* It is sent back to where the log parts from what it has read; further on is too far. */
+static void
+a_reader_that_is_sent_back(void **state)
+{
+    (void)state;
+    cut(2, 2);
+    send_in(1, 4, 3);
+    send_in(1, 5, 4);
+    send_in(2, 6, 3);
+    send_in(2, 7, 4);
+    poll_in(1, READER, 3, 4);
+    poll_in(1, READER, 4, 5);
+    poll_in(2, DRAIN, 3, 6);
+    poll_in(2, DRAIN, 4, 7);
+    poll_in(2, READER, 3, 6);
+    history.polls[history.poll_count - 1].back = true;
+    assert_found(ANOMALY_NONE);
+    history.poll_count--;
+    poll_in(2, READER, 4, 7);
+    history.polls[history.poll_count - 1].back = true;
+    assert_found(ANOMALY_POLL_SKIP);
+}
+
+/* It was there, was lost, and is there again from a retry: only twice at once is wrong. */
+static void
+a_lost_value_may_be_written_again(void **state)
+{
+    (void)state;
+    cut(3, 2);
+    send(4, -1, HISTORY_INFO);
+    poll_in(1, READER, 3, 4);
+    poll_in(2, DRAIN, 3, 4);
+    assert_found(ANOMALY_NONE);
+    poll_in(2, DRAIN, 4, 4);
+    assert_found(ANOMALY_DUPLICATE);
+}
+
+/* Its first try was written by a leader of epoch 1, which was deposed, and is elected again. */
+static void
+an_earlier_try_of_a_lost_value_may_be_there(void **state)
+{
+    (void)state;
+    cut(3, 3);
+    send_in(2, 4, 5);
+    poll_in(2, READER, 3, 9);
+    poll_in(1, DRAIN, 3, 4);
+    send(9, -1, HISTORY_INFO);
+    assert_found(ANOMALY_NONE);
+    history.sends[3].epoch = 3;
+    assert_found(ANOMALY_INCONSISTENT);
+}
+
 static void
 a_history_survives_a_file(void **state)
 {
@@ -215,6 +348,9 @@ a_history_survives_a_file(void **state)
     size_t line;
     FILE *file = tmpfile();
     begin(2);
+    cut(1, 7);
+    history.polls[1].epoch = 3;
+    history.polls[3].back = true;
     history_write(&history, file);
     rewind(file);
     assert_true(history_read(&back, file, &line));
@@ -223,15 +359,20 @@ a_history_survives_a_file(void **state)
     assert_int_equal(back.poll_count, history.poll_count);
     assert_int_equal(back.start_count, 1);
     assert_int_equal(back.starts[0].offset, 2);
+    assert_int_equal(back.cut_count, 1);
+    assert_int_equal(back.cuts[0].offset, 1);
+    assert_int_equal(back.cuts[0].epoch, 7);
     for (size_t i = 0; i < back.poll_count; i++) {
         assert_int_equal(back.polls[i].value, history.polls[i].value);
         assert_int_equal(back.polls[i].from_start, history.polls[i].from_start);
+        assert_int_equal(back.polls[i].epoch, history.polls[i].epoch);
+        assert_int_equal(back.polls[i].back, history.polls[i].back);
     }
     fputs("{\"op\":\"nonsense\"}\n", file);
     rewind(file);
     history_deinit(&back);
     assert_false(history_read(&back, file, &line));
-    assert_int_equal(line, history.send_count + history.poll_count + 2);
+    assert_int_equal(line, history.send_count + history.poll_count + 3);
     history_deinit(&back);
     fclose(file);
 }
@@ -254,6 +395,16 @@ main(void)
         cmocka_unit_test_setup_teardown(what_retention_took_is_not_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(what_lies_above_the_log_start_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reader_that_skips_beyond_the_log_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_given_up_is_forgiven, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_the_unclean_leader_had_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_the_unclean_leader_acknowledged_is_kept, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(another_partition_gave_up_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_reader_that_is_not_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_reader_that_is_sent_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_value_may_be_written_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_earlier_try_of_a_lost_value_may_be_there, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_history_survives_a_file, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

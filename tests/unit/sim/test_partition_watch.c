@@ -352,6 +352,115 @@ logs_of_other_epochs_may_part(void **state)
     assert_found("of one epoch at 4");
 }
 
+/* ---- unclean elections ----------------------------------------------------------------------- */
+
+/* The third replica leaves the ISR, the others go on to three records, and go. */
+static void
+leave_the_third_behind(void)
+{
+    image.isr = 3;
+    image.partition_epoch = 2;
+    partition_watch_image(watch, &image);
+    for (int i = 0; i < 2; i++) {
+        append(i, 1, 12);
+        logs[i].synced = 3;
+    }
+    see(replica(0, 3));
+    image.leader = -1;
+    image.leader_epoch = 2;
+    image.partition_epoch = 3;
+    image.isr = 0;
+    image.elr = 3;
+    image.live = 4;
+    partition_watch_image(watch, &image);
+    assert_null(partition_watch_failure(watch));
+    assert_int_equal(partition_watch_committed(watch), 3);
+}
+
+static void
+elect_the_third(bool may_lose)
+{
+    image.may_lose = may_lose;
+    image.leader = 2;
+    image.leader_epoch = 3;
+    image.partition_epoch = 4;
+    image.isr = 4;
+    image.elr = 0;
+    partition_watch_image(watch, &image);
+}
+
+static struct watch_replica
+third(int64_t high_watermark)
+{
+    struct watch_replica seen = replica(2, high_watermark);
+    seen.leads = true;
+    seen.leader_epoch = 3;
+    return seen;
+}
+
+static void
+nobody_asked_for_an_unclean_leader(void **state)
+{
+    (void)state;
+    leave_the_third_behind();
+    elect_the_third(false);
+    assert_found("replica 2 is in the ISR and holds what is committed up to 2, not 3");
+}
+
+/* Who believes in the former history is nobody's judge, until it joins with what the new one is. */
+static void
+an_unclean_leader_begins_a_history(void **state)
+{
+    (void)state;
+    struct watch_cut cut;
+    leave_the_third_behind();
+    elect_the_third(true);
+    assert_int_equal(partition_watch_cuts(watch, &cut), 1);
+    assert_int_equal(cut.end, 2);
+    assert_int_equal(cut.epoch, 3);
+    assert_int_equal(cut.given_up, 1);
+    assert_int_equal(partition_watch_committed(watch), 2);
+    see(replica(0, 3));
+    see(third(2));
+    append(2, 3, 20);
+    logs[2].synced = 3;
+    logs[0].records[2] = logs[2].records[2]; /* it was cut, and follows */
+    logs[0].generation++;
+    image.isr = 5;
+    image.live = 5;
+    image.partition_epoch = 5;
+    partition_watch_image(watch, &image);
+    see(third(2));
+    see(third(3));
+    struct watch_replica joined = replica(0, 2);
+    joined.leads = false;
+    joined.leader_epoch = 3;
+    see(joined);
+    assert_null(partition_watch_failure(watch));
+    assert_int_equal(partition_watch_committed(watch), 3);
+}
+
+static void
+the_new_history_is_as_strict(void **state)
+{
+    (void)state;
+    leave_the_third_behind();
+    elect_the_third(true);
+    see(third(2));
+    for (int i = 0; i < 2; i++) {
+        append(2, 3, 20 + (uint64_t)i);
+    }
+    logs[2].synced = 4;
+    image.isr = 5; /* the first holds the former history still */
+    image.live = 5;
+    image.partition_epoch = 5;
+    partition_watch_image(watch, &image);
+    see(third(2));
+    assert_null(partition_watch_failure(watch));
+    see(third(4));
+    assert_found("is acknowledged and not on min ISR disks");
+}
+
 int
 main(void)
 {
@@ -373,6 +482,9 @@ main(void)
         TEST(a_log_that_begins_above_what_is_safe),
         TEST(logs_of_one_epoch_that_part),
         TEST(logs_of_other_epochs_may_part),
+        TEST(nobody_asked_for_an_unclean_leader),
+        TEST(an_unclean_leader_begins_a_history),
+        TEST(the_new_history_is_as_strict),
     };
     return cmocka_run_group_tests_name("partition_watch", tests, NULL, NULL);
 }
