@@ -39,6 +39,10 @@ unknown_option(const struct option_table *table, const char *name, dmq_error *er
         names[i] = table->specs[i].name;
     }
     const char *nearest = nearest_of(bytes_str(name), names, table->count);
+    for (size_t i = 0; nearest == NULL && i < table->count; i++) { /* "compresion" is one, too */
+        struct bytes first = bytes_of(names[i], strcspn(names[i], "."));
+        nearest = nearest_distance(bytes_str(name), first) == 1 ? names[i] : NULL;
+    }
     for (size_t i = 0; nearest == NULL && *name != '\0' && i < table->count; i++) {
         bool begins = strncmp(names[i], name, strlen(name)) == 0; /* "linger" for linger.ms */
         nearest = begins ? names[i] : NULL;

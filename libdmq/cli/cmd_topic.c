@@ -1,7 +1,8 @@
 /* dmq topic create|list|describe|delete. Answers come as the JSON of the REST interface: --json
- * prints them as they are, a person gets a table. */
+ * prints them as they are (describe adds the ends of partitions), a person gets a table. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "libdmq/cli/ask.h"
 #include "libdmq/cli/report.h"
@@ -191,13 +192,48 @@ print_topic(dmq_client *client, struct json topic)
     print_partitions(client, name, json_member(topic, "partitions"));
 }
 
+/* null if the partition's leader did not tell. */
+static void
+print_offset_json(dmq_client *client, const char *topic, int32_t partition, int64_t which,
+                  const char *name)
+{
+    char text[24];
+    const char *offset = offset_text(client, topic, partition, which, text);
+    printf(",\"%s\":%s", name, strcmp(offset, "?") == 0 ? "null" : offset);
+}
+
+/* As the cluster described it, and each partition's ends, which only its leader knows. */
+static void
+print_topic_json(dmq_client *client, struct json topic)
+{
+    char name[NAME_BYTES];
+    struct json cursor = {0};
+    struct json partitions = json_member(topic, "partitions");
+    bool first = true;
+    if (json_is_none(partitions)) {
+        print_json(topic);
+        return;
+    }
+    json_to_text(json_member(topic, "topicName"), name, sizeof(name));
+    printf("%.*s[", (int)(partitions.at - topic.at), topic.at);
+    for (struct json item; !json_is_none(item = json_next(partitions, &cursor, NULL));) {
+        int32_t partition = (int32_t)json_to_int(json_member(item, "partition"), -1);
+        printf("%s%.*s", first ? "" : ",", (int)(item.end - item.at - 1), item.at);
+        print_offset_json(client, name, partition, DMQ_OFFSET_START, "logStartOffset");
+        print_offset_json(client, name, partition, DMQ_OFFSET_END, "highWatermark");
+        putchar('}');
+        first = false;
+    }
+    printf("]%.*s\n", (int)(topic.end - partitions.end), partitions.end);
+}
+
 static void
 print_described(const struct cli *cli, dmq_client *client, struct json answer)
 {
     struct json cursor = {0};
     struct json topic = json_next(json_member(answer, "topics"), &cursor, NULL);
     if (cli->json) {
-        print_json(topic);
+        print_topic_json(client, topic);
     } else {
         print_topic(client, topic);
     }

@@ -264,6 +264,32 @@ daemon_conf_print_help(enum setting_place place)
            role, place == PLACE_BROKER ? 101 : 1, place == PLACE_BROKER ? 101 : 1, role);
 }
 
+/* As many in a line as fit: they are looked for seldom, and all of them stand in --help. */
+static void
+say_defaults(const struct daemon_conf *conf, daemon_conf_say *say)
+{
+    char line[SETTING_LINE_SIZE];
+    size_t used = 0;
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        enum setting setting = (enum setting)i;
+        const char *name = setting_desc(setting)->name;
+        const char *text = setting_text(&conf->settings, setting);
+        if ((setting_desc(setting)->place & conf->place) == 0 ||
+            conf->settings.values[i].source != SOURCE_DEFAULT) {
+            continue;
+        }
+        if (used > 0 && used + strlen(name) + strlen(text) + 2 >= sizeof(line)) {
+            say(line);
+            used = 0;
+        }
+        used += (size_t)snprintf(line + used, sizeof(line) - used, "%s %s=%s",
+                                 used == 0 ? "defaults" : "", name, text);
+    }
+    if (used > 0) {
+        say(line);
+    }
+}
+
 void
 daemon_conf_each_setting(const struct daemon_conf *conf, daemon_conf_say *say)
 {
@@ -279,4 +305,5 @@ daemon_conf_each_setting(const struct daemon_conf *conf, daemon_conf_say *say)
             say(line);
         }
     }
+    say_defaults(conf, say);
 }

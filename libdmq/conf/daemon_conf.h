@@ -29,8 +29,8 @@ dmq_err daemon_conf_load(enum setting_place place, char *const *args, char *cons
 void daemon_conf_deinit(struct daemon_conf *conf);
 
 /* Says a line for each setting of this daemon that is not at its default: what it is, and where
- * that comes from. */
-#define SETTING_LINE_SIZE (SETTING_MAX_TEXT + SETTING_ORIGIN_SIZE + 128)
+ * that comes from; then those that are. */
+#define SETTING_LINE_SIZE (SETTING_MAX_TEXT + SETTING_ORIGIN_SIZE + 640)
 typedef void daemon_conf_say(const char *line);
 void daemon_conf_each_setting(const struct daemon_conf *conf, daemon_conf_say *say);
 

@@ -255,6 +255,7 @@ assign_from_file(struct settings *settings, enum setting setting, const char *pa
     dmq_err code = text_file_read(path, from->name, &text, err);
     if (code == DMQ_OK) {
         code = assign(settings, setting, trim(text), from, err);
+        settings->values[setting].line = 1;
         free(text);
     }
     return code;
@@ -346,7 +347,8 @@ setting_origin(const struct settings *settings, enum setting setting,
         snprintf(text, SETTING_ORIGIN_SIZE, "file line %d", settings->values[setting].line);
         break;
     case SOURCE_ENVIRONMENT:
-        snprintf(text, SETTING_ORIGIN_SIZE, "environment %s", setting_variable(setting, variable));
+        snprintf(text, SETTING_ORIGIN_SIZE, "environment %s%s", setting_variable(setting, variable),
+                 settings->values[setting].line > 0 ? FILE_SUFFIX : "");
         break;
     case SOURCE_OPTION:
         snprintf(text, SETTING_ORIGIN_SIZE, "--set");

@@ -42,7 +42,7 @@ struct setting_value {
     int64_t number;
     char text[SETTING_MAX_TEXT]; /* of numbers too */
     enum setting_source source;
-    int line; /* SOURCE_FILE */
+    int line; /* SOURCE_FILE; SOURCE_ENVIRONMENT: 1 if the variable names a file that holds it */
 };
 
 struct settings {

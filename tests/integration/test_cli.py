@@ -401,11 +401,12 @@ def test_cluster_info_tells_nodes_and_pairing(cluster):
     assert controllers == info["controllers"] and controllers[0]["brokers"] == [101]
 
 
-def test_daemons_say_which_settings_are_not_the_defaults(folder):
+def test_daemons_say_which_settings_are_in_force(folder):
     with Daemons(folder, "--set", "log.segment.bytes=8192") as daemons:
         log = daemons.broker.log.read_text()
     assert 'setting log.segment.bytes=8192 from="--set"' in log
     assert log.count(" setting ") == 1
+    assert " defaults broker.heartbeat.interval.ms=500 " in log and " log.format=text" in log
 
 
 def test_quorum_status(cluster):
@@ -480,6 +481,11 @@ def test_describe_shows_offsets(cluster):
     assert re.search(r"^name +a$", text, re.M)
     assert re.search(r"^config +max.message.bytes=2000000$", text, re.M)
     assert text.splitlines()[-1].split() == ["0", "101", "0", "101", "101", "0", "3"]
+    create(cluster, "b", "--partitions", "2")
+    for topic, ends in (("a", [(0, 3)]), ("b", [(0, 0), (0, 0)])):
+        found = json.loads(cluster.dmq("topic", "describe", topic, "--json").stdout)["partitions"]
+        assert [(p["logStartOffset"], p["highWatermark"]) for p in found] == ends
+        assert [p["partition"] for p in found] == list(range(len(ends)))
 
 
 def test_refusals_of_the_cluster(cluster):

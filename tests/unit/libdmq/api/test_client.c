@@ -98,6 +98,11 @@ test_options_of_handles(void **state)
                      DMQ_ERR_INVALID_ARGUMENT);
     assert_string_equal(f.error.message,
                         "a producer has no option 'linger' (did you mean 'linger.ms'?)");
+    bad = (dmq_option){"compresion", "lz4"};
+    assert_int_equal(dmq_producer_open(f.client, &bad, 1, &f.producer, &f.error),
+                     DMQ_ERR_INVALID_ARGUMENT);
+    assert_string_equal(f.error.message, "a producer has no option 'compresion' (did you mean "
+                                         "'compression.type'?)");
     bad = (dmq_option){"xyz", "5"};
     assert_int_equal(dmq_producer_open(f.client, &bad, 1, &f.producer, &f.error),
                      DMQ_ERR_INVALID_ARGUMENT);

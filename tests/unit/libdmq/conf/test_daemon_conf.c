@@ -99,7 +99,7 @@ say(const char *line)
 }
 
 static void
-what_is_not_at_its_default_is_said_with_its_source(void **state)
+what_is_in_force_is_said_with_its_source(void **state)
 {
     (void)state;
     struct daemon_conf conf;
@@ -109,9 +109,13 @@ what_is_not_at_its_default_is_said_with_its_source(void **state)
     assert_int_equal(daemon_conf_load(PLACE_BROKER, args, environment, &conf, &err), DMQ_OK);
     said_count = 0;
     daemon_conf_each_setting(&conf, say);
-    assert_int_equal(said_count, 2); /* the session timeout is a controller's */
+    assert_int_equal(said_count, 3); /* the session timeout is a controller's */
     assert_string_equal(said[0], "setting log.segment.bytes=8192 from=\"--set\"");
     assert_string_equal(said[1], "setting log.level=debug from=\"environment DMQ_LOG_LEVEL\"");
+    assert_memory_equal(said[2], "defaults broker.heartbeat.interval.ms=500 ", 42);
+    assert_non_null(strstr(said[2], " log.format=text"));
+    assert_null(strstr(said[2], "log.level"));
+    assert_null(strstr(said[2], "session"));
     daemon_conf_deinit(&conf);
 }
 
@@ -137,7 +141,7 @@ main(void)
         cmocka_unit_test(options_are_read),
         cmocka_unit_test(the_environment_stands_in),
         cmocka_unit_test(wrong_usage_is_explained),
-        cmocka_unit_test(what_is_not_at_its_default_is_said_with_its_source),
+        cmocka_unit_test(what_is_in_force_is_said_with_its_source),
         cmocka_unit_test(help_needs_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,6 +138,9 @@ a_value_may_stand_in_a_file(void **state)
     snprintf(variable, sizeof(variable), "DMQ_LOG_LEVEL_FILE=%s", file_with("warn\n"));
     assert_int_equal(environment_with(variable, &s, &err), DMQ_OK);
     assert_string_equal(setting_text(&s, SETTING_LOG_LEVEL), "warn");
+    char origin[SETTING_ORIGIN_SIZE];
+    assert_string_equal(setting_origin(&s, SETTING_LOG_LEVEL, origin),
+                        "environment DMQ_LOG_LEVEL_FILE");
     unlink(path);
     assert_int_equal(environment_with(variable, &s, &err), DMQ_ERR_IO);
     assert_non_null(strstr(err.text, "DMQ_LOG_LEVEL_FILE"));
