@@ -126,7 +126,8 @@ def partition_figures(count):
             f"trickle_{count}", f"{name}, 10 records/s each", "records/s",
             Limit("what is sent", lambda v: v[f"trickle_{count}_offered"]),
         ),
-        Figure(f"trickle_{count}_p50", "  until it is stored, p50", "ms"),
+        Figure(f"trickle_{count}_first", "  until each has its first record", "ms"),
+        Figure(f"trickle_{count}_p50", "  until a later one is stored, p50", "ms"),
         Figure(f"trickle_{count}_p99", "  p99", "ms"),
         Figure(f"trickle_{count}_fsyncs", "  files and folders synced", "fsyncs/s", SYNCS),
         Figure(

@@ -250,8 +250,8 @@ class Round:
     def _trickle(self, count):
         """A few records a second into each partition: first alone, then beside a full load."""
         self.say(f"{count} partitions")
-        synced = machine.metric(self.http, machine.FSYNCS)
         process = self._start_trickle(count)
+        synced = machine.metric(self.http, machine.FSYNCS)
         time.sleep(self.counts.trickle_seconds)
         said = python_program.answer(process)
         synced = machine.metric(self.http, machine.FSYNCS) - synced
@@ -259,6 +259,7 @@ class Round:
         self.values |= {
             name: said["records_per_s"],
             f"{name}_offered": said["offered_per_s"],
+            f"{name}_first": said["first_ms"],
             f"{name}_p50": said["p50_ms"],
             f"{name}_p99": said["p99_ms"],
             f"{name}_fsyncs": synced / said["seconds"],
