@@ -38,6 +38,7 @@ controller_link_connect(struct node *node, int32_t controller_id)
                                  .port = controller->port,
                                  .node_id = controller_id,
                                  .cluster_id = node->folder.identity.cluster_id,
+                                 .self_id = node->conf->node_id,
                                  .client_id = "broker",
                                  .max_frame_bytes = MAX_FRAME_BYTES,
                                  .max_in_flight = MAX_IN_FLIGHT,
@@ -84,7 +85,9 @@ log_unreachable(struct node *node, const struct peer_event *from)
     bool wrong = from->err == DMQ_ERR_WRONG_NODE || from->err == DMQ_ERR_INCONSISTENT_CLUSTER_ID;
     if (wrong && node->controller_warned != from->err) {
         node->controller_warned = from->err;
-        log_warn("controller_refused controller=%d text=\"%s\"", node->controller_id, from->text);
+        log_warn(
+            "controller_refused controller=%d text=\"%s: check --services and --data of both\"",
+            node->controller_id, from->text);
     } else {
         log_debug("controller_unreachable controller=%d text=\"%s\"", node->controller_id,
                   from->text);

@@ -89,6 +89,7 @@ peer_links_connect(struct node *node, const struct brk_effect *effect)
                                  .port = effect->u.connect.port,
                                  .node_id = effect->u.connect.broker_id,
                                  .cluster_id = node->folder.identity.cluster_id,
+                                 .self_id = node->conf->node_id,
                                  .client_id = "broker",
                                  .max_frame_bytes = MAX_ANSWER_BYTES,
                                  .max_in_flight = MAX_IN_FLIGHT,

@@ -149,6 +149,8 @@ struct ctl {
     struct raft_members founders; /* SEAT_FOUNDING: of whom */
     struct mate *mates;           /* by id, ascending */
     size_t mate_count;
+    struct uuid stranger; /* the cluster of a broker that was refused last: logged once a while */
+    int64_t stranger_ms;
     uint64_t form_round;
     uint64_t last_ask;
     int64_t form_due_ms;          /* the next round of questions */

@@ -136,6 +136,7 @@ open_peer(struct link *link)
                                  .host = link->host,
                                  .port = link->port,
                                  .node_id = link->broker_id,
+                                 .self_id = link->node->conf->node_id,
                                  .client_id = "controller",
                                  .max_frame_bytes = NODE_MAX_ANSWER_BYTES,
                                  .max_in_flight = MAX_IN_FLIGHT,

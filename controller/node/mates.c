@@ -185,6 +185,7 @@ open_mate(struct node *node, struct mate_link *mate, const struct service_contro
                                  .port = to->port,
                                  .node_id = to->id,
                                  .cluster_id = node->folder.identity.cluster_id,
+                                 .self_id = node->conf->node_id,
                                  .client_id = "controller",
                                  .max_frame_bytes = NODE_MAX_REQUEST_BYTES,
                                  .max_in_flight = MAX_QUESTIONS,

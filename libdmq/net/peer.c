@@ -421,11 +421,15 @@ static void
 greet(struct peer *peer, int64_t now_ms)
 {
     struct api_versions_request request = {.software = bytes_str("dmq"),
-                                           .software_version = bytes_str(DMQ_VERSION)};
+                                           .software_version = bytes_str(DMQ_VERSION),
+                                           .cluster_id = peer->config.cluster_id,
+                                           .node_id = peer->config.self_id};
+    int16_t version = uuid_is_zero(request.cluster_id) ? 0 : 1;
     struct peer_call call = {.api_key = API_API_VERSIONS,
+                             .api_version = version,
                              .timeout_ms = (int32_t)peer->config.connect_timeout_ms};
     struct buf *header = encode_header(peer, &call, peer->next_correlation);
-    call.body = msg_encode_buf(desc_api_versions_request(), 0, &request);
+    call.body = msg_encode_buf(desc_api_versions_request(), version, &request);
     if (header != NULL && call.body != NULL && send_frames(peer, header, &call) == NET_OK) {
         peer->greeted = true;
         peer->next_correlation++;

@@ -31,7 +31,8 @@ struct peer_config {
     const char *host; /* name or numeric address; copied */
     int32_t port;
     int32_t node_id;             /* who must answer; -1: anybody */
-    struct uuid cluster_id;      /* its cluster; zero: any */
+    struct uuid cluster_id;      /* its cluster, and ours: it is told; zero: any */
+    int32_t self_id;             /* who asks: told with the cluster */
     const char *client_id;       /* name for the other's logs; copied */
     int64_t max_frame_bytes;     /* a larger frame ends the connection */
     uint32_t max_in_flight;      /* requests without answer; the other side may allow fewer */

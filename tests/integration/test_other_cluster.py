@@ -1,12 +1,14 @@
 """A controller whose data folder is of another cluster than the others of services.json: it ends
 with one sentence that says what to do, each time that it is started; the others say so once and go
-on; with an empty folder it joins them."""
+on; with an empty folder it joins them. A broker and a lone controller that do not belong together:
+both say so."""
 
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from daemons import Daemons
 from test_damaged_controller import make, wait_for
 
 
@@ -81,3 +83,58 @@ def test_one_against_one_waits(foreign):
     assert strange.process.wait(30) == 1
     strange.process.stdout.close()
     assert first.process.poll() is None and second.process.poll() is None
+
+
+@pytest.fixture
+def pair(folder):
+    """A controller and its broker, both stopped, and the data folders of another pair."""
+    pairs = []
+    for name in ("one", "other"):
+        (Path(folder) / name).mkdir()
+        pairs.append(Daemons(Path(folder) / name))
+    one, other = pairs
+    try:
+        for each in pairs:
+            with each:
+                pass
+        yield one, other.controller.data, other.broker.data
+    finally:
+        for each in (one.broker, one.controller):
+            each.end(clean=False)
+
+
+def put(data, daemon):
+    shutil.rmtree(daemon.data)
+    shutil.copytree(data, daemon.data)
+
+
+def test_a_broker_of_another_cluster_ends(pair):
+    one, _, data = pair
+    put(data, one.broker)
+    one.controller.spawn()
+    one.controller.wait_ready()
+    code, errors = ends(one.broker)
+    assert code == 1 and len(errors) == 1, (code, errors)
+    assert "INCONSISTENT_CLUSTER_ID" in errors[0] and str(one.broker.data) in errors[0]
+    (said,) = lines(one.controller, "refused broker=101 error=INCONSISTENT_CLUSTER_ID")
+    assert "check --services and --data of both" in said
+
+
+def test_a_lone_controller_of_another_cluster_gets_no_broker(pair):
+    """It cannot tell; the broker, which served before, waits for its own to come back."""
+    one, data, _ = pair
+    own = one.controller.data.with_name("own")
+    with one:
+        one.controller.stop()
+        shutil.move(one.controller.data, own)
+        shutil.copytree(data, one.controller.data)
+        one.controller.spawn()
+        wait_for(lambda: lines(one.controller, "refused broker=101 error=INCONSISTENT_CLUSTER_ID"))
+        wait_for(lambda: lines(one.broker, "controller_refused controller=1"))
+        assert "check --services and --data of both" in lines(one.broker, "controller_refused")[0]
+        one.controller.stop()
+        put(own, one.controller)
+        connected = len(lines(one.broker, "controller_connected"))
+        one.controller.spawn()
+        one.controller.wait_ready()
+        wait_for(lambda: len(lines(one.broker, "controller_connected")) > connected)

@@ -6,6 +6,7 @@
  *                                       Raft writes beside entries of ours is durable at once
  *   tick MS | wait MS                   time passes, with or without an event
  *   up ID | down ID | gone ID inc=      the connection to a broker; that process has ended
+ *   hello ID cluster= | hello ID ours  opens a connection
  *   register ID inc= [disk= state= cluster= rack= port=] [damaged=N/P,N/P]
  *   damaged ID epoch= [told=] logs=N/P,N/P    logs of broker ID are damaged
  *   heartbeat ID inc= epoch= applied= [digest=right|wrong] [fence] [shutdown]
@@ -267,7 +268,7 @@ ask(struct world *w, int16_t key, int16_t version, const void *body, struct outb
         frames[count++] = msg_encode_buf(desc_envelope_request(), 0, &envelope);
     }
     frames[count++] = header_frame(w, key, version);
-    frames[count++] = msg_encode_buf(api->request(), 0, body);
+    frames[count++] = msg_encode_buf(api->request(), version, body);
     send_frames(w, frames, count, out);
 }
 
@@ -648,6 +649,21 @@ run_gone(struct world *w, const struct script_command *c, struct outbuf *out)
 }
 
 static void
+run_hello(struct world *w, const struct script_command *c, struct outbuf *out)
+{
+    const struct api_versions_request request = {
+        .cluster_id =
+            script_flag(c, "ours") ? w->cluster_id : script_id(script_number(c, "cluster", 0)),
+        .node_id = (int32_t)strtol(c->words[1], NULL, 10)};
+    struct outbuf answer = {0};
+    ask(w, API_API_VERSIONS, 1, &request, &answer);
+    outbuf_put(&answer, "", 1); /* the list of calls is cut off */
+    script_print(out, "%.*s\n", (int)strcspn((const char *)answer.data, "{"),
+                 (const char *)answer.data);
+    outbuf_deinit(&answer);
+}
+
+static void
 run_wait(struct world *w, const struct script_command *c, struct outbuf *out)
 {
     (void)out;
@@ -699,6 +715,7 @@ static const struct script_verb verbs[] = {
     {"damaged", run_damaged},
     {"up", run_peer},
     {"down", run_peer},
+    {"hello", run_hello},
     {"gone", run_gone},
     {"create", run_create},
     {"heartbeat", run_heartbeat},
