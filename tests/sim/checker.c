@@ -18,7 +18,8 @@ struct place_key {
 struct place {
     struct place_key key;
     uint64_t value;
-    bool drained; /* it is in the log in the end */
+    int32_t epoch; /* as it was read first */
+    bool drained;  /* it is in the log in the end */
     UT_hash_handle hh;
 };
 
@@ -168,6 +169,7 @@ place_of(struct checker *c, const struct history_poll *poll)
         DMQ_ASSERT(place != NULL);
         place->key = key;
         place->value = poll->value;
+        place->epoch = poll->epoch;
         HASH_ADD(hh, c->places, key, sizeof(place->key), place);
     }
     return place;
@@ -269,7 +271,7 @@ check_polls(struct checker *c)
         const struct history_poll *poll = &c->history->polls[i];
         struct place *place = place_of(c, poll);
         check_reader(c, poll, place);
-        if (place->value != poll->value) {
+        if (place->value != poll->value || place->epoch != poll->epoch) {
             found(c, ANOMALY_INCONSISTENT, poll->topic, poll->partition, poll->offset, poll->value);
         }
         check_value(c, poll, place);

@@ -401,6 +401,7 @@ faults_heal(struct world *world)
             disk_operator_comes(p);
         }
         disk_mend(p);
+        rot_mend(p);
     }
     for (int i = 0; i < world->process_count; i++) {
         process_start(world->processes[i]);

@@ -185,7 +185,7 @@ replicas_seen(struct process *broker, struct uuid topic_id, int32_t partition,
                                        .high_watermark = view->high_watermark};
     note_start(p, view);
     bool gone = p->version != 0 && p->version < broker->world->replicas->version;
-    if (p->was_async || gone) {
+    if (p->was_async || gone || rot_ends_last_copy(broker, topic_id, partition, view->end)) {
         return;
     }
     partition_watch_replica(p->watch, &seen);
@@ -372,7 +372,7 @@ replicas_settle(struct world *world)
     for (int i = 0; image != NULL && i < world->options.brokers; i++) {
         struct process *p = world_process(world, PROCESS_BROKER, i);
         const struct broker_record *record = image_broker(image, p->id);
-        bool known = p->damaged && !p->rot.on && record != NULL && record->folders_count == 1 &&
+        bool known = p->damaged && !rot_is_on(p) && record != NULL && record->folders_count == 1 &&
                      !record->fenced && record->broker_epoch > p->damaged_epoch &&
                      uuid_equal(record->folders[0].disk_id, p->disk_id);
         if (known && every_partition(world, has_place, p->id)) {

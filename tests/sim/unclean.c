@@ -98,8 +98,9 @@ is_rotten(struct world *world)
 {
     char id[UUID_TEXT_SIZE];
     const struct image_topic *topic = find_topic(world);
-    for (int i = 0; topic != NULL && i < world->options.brokers; i++) {
-        const struct sim_rot *rot = &world_process(world, PROCESS_BROKER, i)->rot;
+    for (int i = 0; topic != NULL && i < WORLD_ROTS * world->options.brokers; i++) {
+        const struct process *p = world_process(world, PROCESS_BROKER, i / WORLD_ROTS);
+        const struct sim_rot *rot = &p->rots[i % WORLD_ROTS];
         if (rot->on && strstr(rot->path, uuid_text(topic->record->topic_id, id)) != NULL) {
             return true;
         }

@@ -159,8 +159,10 @@ struct lease_watch {
 };
 
 /* A bit of a broker's disk that has flipped (rot.c). */
+#define WORLD_ROTS 4 /* of a broker, at a time */
 struct sim_rot {
     bool on;
+    bool last; /* in the only copy: it is as it was again, later */
     char path[96];
     uint64_t pos;
     unsigned bit;
@@ -195,17 +197,17 @@ struct process {
     struct simkv *store;
     struct uuid disk_id;
     struct uuid cluster_id;
-    int64_t told_version;        /* a broker: applied and durable, as it told */
-    bool damaged;                /* a controller: its store has lost what was synced; a broker: it
-                                    has lost something, and is not whole again yet */
-    struct sim_rot rot;          /* a broker */
-    bool disk_offline;           /* a broker: its disk failed, and nobody has looked at it */
-    struct simfs *ghost;         /* a broker: its disk when it was emptied last; NULL: never */
-    uint64_t log_generation;     /* a broker: something may have been taken from its logs */
-    int64_t wish_epoch;          /* and with this broker epoch it asked to be fenced */
-    int64_t damaged_epoch;       /* a broker that is damaged: it was registered with this */
-    bool store_fails;            /* a broker: its store is going to */
-    struct raft_watched watched; /* a controller: its Raft, and what is synced of it */
+    int64_t told_version; /* a broker: applied and durable, as it told */
+    bool damaged;         /* a controller: its store has lost what was synced; a broker: it
+                             has lost something, and is not whole again yet */
+    struct sim_rot rots[WORLD_ROTS]; /* a broker */
+    bool disk_offline;               /* a broker: its disk failed, and nobody has looked at it */
+    struct simfs *ghost;             /* a broker: its disk when it was emptied last; NULL: never */
+    uint64_t log_generation;         /* a broker: something may have been taken from its logs */
+    int64_t wish_epoch;              /* and with this broker epoch it asked to be fenced */
+    int64_t damaged_epoch;           /* a broker that is damaged: it was registered with this */
+    bool store_fails;                /* a broker: its store is going to */
+    struct raft_watched watched;     /* a controller: its Raft, and what is synced of it */
     struct raft_persist *half_written; /* a controller: may be on the disk, or not; owned */
 
     /* what dies with it */
@@ -337,6 +339,8 @@ struct world_options {
     X(enospc, "calls that found no space")                                                         \
     X(restored, "emptied brokers that are whole again")                                            \
     X(rots, "[bits of logs that flipped]")                                                         \
+    X(rots_of_last_copies, "[bits of only copies that flipped, for a while]")                      \
+    X(readers_told_of_damage, "[readers told that the only copy is damaged]")                      \
     X(quarantines, "[damaged logs set aside]")                                                     \
     X(unclean_elections, "leaders elected that were not in sync")                                  \
     X(given_up, "committed batches that this gave up")                                             \
@@ -663,8 +667,18 @@ void rot_happens(struct world *world);
 /* The broker is going to do this. */
 void rot_note(struct process *p, const struct disk_op *op);
 
-/* Flips it, so that a second call flips it back: between the two the disk is as it was. */
+/* Flips them, so that a second call flips them back: between the two the disk is as it was. */
 void rot_hide(const struct process *p);
+
+/* Whether the broker has any that nothing was done about. */
+bool rot_is_on(const struct process *p);
+
+/* Whether this log, the only copy, ends where it is damaged for its broker: that is no measure. */
+bool rot_ends_last_copy(const struct process *p, struct uuid topic_id, int32_t partition,
+                        int64_t end);
+
+/* Only copies are as they were. */
+void rot_mend(struct process *p);
 
 /* ---- unclean.c ------------------------------------------------------------------------------- */
 

@@ -24,6 +24,7 @@ struct slot {
     int64_t next;    /* offset of the next record */
     bool from_start; /* the next record is the first since the assignment */
     bool back;       /* the next record is the first since it was told that the log was cut */
+    bool told;       /* that the last copy of it is damaged: tries again now and then */
 };
 
 struct sim_client {
@@ -150,16 +151,14 @@ note_record(struct process *p, struct slot *slot, const struct batch_record *rec
     char text[24] = "";
     size_t size = record->value.size < 20 ? record->value.size : 20;
     memcpy(text, record->value.data, size);
-    history_poll(
-        &p->world->history,
-        &(struct history_poll){.process = p->id,
-                               .topic = slot->topic,
-                               .partition = slot->partition,
-                               .offset = record->offset,
-                               .value = strtoull(text, NULL, 10),
-                               .from_start = slot->from_start,
-                               .back = slot->back,
-                               .epoch = unclean_is_topic(p->world, slot->topic) ? epoch : 0});
+    history_poll(&p->world->history, &(struct history_poll){.process = p->id,
+                                                            .topic = slot->topic,
+                                                            .partition = slot->partition,
+                                                            .offset = record->offset,
+                                                            .value = strtoull(text, NULL, 10),
+                                                            .from_start = slot->from_start,
+                                                            .back = slot->back,
+                                                            .epoch = epoch});
     slot->from_start = false;
     slot->back = false;
     slot->next = record->offset + 1;
@@ -234,6 +233,20 @@ topic_news(struct process *p, int32_t handle)
     }
 }
 
+/* It gives up only where the last copy is damaged, which rot.c mends. */
+static void
+slot_failed(struct process *p, const struct client_effect *effect)
+{
+    struct world *world = p->world;
+    world_trace(world, "client %d: slot failed: %s", p->id, effect->result.text);
+    if (effect->result.code != DMQ_ERR_DAMAGED || world->counts.rots_of_last_copies == 0) {
+        world_fail(world, "a reader's partition stopped");
+    } else if (effect->u.records.generation == p->client->generation) {
+        p->client->slots[effect->u.records.slot].told = true;
+        world->counts.readers_told_of_damage++;
+    }
+}
+
 static void
 carry_out(struct process *p, struct client_effect *effect)
 {
@@ -266,8 +279,7 @@ carry_out(struct process *p, struct client_effect *effect)
         take_records(p, effect);
         break;
     case CLIENT_SLOT_FAILED:
-        world_trace(p->world, "client %d: slot failed: %s", p->id, effect->result.text);
-        world_fail(p->world, "a reader's partition stopped");
+        slot_failed(p, effect);
         break;
     }
 }
@@ -426,6 +438,22 @@ assign(struct process *p)
 }
 
 static void
+try_again(struct process *p)
+{
+    struct sim_client *c = p->client;
+    for (uint32_t i = 0; i < c->slot_count; i++) {
+        struct client_event event = {.type = CLIENT_SOUGHT, .id = CONSUMER};
+        event.u.seek.slot = i;
+        event.u.seek.generation = c->generation;
+        event.u.seek.offset = c->slots[i].next;
+        if (c->slots[i].told) {
+            c->slots[i].told = false;
+            step(p, &event);
+        }
+    }
+}
+
+static void
 send_value(struct process *p, int topic)
 {
     struct world *world = p->world;
@@ -472,6 +500,9 @@ client_work(struct process *p)
     }
     if (rng_chance(&world->rng, 60)) {
         admin_work(p);
+    }
+    if (world->counts.rots_of_last_copies > 0) {
+        try_again(p);
     }
     if (rng_chance(&world->rng, 10)) {
         assign(p); /* begins to read anew, with the topics that are known by now */
