@@ -40,8 +40,7 @@ static dmq_err
 exchange(struct admin_call *call, int16_t api_key, const void *request, void *ret_response)
 {
     const struct api_desc *api = api_find(api_key);
-    struct buf *body = msg_encode_buf(api->request(), 0, request);
-    dmq_err err = ask_call(call->client, api_key, body, call->deadline_ms, &call->ask);
+    dmq_err err = ask_call(call->client, api_key, request, call->deadline_ms, &call->ask);
     if (err != DMQ_OK) {
         call->err = call->ask.result;
         return err;

@@ -112,9 +112,9 @@ struct ask {
 
 void ask_deinit(struct ask *ask);
 
-/* Asks any broker. body is consumed (NULL: memory is out). DMQ_OK: ask->body is the answer's. */
-dmq_err ask_call(struct dmq_client *client, int16_t api_key, struct buf *body, int64_t deadline_ms,
-                 struct ask *ask);
+/* Asks any broker; request is that API's. DMQ_OK: ask->body is the answer's. */
+dmq_err ask_call(struct dmq_client *client, int16_t api_key, const void *request,
+                 int64_t deadline_ms, struct ask *ask);
 
 /* Fresh METADATA of a topic. An unknown one gets the nearest name in its sentence. */
 dmq_err ask_topic(struct dmq_client *client, const char *topic, int64_t deadline_ms,

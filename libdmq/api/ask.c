@@ -79,10 +79,11 @@ ask_and_wait(struct dmq_client *client, struct ask *ask, struct command *command
 }
 
 dmq_err
-ask_call(struct dmq_client *client, int16_t api_key, struct buf *body, int64_t deadline_ms,
+ask_call(struct dmq_client *client, int16_t api_key, const void *request, int64_t deadline_ms,
          struct ask *ask)
 {
     *ask = (struct ask){0};
+    struct buf *body = msg_encode_buf(api_find(api_key)->request(), 0, request);
     struct command *command = body == NULL ? NULL : command_new(CLIENT_CALLED, 0);
     if (command == NULL) {
         buf_unref(body);
@@ -92,6 +93,7 @@ ask_call(struct dmq_client *client, int16_t api_key, struct buf *body, int64_t d
     command->event.u.call.api_key = api_key;
     command->event.u.call.body = body;
     command->event.u.call.deadline_ms = deadline_ms;
+    command->event.u.call.once = client_call_is_once(api_key, request);
     return ask_and_wait(client, ask, command, later(deadline_ms, GRACE_MS));
 }
 
@@ -180,9 +182,8 @@ suggest_topic(struct dmq_client *client, const char *topic, int64_t deadline_ms,
     struct metadata_response response;
     struct metadata_request request = {.all_topics = true};
     int64_t soon_ms = clock_ms() + SUGGEST_MS;
-    dmq_err err =
-        ask_call(client, API_METADATA, msg_encode_buf(desc_metadata_request(), 0, &request),
-                 deadline_ms < soon_ms ? deadline_ms : soon_ms, &ask);
+    dmq_err err = ask_call(client, API_METADATA, &request,
+                           deadline_ms < soon_ms ? deadline_ms : soon_ms, &ask);
     arena_init(&arena, (size_t)64 << 20);
     if (err == DMQ_OK) {
         err = msg_decode(desc_metadata_response(), 0, buf_bytes(ask.body), &arena, &response,

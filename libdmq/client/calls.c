@@ -1,7 +1,8 @@
 /* Requests of the application that any broker can answer: topics are created, deleted and described
  * by the leading controller, to which the broker forwards. A call is sent again after an error that
  * says "surely not done" and after a lost answer, with the same body: a CREATE_TOPIC so carries the
- * request id that lets the controller give the first answer again.
+ * request id that lets the controller give the first answer again. What must not be done twice ends
+ * with a lost answer.
  *
  * What the caller hears at its deadline says what is true: "may have been done" once an attempt was
  * sent and not answered, otherwise why it could not be sent. */
@@ -28,6 +29,22 @@ find_call(struct client *c, uint64_t id)
     return NULL;
 }
 
+bool
+client_call_is_once(int16_t api_key, const void *request)
+{
+    const struct elect_leaders_request *elect = request;
+    switch (api_key) {
+    case API_ELECT_LEADERS:
+        return elect->unclean; /* the second would be of another leader, and lose what it lacks */
+    case API_TRANSFER_LEADER:
+    case API_ADD_CONTROLLER:
+    case API_REMOVE_CONTROLLER:
+        return true; /* the second would be of another quorum than its asker saw */
+    default:
+        return false;
+    }
+}
+
 void
 call_add(struct client *c, const struct client_event *event)
 {
@@ -42,6 +59,7 @@ call_add(struct client *c, const struct client_event *event)
                                  .api_key = event->u.call.api_key,
                                  .body = buf_ref(event->u.call.body),
                                  .deadline_ms = event->u.call.deadline_ms,
+                                 .once = event->u.call.once,
                                  .backoff_ms = BACKOFF_FIRST_MS};
     DL_APPEND(c->calls, call);
 }
@@ -115,6 +133,12 @@ call_answered(struct client *c, struct client_request *request, const struct ans
     }
     DMQ_ASSERT(answer->err != DMQ_OK);
     call->maybe_done |= err_class(answer->err) == DMQ_CLASS_MAYBE_DONE;
+    if (call->maybe_done && call->once) {
+        err_set(&result, answer->err, "%s was sent once and may have been done: %s",
+                api_find(call->api_key)->name, answer->message);
+        finish(c, call, &result, NULL);
+        return;
+    }
     if (!call->maybe_done && call->deadline_ms - c->now_ms < LAST_TRY_MS) {
         finish(c, call, &result, NULL); /* clearer than one more try without its answer */
         return;

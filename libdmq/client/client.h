@@ -147,6 +147,7 @@ struct client_call {
     int64_t retry_at_ms;
     int32_t backoff_ms;
     struct client_request *request; /* in flight, or NULL */
+    bool once;                      /* not sent again after an attempt without an answer */
     bool maybe_done;                /* an attempt ended without an answer */
     struct err_msg last;            /* of the last attempt */
 };
@@ -337,6 +338,7 @@ struct client_event {
             int16_t api_key;
             struct buf *body; /* a reference is taken */
             int64_t deadline_ms;
+            bool once; /* as client_call_is_once() says */
         } call;
         struct {
             const struct client_position *positions;
@@ -469,6 +471,10 @@ void client_step(struct client *client, const struct client_event *event,
 
 /* Ends everything with err: calls, lookups, batches. The machine only takes client_free then. */
 void client_stop(struct client *client, dmq_err err, struct client_effects *effects);
+
+/* Whether a request is sent at most once with an effect: a lost answer ends its call then, with an
+ * error of the class maybe-done. request: decoded, of that API. */
+bool client_call_is_once(int16_t api_key, const void *request);
 
 /* The topic of a handle. */
 const struct known_topic *client_topic(const struct client *client, int32_t handle);

@@ -377,6 +377,7 @@ client_call_cluster(struct process *p, int16_t api_key, const void *body)
     event.u.call.api_key = api_key;
     event.u.call.body = frame;
     event.u.call.deadline_ms = process_now_ms(p) + p->world->options.admin_timeout_ms;
+    event.u.call.once = client_call_is_once(api_key, body);
     step(p, &event);
     buf_unref(frame);
 }

@@ -218,9 +218,11 @@ DMQ_EXPORT void dmq_client_set_log(dmq_client *client,
  * leader, replicas, isr, leaderEpoch}].
  *
  * In flight: what fails retriably is asked for again until timeout_ms is over; so is what was not
- * answered, because every operation may be done twice without harm. Thread: any. Errors: those of
- * the cluster (DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION, _INVALID_CONFIG, _INVALID_PARTITIONS, ...);
- * DMQ_ERR_TIMEOUT: maybe done; DMQ_ERR_INVALID_ARGUMENT: no such operation, or bad json. */
+ * answered, because it may be done twice without harm. Not so unclean elections and changes of the
+ * controllers: they are sent once, and a lost answer is an error of the class maybe-done
+ * (DMQ_ERR_NETWORK, _REQUEST_TIMED_OUT): see what is so before you ask again. Thread: any. Errors:
+ * those of the cluster (DMQ_ERR_UNKNOWN_TOPIC_OR_PARTITION, _INVALID_CONFIG, _INVALID_PARTITIONS,
+ * ...); DMQ_ERR_TIMEOUT: maybe done; DMQ_ERR_INVALID_ARGUMENT: no such operation, or bad json. */
 DMQ_EXPORT dmq_err dmq_admin(dmq_client *client, const char *op, const char *json,
                              int64_t timeout_ms, char **ret_json, dmq_error *error);
 DMQ_EXPORT void dmq_free(void *memory);

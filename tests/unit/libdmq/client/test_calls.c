@@ -11,15 +11,22 @@
 #include "tests/support/client_rig.h"
 
 static void
-call(struct rig *rig, uint64_t id, int16_t api_key, int64_t timeout_ms)
+call_with(struct rig *rig, uint64_t id, int16_t api_key, int64_t timeout_ms, bool once)
 {
     struct client_event event = {.type = CLIENT_CALLED, .id = id};
     struct buf *body = buf_copy(bytes_str("the body"));
+    event.u.call.once = once;
     event.u.call.api_key = api_key;
     event.u.call.body = body;
     event.u.call.deadline_ms = rig->now_ms + timeout_ms;
     rig_event(rig, &event);
     buf_unref(body);
+}
+
+static void
+call(struct rig *rig, uint64_t id, int16_t api_key, int64_t timeout_ms)
+{
+    call_with(rig, id, api_key, timeout_ms, false);
 }
 
 static dmq_err
@@ -65,6 +72,43 @@ test_lost_answer_is_asked_for_with_the_same_body(void **state)
     answer(&rig, API_CREATE_TOPIC, DMQ_ERR_TOPIC_EXISTS);
     assert_int_equal(outcome(&rig), DMQ_ERR_TOPIC_EXISTS);
     rig_deinit(&rig);
+}
+
+/* After what says "surely not done" it is sent again, after a lost answer never. */
+static void
+test_what_must_not_be_done_twice_is_sent_once(void **state)
+{
+    struct rig rig;
+    (void)state;
+    rig_init(&rig, 1);
+    rig_open(&rig);
+    call_with(&rig, 5, API_ELECT_LEADERS, 10000, true);
+    answer(&rig, API_ELECT_LEADERS, DMQ_ERR_NOT_CONTROLLER);
+    rig_tick(&rig, 20);
+    assert_int_equal(rig_count(&rig, API_ELECT_LEADERS), 1);
+    answer(&rig, API_ELECT_LEADERS, DMQ_ERR_REQUEST_TIMED_OUT);
+    assert_int_equal(outcome(&rig), DMQ_ERR_REQUEST_TIMED_OUT);
+    call_with(&rig, 5, API_ELECT_LEADERS, 10000, true);
+    rig_disconnect(&rig, 0, DMQ_ERR_NETWORK);
+    assert_int_equal(outcome(&rig), DMQ_ERR_NETWORK);
+    rig_tick(&rig, 100);
+    rig_open(&rig);
+    assert_int_equal(rig_count(&rig, API_ELECT_LEADERS), 0);
+    rig_deinit(&rig);
+}
+
+static void
+test_which_requests_are_sent_once(void **state)
+{
+    (void)state;
+    const struct elect_leaders_request preferred = {.all_topics = true};
+    const struct elect_leaders_request unclean = {.unclean = true};
+    const struct add_controller_request add = {.controller_id = 4};
+    const struct create_topic_request create = {0};
+    assert_false(client_call_is_once(API_ELECT_LEADERS, &preferred));
+    assert_true(client_call_is_once(API_ELECT_LEADERS, &unclean));
+    assert_true(client_call_is_once(API_ADD_CONTROLLER, &add));
+    assert_false(client_call_is_once(API_CREATE_TOPIC, &create));
 }
 
 static void
@@ -318,6 +362,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lost_answer_is_asked_for_with_the_same_body),
+        cmocka_unit_test(test_what_must_not_be_done_twice_is_sent_once),
+        cmocka_unit_test(test_which_requests_are_sent_once),
         cmocka_unit_test(test_topic_deleted_by_a_lost_attempt_is_deleted),
         cmocka_unit_test(test_retriable_errors_are_retried_until_the_deadline),
         cmocka_unit_test(test_a_refusal_shortly_before_the_deadline_is_handed_on),
