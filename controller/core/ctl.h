@@ -154,6 +154,7 @@ struct ctl {
     uint64_t form_round;
     uint64_t last_ask;
     int64_t form_due_ms;          /* the next round of questions */
+    int64_t led_ms;               /* a leader was known last */
     int64_t outnumbered_until_ms; /* most mates are of another cluster: it ends then */
 
     /* seats */
@@ -289,6 +290,9 @@ struct mate *mate_find(struct ctl *ctl, int32_t controller_id);
 
 /* A controller without a seat asks the leader for one. DMQ_OK: it has one, or will have. */
 dmq_err seats_want(struct ctl *ctl, struct raft_id id, struct err_msg *err);
+
+/* Another disk has the seat of that controller, and is there. */
+dmq_err seats_duplicate(int32_t node, struct err_msg *err);
 
 /* The leader's next change of members, if one is due. */
 void seats_tick(struct ctl *ctl);

@@ -20,6 +20,7 @@
 
 #define ASK_INTERVAL_MS 100
 #define ASK_TIMEOUT_MS 1000
+#define LEADERLESS_MS 3000  /* who hears of no leader for so long asks whether it has a seat */
 #define OUTNUMBERED_MS 3000 /* the others hear of this node, too, before it ends */
 
 /* ---- mates ----------------------------------------------------------------------------------- */
@@ -46,10 +47,13 @@ has_seat(const struct ctl *ctl)
     return false;
 }
 
+/* One that was removed while it was away, or did not hear of it, has a list of members in which it
+ * still stands, and nobody sends it a newer one: it finds no leader, and asks. */
 static bool
 asks(const struct ctl *ctl)
 {
-    return ctl->seat == SEAT_NONE || (ctl->seat == SEAT_RAFT && !has_seat(ctl));
+    bool leaderless = ctl->now_ms - ctl->led_ms >= LEADERLESS_MS;
+    return ctl->seat == SEAT_NONE || (ctl->seat == SEAT_RAFT && (!has_seat(ctl) || leaderless));
 }
 
 static struct raft_id
@@ -333,6 +337,7 @@ void
 form_tick(struct ctl *ctl)
 {
     end_if_outnumbered(ctl);
+    ctl->led_ms = quorum_leader(ctl) != -1 ? ctl->now_ms : ctl->led_ms;
     if (ctl->failed || !asks(ctl) || ctl->now_ms < ctl->form_due_ms) {
         return;
     }
@@ -349,7 +354,10 @@ form_tick(struct ctl *ctl)
 int64_t
 form_deadline(const struct ctl *ctl)
 {
-    int64_t due = asks(ctl) ? ctl->form_due_ms : INT64_MAX;
+    bool leaderless = ctl->seat == SEAT_RAFT && quorum_leader(ctl) == -1;
+    int64_t due = asks(ctl)    ? ctl->form_due_ms
+                  : leaderless ? ctl->led_ms + LEADERLESS_MS
+                               : INT64_MAX;
     return due < ctl->outnumbered_until_ms ? due : ctl->outnumbered_until_ms;
 }
 
@@ -402,6 +410,15 @@ check_asker(struct ctl *ctl, const struct quorum_state_request *request, struct 
     return DMQ_OK;
 }
 
+/* A leader is not asked by who has its id: the others say that there is one. */
+static dmq_err
+check_leader_id(const struct ctl *ctl, struct raft_id self, struct err_msg *err)
+{
+    bool other = ctl->raft != NULL && ctl->raft->leader.node == self.node &&
+                 !raft_id_equal(ctl->raft->leader, self);
+    return other ? seats_duplicate(self.node, err) : DMQ_OK;
+}
+
 dmq_err
 ctl_on_quorum_state(struct ctl *ctl, struct call *call)
 {
@@ -412,8 +429,10 @@ ctl_on_quorum_state(struct ctl *ctl, struct call *call)
                                              .empty = ctl->seat == SEAT_NONE && ctl->may_found,
                                              .first_voters = seats};
     dmq_err code = check_asker(ctl, request, &call->err);
-    if (code == DMQ_OK && !request->empty && ctl->leading) {
-        code = seats_want(ctl, raft_wire_id(request->self), &call->err);
+    if (code == DMQ_OK && !request->empty) {
+        struct raft_id self = raft_wire_id(request->self);
+        code = ctl->leading ? seats_want(ctl, self, &call->err)
+                            : check_leader_id(ctl, self, &call->err);
     }
     if (code != DMQ_OK) {
         return code;
@@ -453,6 +472,7 @@ form_start(struct ctl *ctl, const struct raft_saved *saved)
                  saved->snapshot.index == 0;
     ctl->cluster_id = ctl->config.cluster_id;
     ctl->form_due_ms = ctl->now_ms;
+    ctl->led_ms = ctl->now_ms;
     ctl->outnumbered_until_ms = INT64_MAX;
     ctl->may_found = empty && uuid_is_zero(ctl->cluster_id);
     for (size_t i = 0; i < ctl->config.controller_count; i++) {

@@ -86,6 +86,15 @@ add_learner(struct ctl *ctl, struct raft_id id)
 /* ---- by itself ------------------------------------------------------------------------------- */
 
 dmq_err
+seats_duplicate(int32_t node, struct err_msg *err)
+{
+    return err_set(err, DMQ_ERR_DUPLICATE_VOTER,
+                   "controller %" PRId32 " was here a moment ago with another disk: if two "
+                   "processes use this id, stop one; else this one gets the seat in a few seconds",
+                   node);
+}
+
+dmq_err
 seats_want(struct ctl *ctl, struct raft_id id, struct err_msg *err)
 {
     struct mate *mate = mate_find(ctl, id.node);
@@ -103,11 +112,7 @@ seats_want(struct ctl *ctl, struct raft_id id, struct err_msg *err)
                        id.node, id.node);
     }
     if (raft_silent_ms(ctl->raft, old->id) < SILENT_MS) {
-        return err_set(err, DMQ_ERR_DUPLICATE_VOTER,
-                       "controller %" PRId32 " was here a moment ago with another disk: if two "
-                       "processes use this id, stop one; else this one gets the seat in a few "
-                       "seconds",
-                       id.node);
+        return seats_duplicate(id.node, err);
     }
     if (ctl->batch.state != BATCH_OPEN) {
         add_learner(ctl, id); /* if another change is on its way, it asks again */

@@ -125,6 +125,11 @@ def test_a_seat_is_removed_and_given_again(quorum):
     done = dmq(quorum, "quorum", "add", str(other))
     assert done.returncode == ERROR and b"has a seat already" in done.stderr
 
+    done = dmq(quorum, "quorum", "remove", str(other))  # it goes on running, and asks by itself
+    assert done.returncode == OK, done.stderr
+    wait_until(lambda: dmq(quorum, "quorum", "add", str(other)).returncode == OK)
+    wait_until(lambda: problems(quorum) == [])
+
 
 def test_health_names_brokers_and_partitions(folder):
     quorum = Quorum(folder, ids=(1,))
