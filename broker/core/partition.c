@@ -398,6 +398,25 @@ members_of(const struct brk *brk, const struct partition_record *record,
     return record->replicas_count;
 }
 
+/* A log that holds a later leader epoch than the one that it is to lead in: of epochs the
+ * controller has given none twice and none later, so that a bit of it has flipped, above the mark,
+ * where nothing else shows that. What such a leader appends would have an epoch that falls. */
+static void
+check_epoch(struct brk *brk, struct partition *p, const struct partition_record *record)
+{
+    if (p->state != PARTITION_OPEN || !leads_here(brk, record) ||
+        plog_last_epoch(p->log) <= record->leader_epoch) {
+        return;
+    }
+    repair_found(brk, p);
+    p->state = PARTITION_DAMAGED;
+    snprintf(p->why, sizeof(p->why),
+             "the log is damaged: it has records of leader epoch %d, and that is %d",
+             plog_last_epoch(p->log), record->leader_epoch);
+    list_remove(&p->dirty_link);
+    brk_log(brk, true, "event=log_damaged partition=%s text=\"%s\"", p->label, p->why);
+}
+
 /* Whatever the image says now. A role is for a whole leader epoch: an epoch that began while the
  * log could not be used is not led later. */
 void
@@ -414,6 +433,9 @@ partition_reconcile_role(struct brk *brk, struct partition *p)
     bool new_epoch = record->leader_epoch > p->replica.leader_epoch;
     if (new_epoch && p->replica.role == REPLICA_LEADER) {
         watch_abandon(brk, p); /* what waits was promised in the old one */
+    }
+    if (new_epoch) {
+        check_epoch(brk, p, record);
     }
     const struct replica_image image = {.role =
                                             new_epoch ? role_here(brk, p, record) : p->replica.role,

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "libdmq/wire/batch.h"
 #include "tests/sim/sim_client.h"
 
 static struct sim_broker sim;
@@ -254,6 +255,25 @@ beyond_damage_the_last_copy_says_so(void **state)
     assert_int_equal(fetch(what).err, DMQ_ERR_DAMAGED);
 }
 
+/* A bit of a leader epoch has flipped where nothing is marked as synced yet: the log does not lead
+ * with an epoch that nobody gave, and what it holds is read. */
+static void
+an_epoch_that_nobody_gave_is_damage(void **state)
+{
+    char path[120];
+    char id[UUID_TEXT_SIZE];
+    const struct sim_batch batch = {.value = "v", .count = 1};
+    (void)state;
+    produce(1);
+    sim_broker_crash(&sim, SIMFS_LOSE);
+    snprintf(path, sizeof(path), "/data/%s/0/00000000000000000000.log", uuid_text(topic, id));
+    assert_true(simfs_flip(sim.disk, path, BATCH_POS_LEADER_EPOCH, 3));
+    sim_broker_start(&sim);
+    assert_int_equal(fetch(from(0)).batches, 1);
+    assert_int_equal(sim_produce(&sim, topic, 0, -1, &batch).err, DMQ_ERR_STORAGE);
+    assert_int_equal(fetch(from(3)).err, DMQ_ERR_DAMAGED);
+}
+
 static dmq_err
 list_offsets(int64_t timestamp, int64_t *ret_offset, int64_t *ret_timestamp)
 {
@@ -337,6 +357,7 @@ main(void)
         cmocka_unit_test_setup_teardown(trap_07_the_leader_epoch_is_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(trap_08_a_consumer_hears_of_divergence, setup, teardown),
         cmocka_unit_test_setup_teardown(beyond_damage_the_last_copy_says_so, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_epoch_that_nobody_gave_is_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(offsets_are_found_by_time, setup, teardown),
         cmocka_unit_test_setup_teardown(a_read_that_fails_takes_the_folder_offline, setup,
                                         teardown),
