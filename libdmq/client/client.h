@@ -220,7 +220,7 @@ struct send_partition {
     enum send_restart restart;
     bool draining;  /* an attempt failed: nothing is sent until all in flight are answered */
     bool gap_known; /* a batch of unknown fate was given up: OUT_OF_ORDER may follow */
-    bool gap_told;  /* OUT_OF_ORDER came: late copies may still fill the gap, and follow */
+    bool unsure;    /* what came before is of unknown fate: so stays what followed it */
     int64_t retry_at_ms;
     int32_t backoff_ms;
     uint64_t metadata_number;  /* of the METADATA that must answer before it is sent again */

@@ -15,7 +15,8 @@
  *    lost, or never had, what it acknowledged before. The first batch fails with that error, except
  *    where the broker only forgot an idle producer (UNKNOWN_PRODUCER_ID) and no attempt of the
  *    batch is of unknown fate: sending it anew is safe then. What follows it goes on in the next
- *    epoch.
+ *    epoch, but not after a first batch of unknown fate what is so itself: this leader has neither,
+ *    but another replica may have both, and lead later.
  *  4 DUPLICATE_SEQUENCE: it is stored, further back than the broker remembers: success without an
  *    offset.
  *
@@ -186,7 +187,7 @@ sequence_error(struct client *c, struct sender *s, struct send_partition *p,
     }
     bool explained = p->gap_known || why->code == DMQ_ERR_UNKNOWN_PRODUCER_ID;
     p->restart = why->code == DMQ_ERR_INVALID_PRODUCER_EPOCH ? RESTART_NEW_ID : RESTART_NEW_EPOCH;
-    p->gap_told = why->code == DMQ_ERR_OUT_OF_ORDER_SEQUENCE;
+    p->unsure = batch->maybe_done || why->code == DMQ_ERR_OUT_OF_ORDER_SEQUENCE;
     p->draining = true;
     if (explained && !batch->maybe_done) {
         return; /* goes out again with new numbers */

@@ -229,18 +229,19 @@ renumber(struct client *c, struct sender *s, struct send_partition *p)
     struct send_batch *batch;
     struct send_batch *next;
     DMQ_ASSERT(p->in_flight == 0 && p->next_sequence >= 0);
-    bool gap_told = p->gap_told;
-    p->gap_told = false;
+    bool unsure = p->unsure;
+    p->unsure = false;
     if (p->restart != RESTART_RENUMBER) {
         p->gap_known = false; /* a gap ends with the epoch, not before */
     }
     p->restart = RESTART_NONE;
     DL_FOREACH_SAFE2(p->queue, batch, next, queue_next)
     {
-        if (gap_told && batch->maybe_done) {
-            err_set(&batch->result, DMQ_ERR_TIMEOUT,
-                    "a record before it may or may not have been stored (its time was over), so "
-                    "that the same holds for this one");
+        if (unsure && batch->maybe_done) {
+            err_set(
+                &batch->result, DMQ_ERR_TIMEOUT,
+                "a record before it may or may not have been stored, so that the same holds for "
+                "this one");
             send_done(c, s, p, batch);
         } else if (batch->data != NULL && !renumber_batch(c, s, p, batch)) {
             return;
