@@ -84,10 +84,12 @@ static void
 note_ack(struct raft_watch *watch, const struct raft_watched *node,
          const struct raft_message *message)
 {
-    struct raft_watch_ack *ack = &watch->acks[node->id.node];
-    bool same = raft_id_equal(ack->id, node->id) && ack->term == message->term;
-    if (!same || message->index > ack->index) {
-        *ack = (struct raft_watch_ack){node->id, message->term, message->index};
+    if (message->term >= RAFT_WATCH_MAX_TERM) {
+        return;
+    }
+    struct raft_watch_ack *ack = &watch->acks[message->term][node->id.node];
+    if (!raft_id_equal(ack->id, node->id) || message->index > ack->index) {
+        *ack = (struct raft_watch_ack){node->id, message->index};
     }
 }
 
@@ -224,11 +226,12 @@ is_acked(const struct raft_watch *watch, const struct raft_watched *node,
          const struct raft_members *members, int64_t index)
 {
     uint32_t voters = 0, acked = 0;
-    for (uint32_t i = 0; i < members->count; i++) {
+    int64_t term = node->raft->term;
+    for (uint32_t i = 0; i < members->count && term < RAFT_WATCH_MAX_TERM; i++) {
         struct raft_id id = members->at[i].id;
-        const struct raft_watch_ack *ack = &watch->acks[id.node];
-        bool has = raft_id_equal(ack->id, id) && ack->term == node->raft->term;
-        bool counts = raft_id_equal(id, node->id) || (has && ack->index >= index);
+        const struct raft_watch_ack *ack = &watch->acks[term][id.node];
+        bool has = raft_id_equal(ack->id, id) && ack->index >= index;
+        bool counts = raft_id_equal(id, node->id) || has;
         voters += members->at[i].voter;
         acked += members->at[i].voter && counts;
     }

@@ -33,7 +33,6 @@ struct raft_watched {
 /* What a node has acknowledged of the log of a term. */
 struct raft_watch_ack {
     struct raft_id id;
-    int64_t term;
     int64_t index;
 };
 
@@ -56,7 +55,9 @@ struct raft_watch {
     struct raft_id voted[RAFT_WATCH_MAX_TERM][RAFT_WATCH_NODES + 1];
     /* who would vote: a bit for each node, by term and candidate */
     uint8_t pre_votes[RAFT_WATCH_MAX_TERM][RAFT_WATCH_NODES + 1];
-    struct raft_watch_ack acks[RAFT_WATCH_NODES + 1]; /* by node */
+    /* by term and node: a leader that was paused counts in its term what came meanwhile, although
+     * who said it has gone on to another */
+    struct raft_watch_ack acks[RAFT_WATCH_MAX_TERM][RAFT_WATCH_NODES + 1];
 };
 
 uint64_t raft_watch_mix(uint64_t hash, const void *data, size_t size);
