@@ -47,6 +47,7 @@ enum admin_kind {
     ADMIN_RESIZE,
     ADMIN_READ,
     ADMIN_TRANSFER,
+    ADMIN_PREFER,
     ADMIN_ELECT,    /* uncleanly */
     ADMIN_ELECT_NOT /* without saying that the loss is accepted */
 };
@@ -263,7 +264,8 @@ void
 admin_elect(struct process *client, const struct elect_leaders_request *request)
 {
     if (has_room(client->world->admin)) {
-        note_call(client, request->accept_data_loss ? ADMIN_ELECT : ADMIN_ELECT_NOT, NULL);
+        enum admin_kind kind = request->accept_data_loss ? ADMIN_ELECT : ADMIN_ELECT_NOT;
+        note_call(client, request->unclean ? kind : ADMIN_PREFER, NULL);
         client_call_cluster(client, API_ELECT_LEADERS, request);
     }
 }
@@ -536,6 +538,9 @@ admin_answered(struct process *client, uint64_t number, dmq_err err, struct buf 
         break;
     case ADMIN_TRANSFER:
         world->counts.transfers += err == DMQ_OK;
+        break;
+    case ADMIN_PREFER:
+        world->counts.admin_unknown += err != DMQ_OK;
         break;
     case ADMIN_ELECT:
         take_elected(client, err, body);

@@ -300,6 +300,8 @@ faults_draw(struct world *world)
     /* What one replica has acknowledged goes with it. */
     o->acks = o->replication > 1 || rng_chance(rng, 800) ? -1 : 1;
     unclean_draw(world);
+    plots_draw(world);
+    lags_draw(world);
 }
 
 static size_t

@@ -161,6 +161,22 @@ fault_ring(struct world *world)
     }
 }
 
+/* Nothing arrives one way, and nobody takes the connections for dead. */
+void
+network_stall(struct world *world, uint64_t from, uint64_t to, int64_t until_us)
+{
+    for (int i = 0; i < world->process_count; i++) {
+        for (int k = 0; k < world->process_count; k++) {
+            if (i != k && (from >> i & to >> k & 1) != 0) {
+                world->paths[i][k].blocked_until_us = until_us;
+            }
+        }
+    }
+    for (size_t i = 0; until_us <= world->now_us && i < world->link_count; i++) {
+        link_hasten(world->links[i]);
+    }
+}
+
 void
 network_separate(struct world *world, uint64_t side, uint64_t others, int64_t until_us)
 {

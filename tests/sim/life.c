@@ -189,6 +189,7 @@ world_run(struct world *world)
         await(world, admin_is_served, SERVE_WITHIN_US,
               "a create is not acknowledged after a majority was healed");
         require_brokers(world);
+        lags_require(world);
         drain(world);
     }
     if (!world_failed(world)) {

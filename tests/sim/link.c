@@ -100,8 +100,10 @@ static void
 straggle(struct link *link, struct message *message)
 {
     struct world *world = link->from->world;
+    int64_t after_us = rng_range(&world->rng, 0, STRAGGLE_US);
+    after_us += world->plot.late ? STRAGGLE_US / 4 : 0;
     world->counts.stragglers++;
-    world_at(world, world->now_us + rng_range(&world->rng, 0, STRAGGLE_US),
+    world_at(world, world->now_us + after_us,
              (struct world_event){.kind = WORLD_STRAGGLE,
                                   .process = link->to,
                                   .life = link->to->life,
@@ -119,7 +121,8 @@ lose_messages(struct link *link)
         struct list *place;
         while ((place = list_pop(&link->queue[direction])) != NULL) {
             struct message *message = LIST_ENTRY(place, struct message, link);
-            if (direction == 0 && link->to->alive && rng_chance(&world->rng, 300)) {
+            if (direction == 0 && link->to->alive &&
+                (world->plot.late || rng_chance(&world->rng, 300))) {
                 straggle(link, message);
             } else {
                 (*lost[direction])++;

@@ -1,10 +1,13 @@
-"""Known bugs, each a patch in tests/sim/mutants, applied to a copy of the sources: the simulator
-must catch every one. Prints how many seeds that took, with assertions on and with assertions off.
+"""Known bugs, each a patch in tests/sim/mutants, applied to a copy of the sources: a simulator must
+catch every one. Prints how many seeds that took, with assertions on and with assertions off, and
+the seconds.
 
-    run_mutants.py [--some N] [--both] [--jobs N] [--copy FOLDER] [NAME...]
+    run_mutants.py [--some N] [--both] [--off] [--jobs N] [--copy FOLDER] [NAME...]
 
 --some N: N of them, others each day (for CI). --both: those of one machine also in the simulator of
-whole clusters, which need not catch them. A patch that no longer applies fails."""
+whole clusters, though their own has caught them. --off: only without assertions, in half of the
+time; what only an assertion sees survives then. A patch that no longer applies fails. A NAME is
+that of a mutant, or of a folder of them."""
 
 import argparse
 import datetime
@@ -12,19 +15,22 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = ROOT / "tests/sim/mutants"
 SEEDS = 400
 WORLD = ["dmq-sim", "--seconds", "20"]
-# Which program must catch the mutants of a folder, and which may.
+LONG = ["dmq-sim", "--seconds", "60"]
+AT_MOST = 120  # seconds
+# Which programs may catch the mutants of a folder; the next one where the former did not.
 PROGRAMS = {
-    "world": [["dmq-sim"]],
+    "world": [["dmq-sim"], LONG, [*LONG, "--retention"]],
     "quorum": [WORLD],
     "raft": [["raft_sim"]],
     "broker": [["crash_broker"]],
-    "replica": [["replica_sim"], WORLD],
+    "replica": [["replica_sim"], WORLD, LONG],
 }
 SKIPPED = shutil.ignore_patterns("build*", ".git", ".venv", "__pycache__", "*.egg-info")
 
@@ -51,20 +57,22 @@ class Copy:
         command = ["patch", "-p1", "--no-backup-if-mismatch", "-F0", "-s", *options, "-i", path]
         return subprocess.run(command, cwd=self.sources, capture_output=True, text=True)
 
-    def seeds_to_catch(self, program):
-        """The number of seeds until the mutant failed, and how; None if it survived."""
+    def make(self, program):
         target = program[0].replace("-", "_")
         subprocess.run(
             ["cmake", "--build", self.build, "-j", str(self.jobs), "--target", target],
             check=True,
             capture_output=True,
         )
-        if target == "crash_broker":
+
+    def seeds_to_catch(self, program):
+        """The number of seeds until the mutant failed, and how; None if it survived."""
+        if program[0] == "crash_broker":
             return self.found_by_crashes()
         command = [self.build / "bin" / program[0], "--seeds", f"1..{SEEDS}", "--first"]
         command += program[1:]
         try:
-            ran = subprocess.run(command, capture_output=True, text=True, timeout=600)
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=AT_MOST)
         except subprocess.TimeoutExpired:
             return None
         failed = re.search(r"^seed (\d+): .*?: (.*)$", ran.stdout, re.M)
@@ -90,7 +98,8 @@ def chosen(arguments):
     if not found:
         sys.exit("run_mutants: no patches")
     if arguments.names:
-        return [path for path in found if path.stem in arguments.names]
+        names = arguments.names
+        return [path for path in found if path.stem in names or path.parent.name in names]
     if arguments.some:
         first = datetime.date.today().toordinal() * arguments.some % len(found)
         return (found + found)[first : first + arguments.some]
@@ -98,9 +107,16 @@ def chosen(arguments):
 
 
 def row_of(caught, program):
-    columns = [f"{c[0]:>4}" if c else "   -" for c in caught]
-    how = next((c[1] for c in reversed(caught) if c), "SURVIVED")
-    return f"{columns[0]} {columns[1]}  {program[0]}: {how}"
+    """For each build its seeds and seconds; then how the last one saw it."""
+    columns = [f"{c[0] if c else '-':>4} {seconds:>4.0f} s" for c, seconds in caught]
+    how = next((c[1] for c, _ in reversed(caught) if c), "SURVIVED")
+    return f"{'  '.join(columns)}  {program[0]}: {how}"
+
+
+def timed(copy, program):
+    copy.make(program)
+    begun = time.monotonic()
+    return copy.seeds_to_catch(program), time.monotonic() - begun
 
 
 def run(path, copies, both):
@@ -111,14 +127,17 @@ def run(path, copies, both):
         applied = copies[0].patch(path)
     if applied.returncode != 0:
         return [f"does not apply: {applied.stdout.strip()[:80]}"], False
+    rows, caught, wanted = [], False, 2 if both and path.parent.name == "replica" else 1
     try:
-        caught = [
-            [copy.seeds_to_catch(program) for copy in copies]
-            for program in (programs if both else programs[:1])
-        ]
+        for program in programs:
+            if len(rows) >= wanted and caught:
+                break
+            found = [timed(copy, program) for copy in copies]
+            caught = caught or any(c for c, _ in found)
+            rows.append(row_of(found, program))
     finally:
         copies[0].patch(path, "-R")
-    return [row_of(*pair) for pair in zip(caught, programs, strict=False)], any(caught[0])
+    return rows, caught
 
 
 def main():
@@ -126,12 +145,15 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--some", type=int)
     parser.add_argument("--both", action="store_true")
+    parser.add_argument("--off", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--copy", type=Path, default=Path("/var/tmp/dmq-mutants"))
     arguments = parser.parse_args()
     shutil.rmtree(arguments.copy, ignore_errors=True)
-    copies = [Copy(arguments.copy, arguments.jobs, on) for on in (True, False)]
-    print("seeds to catch: with assertions, without, how it was seen")
+    builds = (False,) if arguments.off else (True, False)
+    copies = [Copy(arguments.copy, arguments.jobs, on) for on in builds]
+    where = "without assertions" if arguments.off else "with assertions, without"
+    print(f"seeds to catch, and seconds: {where}; how it was seen")
     survived = 0
     for path in chosen(arguments):
         rows, caught = run(path, copies, arguments.both)

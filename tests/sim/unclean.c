@@ -175,16 +175,6 @@ plotted(struct world *world)
     return topic == NULL ? NULL : topic->partitions[world->unclean.partition];
 }
 
-static uint64_t
-all_of(const struct world *world, enum process_kind kind)
-{
-    uint64_t all = 0;
-    for (int i = 0; i < world->process_count; i++) {
-        all |= (uint64_t)(world->processes[i]->kind == kind) << i;
-    }
-    return all;
-}
-
 /* A follower goes. Where two replicas are all, both always count: it comes back with nothing. */
 static int64_t
 fall_behind(struct world *world)
@@ -206,7 +196,7 @@ fall_behind(struct world *world)
     world_trace(world, "broker %" PRId32 " falls behind", plot->broker_id);
     if (plot->empties) { /* it is not to catch up */
         uint64_t side = UINT64_C(1) << broker->number;
-        network_separate(world, side, all_of(world, PROCESS_BROKER) & ~side,
+        network_separate(world, side, world_all(world, PROCESS_BROKER) & ~side,
                          world->now_us + 5 * SECOND);
     } else {
         world->counts.crashes_broker++;
@@ -243,7 +233,7 @@ remove_all(struct world *world, uint64_t side)
     }
     if (hides) {
         network_separate(world, side,
-                         (all_of(world, PROCESS_BROKER) | all_of(world, PROCESS_CONTROLLER)) &
+                         (world_all(world, PROCESS_BROKER) | world_all(world, PROCESS_CONTROLLER)) &
                              ~side,
                          world->now_us + rng_range(&plot->rng, 3 * SECOND, 7 * SECOND));
     }

@@ -69,6 +69,16 @@ world_process(struct world *world, enum process_kind kind, int index)
     return NULL;
 }
 
+uint64_t
+world_all(const struct world *world, enum process_kind kind)
+{
+    uint64_t all = 0;
+    for (int i = 0; i < world->process_count; i++) {
+        all |= (uint64_t)(world->processes[i]->kind == kind) << i;
+    }
+    return all;
+}
+
 struct process *
 world_by_id(struct world *world, enum process_kind kind, int32_t id)
 {
@@ -223,6 +233,9 @@ handle(struct world *world, const struct world_event *event)
         break;
     case WORLD_OPERATOR:
         disk_operator_comes(p);
+        break;
+    case WORLD_PLOT:
+        plots_happen(world, event->number == 1);
         break;
     case WORLD_UNCLEAN:
         unclean_happens(world);

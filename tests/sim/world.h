@@ -13,6 +13,8 @@
  *   world_client.c     a client process                   admin.c        topics made and deleted
  *                                                         rot.c          bits of logs flip
  *                                                         unclean.c      elections that lose
+ *                                                         plots.c        faults in an order
+ *                                                         lags.c         who lags leaves the ISR
  *                                                         metadata_checker.c  what must hold of it
  *
  * A crash takes everything that a process had in memory; its disk and store keep what simfs and
@@ -70,6 +72,7 @@ enum world_event_kind {
     WORLD_EARLY,    /* a disk is replaced before the cluster is formed */
     WORLD_SPACE,    /* a broker's disk that was full has space again */
     WORLD_OPERATOR, /* somebody mends a broker's disk that failed */
+    WORLD_PLOT,     /* a step of plots.c */
     WORLD_UNCLEAN,  /* a step towards an unclean election (unclean.c) */
     WORLD_FAULT     /* something goes wrong */
 };
@@ -258,6 +261,8 @@ struct world_options {
     bool staggered;           /* not all begin at once */
     bool tears;
     bool topic_churn;
+    bool plots;
+    bool lags;
     bool unclean; /* one of the topics is elected uncleanly */
     bool async_topic;
     bool retention;             /* asked for: otherwise logs keep all */
@@ -342,6 +347,11 @@ struct world_options {
     X(rots_of_last_copies, "[bits of only copies that flipped, for a while]")                      \
     X(readers_told_of_damage, "[readers told that the only copy is damaged]")                      \
     X(quarantines, "[damaged logs set aside]")                                                     \
+    X(laggards, "replicas that lagged too long, and were not in the ISR")                          \
+    X(two_elections, "[leaders that went with what nobody else had, after another one did]")       \
+    X(old_answers, "[answers held up until the leader was deposed and elected again]")             \
+    X(lost_changes, "leaders that did not hear of the ISR that they asked for")                    \
+    X(last_words, "brokers emptied with a word to a leader on its way")                            \
     X(unclean_elections, "leaders elected that were not in sync")                                  \
     X(given_up, "committed batches that this gave up")                                             \
     X(unclean_refused, "unclean elections refused, for there was a leader or no consent")          \
@@ -359,6 +369,25 @@ struct world_options {
     X(unknown, "records of unknown fate")                                                          \
     X(duplicates, "duplicate batches recognised")                                                  \
     X(polls, "records read")
+
+enum plot_armed { PLOT_NONE, PLOT_LOST_CHANGE, PLOT_LAST_WORD };
+
+struct plot {
+    struct rng rng;
+    int act;
+    int step;
+    int tries;
+    enum plot_armed armed; /* for something that is sent */
+    struct uuid topic_id;
+    int32_t partition;
+    struct process *leader;
+    struct process *next;
+    struct process *third;
+    struct process *speaker;
+    bool preferred; /* the leader is the first replica */
+    bool deposed;
+    bool late; /* what is on its way arrives after all, later */
+};
 
 /* How far an unclean election has come. */
 enum unclean_stage {
@@ -401,6 +430,7 @@ struct world {
     struct raft_watch *watch;
     struct replicas *replicas;
     struct unclean unclean;
+    struct plot plot;
     struct world_counts counts;
     uint64_t trace_hash;
     bool trace; /* print readable lines */
@@ -433,6 +463,7 @@ world_failed(const struct world *world)
 
 /* The one of a kind with this index, or this id; NULL: none. */
 struct process *world_process(struct world *world, enum process_kind kind, int index);
+uint64_t world_all(const struct world *world, enum process_kind kind); /* bits by number */
 struct process *world_by_id(struct world *world, enum process_kind kind, int32_t id);
 
 /* A lane's first effect is carried out after a drawn time. */
@@ -655,6 +686,7 @@ void disk_operator_comes(struct process *p);
 void disk_check(struct process *p);
 void disk_count(struct process *p);
 void flap_on(struct world *world, uint64_t number);
+void network_stall(struct world *world, uint64_t from, uint64_t to, int64_t until_us);
 void network_separate(struct world *world, uint64_t side, uint64_t others, int64_t until_us);
 void network_heal(struct world *world);
 void network_leave_out(struct world *world, struct process *p);
@@ -679,6 +711,19 @@ bool rot_ends_last_copy(const struct process *p, struct uuid topic_id, int32_t p
 
 /* Only copies are as they were. */
 void rot_mend(struct process *p);
+
+/* ---- lags.c ---------------------------------------------------------------------------------- */
+
+void lags_draw(struct world *world);
+void lags_require(struct world *world);
+
+/* ---- plots.c --------------------------------------------------------------------------------- */
+
+void plots_draw(struct world *world);
+void plots_happen(struct world *world, bool speaks);
+
+/* A broker has sent this, and it is on its way. */
+void plots_sent(struct process *p, int16_t api_key);
 
 /* ---- unclean.c ------------------------------------------------------------------------------- */
 

@@ -47,6 +47,7 @@ send_request(struct link *link, struct brk_effect *effect)
                                         .metadata_version = effect->u.send.metadata_version,
                                         .one_way = effect->u.send.one_way};
     request_send(link, &request);
+    plots_sent(link->from, request.api_key);
     brk_effect_deinit(effect);
 }
 

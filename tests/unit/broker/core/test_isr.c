@@ -196,6 +196,7 @@ a_fetch_from_beyond_the_end_diverges(void **state)
                      DMQ_OK);
     assert_int_equal(result.diverging_epoch, 5);
     assert_int_equal(result.diverging_end, RECORDS);
+    assert_int_equal(result.high_watermark, -1); /* it must be cut before it hears of one, trap 4 */
     assert_int_equal(take(), 0);
     /* in an epoch that this log does not have */
     const struct says foreign = {.follower = 102, .last_epoch = 7, .end = 2, .synced_end = 2};
