@@ -33,8 +33,8 @@ look_up(struct brk *brk, struct call *call, uint32_t index, struct partition *p)
     struct plog_ops ops = {.count = 0};
     struct err_msg err;
     result->leader_epoch = p->replica.leader_epoch;
-    if (timestamp == TIMESTAMP_END && p->replica.peer_count > 1 &&
-        p->replica.high_watermark < p->replica.epoch_start) {
+    if (timestamp == TIMESTAMP_END && p->replica.high_watermark < p->replica.epoch_start) {
+        /* As KIP-207; and the only copy, after a crash, until it has synced its tail again. */
         err_set(&err, DMQ_ERR_LEADER_NOT_AVAILABLE,
                 "%s has a new leader, which does not know the end that is safe yet", p->label);
         set_error(call, result, err.code, err.text);

@@ -381,7 +381,8 @@ run_one(struct sim_broker *sim)
     size_t start = rng_below(&sim->rng, 3);
     for (size_t i = 0; i < 3; i++) {
         struct list *lane = lanes[(start + i) % 3];
-        if (list_empty(lane) || (lane == &sim->store_queue && sim->store_waits)) {
+        if (list_empty(lane) || (lane == &sim->store_queue && sim->store_waits) ||
+            (lane == &sim->disk_queue && sim->disk_waits)) {
             continue;
         }
         if (lane != &sim->read_queue && ++sim->boundaries == sim->crash_at) {

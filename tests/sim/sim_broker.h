@@ -66,6 +66,7 @@ struct sim_broker {
     size_t sent_count;
     struct list envelopes; /* requests that the broker forwarded: the test answers them */
     bool store_waits;      /* for space: its lane does nothing */
+    bool disk_waits;       /* its lane does nothing, reads go on */
     bool refuse_requests;  /* even the one that leads says that it does not */
     dmq_err heartbeat_error;
     int64_t answer_version; /* in headers of refusals; 0: the controller's */
