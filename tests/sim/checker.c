@@ -245,17 +245,19 @@ check_value(struct checker *c, const struct history_poll *poll, struct place *pl
     }
 }
 
-/* The drain may have been a reader before: it is one since it began for the last time. */
+/* The drain may have been a reader before: it is one since it began for the last time. Of a
+ * partition of which nothing is left it sees nothing, and what it saw before is no drain. */
 static void
 learn_drained(struct checker *c)
 {
-    for (size_t i = 0; i < c->history->poll_count; i++) {
+    size_t first = c->history->drain_begins;
+    for (size_t i = first; i < c->history->poll_count; i++) {
         const struct history_poll *poll = &c->history->polls[i];
         if (poll->process == c->drain && poll->from_start) {
             cursor_of(&c->drains, poll->process, poll->topic, poll->partition)->begun = i;
         }
     }
-    for (size_t i = 0; i < c->history->poll_count; i++) {
+    for (size_t i = first; i < c->history->poll_count; i++) {
         const struct history_poll *poll = &c->history->polls[i];
         if (poll->process == c->drain &&
             i >= cursor_of(&c->drains, poll->process, poll->topic, poll->partition)->begun) {

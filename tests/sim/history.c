@@ -94,6 +94,10 @@ history_write(const struct history *history, FILE *file)
                               : 0);
         end_line(file, p->epoch);
     }
+    fprintf(file,
+            "{\"op\":\"drain\",\"type\":\"ok\",\"process\":0,\"topic\":0,\"partition\":0,"
+            "\"value\":%zu,\"offset\":0}\n",
+            history->drain_begins);
     for (size_t i = 0; i < history->start_count; i++) {
         const struct history_start *s = &history->starts[i];
         fprintf(file,
@@ -137,6 +141,10 @@ read_line(struct history *history, const char *line)
     }
     if (fields == 7 && s.epoch > 0 && strcmp(op, "cut") == 0) {
         history_cut(history, &(struct history_cut){s.topic, s.partition, s.offset, s.epoch});
+        return true;
+    }
+    if (fields == 7 && strcmp(op, "drain") == 0) {
+        history->drain_begins = (size_t)s.value;
         return true;
     }
     if (fields == 7 && strcmp(op, "start") == 0) {

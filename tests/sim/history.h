@@ -58,6 +58,7 @@ struct history {
     struct history_poll *polls; /* in the order in which each process saw them */
     size_t poll_count;
     size_t poll_capacity;
+    size_t drain_begins; /* no earlier poll belongs to the drain, though its process read */
     struct history_start *starts; /* of partitions whose log does not begin at 0 */
     size_t start_count;
     size_t start_capacity;

@@ -164,6 +164,7 @@ drain(struct world *world)
           "sends have no outcome after everything was healed");
     each_client(world, client_reread);
     world_run_until(world, world->now_us + 2 * SECOND); /* topics are asked for */
+    world->history.drain_begins = world->history.poll_count;
     each_client(world, client_reread);
     await(world, client_has_read_all, DRAIN_WITHIN_US,
           "readers do not reach the end after everything was healed");

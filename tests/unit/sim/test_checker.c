@@ -245,6 +245,23 @@ what_was_given_up_is_forgiven(void **state)
     assert_found(ANOMALY_NONE);
 }
 
+/* The drain was a reader that saw value 4. In the end retention has taken all, and another value
+ * had come in its place. */
+static void
+what_was_given_up_is_forgiven_where_nothing_is_left(void **state)
+{
+    (void)state;
+    cut(3, 2);
+    send_in(1, 4, 3);
+    send_in(2, 5, 3);
+    poll_in(1, DRAIN, 3, 4);
+    poll_in(2, READER, 3, 5);
+    begin(4);
+    assert_found(ANOMALY_SEND_ORDER);
+    history.drain_begins = history.poll_count;
+    assert_found(ANOMALY_NONE);
+}
+
 static void
 what_the_unclean_leader_had_is_kept(void **state)
 {
@@ -351,12 +368,14 @@ a_history_survives_a_file(void **state)
     cut(1, 7);
     history.polls[1].epoch = 3;
     history.polls[3].back = true;
+    history.drain_begins = 2;
     history_write(&history, file);
     rewind(file);
     assert_true(history_read(&back, file, &line));
     assert_int_equal(back.send_count, history.send_count);
     assert_memory_equal(back.sends, history.sends, back.send_count * sizeof(*back.sends));
     assert_int_equal(back.poll_count, history.poll_count);
+    assert_int_equal(back.drain_begins, 2);
     assert_int_equal(back.start_count, 1);
     assert_int_equal(back.starts[0].offset, 2);
     assert_int_equal(back.cut_count, 1);
@@ -372,7 +391,7 @@ a_history_survives_a_file(void **state)
     rewind(file);
     history_deinit(&back);
     assert_false(history_read(&back, file, &line));
-    assert_int_equal(line, history.send_count + history.poll_count + 3);
+    assert_int_equal(line, history.send_count + history.poll_count + 4);
     history_deinit(&back);
     fclose(file);
 }
@@ -396,6 +415,8 @@ main(void)
         cmocka_unit_test_setup_teardown(what_lies_above_the_log_start_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(a_reader_that_skips_beyond_the_log_start, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_given_up_is_forgiven, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_given_up_is_forgiven_where_nothing_is_left, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(what_the_unclean_leader_had_is_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_unclean_leader_acknowledged_is_kept, setup,
                                         teardown),
