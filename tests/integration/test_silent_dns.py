@@ -44,7 +44,7 @@ def test_silence_holds_up_nobody_else(folder):
     )
     command = ["unshare", "--net", "--mount", "sh", "-c", " && ".join(setup)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    if "unshare failed: Operation not permitted" in done.stderr:
+    if done.stderr.startswith("unshare: "):  # not allowed, or not possible in this root
         pytest.skip("no network of its own here")
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(done.stdout)

@@ -216,6 +216,7 @@ check_read(struct partition_watch *watch, const struct watch_replica *replica, i
 {
     int64_t to = replica->high_watermark < watch->end ? replica->high_watermark : watch->end;
     struct watch_entry entry;
+    from = from < watch->start ? watch->start : from; /* what is below has been let go of */
     while (from < to &&
            watch->disks.read(watch->disks.arg, replica->place, WATCH_ALL, from, &entry)) {
         bool gone = entry.base > from && entry.base <= watch->start;
@@ -444,6 +445,11 @@ begin_history(struct partition_watch *watch)
     }
     watch->cut =
         (struct watch_cut){watch->end, watch->image.leader_epoch, (int64_t)(count - watch->count)};
+    if (start > watch->end) { /* it begins beyond all that was left of the former history */
+        watch->count = 0;
+        watch->start = start;
+        watch->end = start;
+    }
     watch->cuts++;
     watch->former = watch->image.replicas & ~(UINT64_C(1) << place);
     for (int i = 0; i < WATCH_GHOST + watch->place_count; i++) {

@@ -287,12 +287,28 @@ be_elected(struct world *world)
     return rng_range(&plot->rng, 100 * MS, 400 * MS);
 }
 
+/* The one that was elected has lost its disk since, and with it all that there was: nobody is left
+ * who may lead by himself. An administrator sees that, and asks once more. */
+static void
+ask_where_nothing_is_left(struct world *world)
+{
+    const struct image_topic *topic = find_topic(world);
+    for (int32_t i = 0; topic != NULL && i < WORLD_PARTITIONS; i++) {
+        const struct partition_record *p = topic->partitions[i];
+        if (p->leader == -1 && p->isr_count + p->elr_count == 0 && world->unclean.asked[i]) {
+            ask(world, TOPIC, i, -1, true);
+        }
+    }
+}
+
 void
 unclean_happens(struct world *world)
 {
     struct unclean *plot = &world->unclean;
     int64_t next_us = SECOND;
     if (world->healed) {
+        ask_where_nothing_is_left(world);
+        world_at(world, world->now_us + next_us, (struct world_event){.kind = WORLD_UNCLEAN});
         return;
     }
     switch (plot->stage) {
