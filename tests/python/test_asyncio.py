@@ -117,6 +117,7 @@ async def test_a_day_in_the_life(cluster):
             assert sorted(seen, key=repr) == sorted(got, key=repr)
             assert consumer.position(topic, 2) == 2
             assert consumer.high_watermark(topic, 2) == 2
+            assert await consumer.lag() == {(topic, partition): 0 for partition in range(3)}
             await consumer.seek(topic, 2, 1)
             async for batch in consumer.batches(max_records=1):
                 assert batch.values() == [b"b"]

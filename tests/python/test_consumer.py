@@ -106,6 +106,10 @@ def test_position_and_seek_among_messages(c, topic):
         c.publish(topic, b"new")
         assert next(messages).offset == 100
         assert consumer.high_watermark(topic, 0) == 101
+        assert consumer.lag() == {(topic, 0): 0}
+        consumer.seek(topic, 0, 40)
+        next(messages)
+        assert consumer.lag() == {(topic, 0): 60}
     with c.consumer(topic) as consumer:
         first = next(consumer.batches(max_records=10))
         assert len(first) == 10 and consumer.position(topic, 0) == 10

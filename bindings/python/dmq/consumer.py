@@ -267,6 +267,7 @@ class Consumer:
         self._handle = Handle(made[0], "consumer")
         self._names: dict[str, Any] = {}
         self._rest: _Rest | None = None
+        self._places: list[tuple[str, int]] = []  # what it reads
         client._adopt(self)
         try:
             if number is None:
@@ -276,6 +277,7 @@ class Consumer:
             else:
                 places = [(t, number, offset) for t in topics]
             self._assign(places, timestamp)
+            self._places = [(topic, partition) for topic, partition, _ in places]
         except BaseException:
             self.close()
             raise
@@ -372,6 +374,17 @@ class Consumer:
     def high_watermark(self, topic: str, partition: int) -> int:
         """The newest end of the partition that the consumer has seen; -1: none yet."""
         return self._number_of(lib.dmq_consumer_high_watermark, topic, partition)
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        """How many messages lie between each (topic, partition) that it reads and its end now, for
+        which the leaders are asked. What retention takes meanwhile counts still."""
+        return self._lag_to(self._ends())
+
+    def _ends(self) -> dict[tuple[str, int], int]:
+        return {place: self._client.offset(*place, "end") for place in self._places}
+
+    def _lag_to(self, ends: dict[tuple[str, int], int]) -> dict[tuple[str, int], int]:
+        return {place: max(0, end - self.position(*place)) for place, end in ends.items()}
 
     def _number_of(self, function: Callable[..., int], topic: str, partition: int) -> int:
         found, error = ffi.new("int64_t *"), new_error()

@@ -104,6 +104,11 @@ class Consumer(Closing):
         """The newest end of the partition that the consumer has seen; -1: none yet."""
         return self._sync.high_watermark(topic, partition)
 
+    async def lag(self) -> dict[tuple[str, int], int]:
+        """How many messages lie between each (topic, partition) that it reads and its end now, for
+        which the leaders are asked. What retention takes meanwhile counts still."""
+        return self._sync._lag_to(await self._client._run(self._sync._ends))
+
     # ---- end -----------------------------------------------------------------------------------
 
     async def close(self) -> None:
